@@ -1,0 +1,161 @@
+//! Which CI this is and what it says about the run: the occasion, the commit, the pull request. The environment
+//! comes in; nothing else of the program reads it for this purpose.
+
+use serde::Serialize;
+
+/// Who runs this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// Nobody: a person at a terminal.
+    Local,
+    /// GitHub Actions.
+    GitHub,
+    /// GitLab CI.
+    GitLab,
+    /// Some CI (`CI` is set) that rhdh-pack knows nothing more about.
+    Other,
+}
+
+/// The occasion of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Not in a CI.
+    Local,
+    /// A pull request or merge request.
+    PullRequest {
+        /// Its number.
+        number: u64,
+    },
+    /// A push to a branch.
+    Push {
+        /// The branch, without `refs/heads/`.
+        branch: String,
+    },
+    /// A push of a tag.
+    Tag {
+        /// The tag, without `refs/tags/`.
+        name: String,
+    },
+    /// A scheduled run.
+    Schedule,
+    /// Started by hand.
+    Manual,
+    /// Anything else, by the CI's own name.
+    Other(String),
+}
+
+/// What the CI says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ci {
+    /// Who runs this program.
+    pub provider: Provider,
+    /// Why it runs.
+    pub event: Event,
+    /// The commit that is built, 40 hexadecimal digits.
+    pub sha: Option<String>,
+    /// The branch: of the push, or the head of the pull request.
+    pub branch: Option<String>,
+}
+
+impl Ci {
+    /// What the process's environment says.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// What `variable` says: a look-up of environment variables, with empty ones left out.
+    #[must_use]
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        if variable("GITHUB_ACTIONS").as_deref() == Some("true") {
+            return github(&variable);
+        }
+        if variable("GITLAB_CI").as_deref() == Some("true") {
+            return gitlab(&variable);
+        }
+        let (provider, event) = match variable("CI").as_deref() {
+            None | Some("false" | "0") => (Provider::Local, Event::Local),
+            Some(_) => (Provider::Other, Event::Other("unknown".to_owned())),
+        };
+        Self { provider, event, sha: None, branch: None }
+    }
+}
+
+/// GitHub Actions: <https://docs.github.com/actions/reference/variables-reference>.
+fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
+    let name = variable("GITHUB_EVENT_NAME").unwrap_or_default();
+    let reference = variable("GITHUB_REF").unwrap_or_default();
+    let event = match name.as_str() {
+        "pull_request" | "pull_request_target" => reference
+            .strip_prefix("refs/pull/")
+            .and_then(|rest| rest.split('/').next())
+            .and_then(|number| number.parse().ok())
+            .map_or(Event::Other(name), |number| Event::PullRequest { number }),
+        "push" => match (reference.strip_prefix("refs/tags/"), reference.strip_prefix("refs/heads/")) {
+            (Some(tag), _) => Event::Tag { name: tag.to_owned() },
+            (_, Some(branch)) => Event::Push { branch: branch.to_owned() },
+            _ => Event::Other(name),
+        },
+        "schedule" => Event::Schedule,
+        "workflow_dispatch" | "repository_dispatch" => Event::Manual,
+        _ => Event::Other(name),
+    };
+    let branch = variable("GITHUB_HEAD_REF").or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned));
+    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch }
+}
+
+/// GitLab CI: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
+fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
+    let source = variable("CI_PIPELINE_SOURCE").unwrap_or_default();
+    let merge_request = variable("CI_MERGE_REQUEST_IID").and_then(|number| number.parse().ok());
+    let branch = variable("CI_COMMIT_BRANCH").or_else(|| variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"));
+    let event = match (source.as_str(), merge_request, variable("CI_COMMIT_TAG"), &branch) {
+        ("schedule", ..) => Event::Schedule,
+        (_, Some(number), ..) => Event::PullRequest { number },
+        (_, _, Some(name), _) => Event::Tag { name },
+        ("web" | "api" | "trigger" | "pipeline", ..) => Event::Manual,
+        ("push", _, _, Some(branch)) => Event::Push { branch: branch.clone() },
+        _ => Event::Other(source),
+    };
+    Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Ci {
+        Ci::read(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn github_events() {
+        let event = |name, reference| {
+            read(&[("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", name), ("GITHUB_REF", reference)]).event
+        };
+        assert_eq!(event("pull_request", "refs/pull/17/merge"), Event::PullRequest { number: 17 });
+        assert_eq!(event("push", "refs/heads/feature/x"), Event::Push { branch: "feature/x".into() });
+        assert_eq!(event("push", "refs/tags/v1"), Event::Tag { name: "v1".into() });
+        assert_eq!(event("schedule", "refs/heads/main"), Event::Schedule);
+        assert_eq!(event("workflow_dispatch", "refs/heads/main"), Event::Manual);
+        assert_eq!(event("pull_request", "garbage"), Event::Other("pull_request".into()));
+    }
+
+    #[test]
+    fn gitlab_events() {
+        let event =
+            |source, name, value| read(&[("GITLAB_CI", "true"), ("CI_PIPELINE_SOURCE", source), (name, value)]).event;
+        assert_eq!(event("merge_request_event", "CI_MERGE_REQUEST_IID", "4"), Event::PullRequest { number: 4 });
+        assert_eq!(event("push", "CI_COMMIT_BRANCH", "main"), Event::Push { branch: "main".into() });
+        assert_eq!(event("push", "CI_COMMIT_TAG", "v2"), Event::Tag { name: "v2".into() });
+        assert_eq!(event("schedule", "CI_COMMIT_BRANCH", "main"), Event::Schedule);
+    }
+
+    #[test]
+    fn without_a_ci_the_run_is_local() {
+        assert_eq!(read(&[]).provider, Provider::Local);
+        assert_eq!(read(&[("CI", "false")]).event, Event::Local);
+        assert_eq!(read(&[("CI", "1")]).provider, Provider::Other);
+    }
+}

@@ -1,0 +1,169 @@
+//! `rhdh-plugins.toml`: text comes in; what goes out is one [`Config`] of effective values, or every problem of
+//! the file at once, each with its place in the text and what to do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use crate::repo_path::RepoPath;
+
+pub mod template;
+
+pub use template::Template;
+
+/// What `rhdh-plugins.toml` says, with `[defaults]` merged into every plugin and bundle.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The configuration file, as it was named or found.
+    pub file: PathBuf,
+    /// The folder of the configuration file: every [`RepoPath`] is relative to it.
+    pub root: PathBuf,
+    /// The RHDH release that the plugins are for.
+    pub rhdh: Rhdh,
+    /// What counts as a change.
+    pub inputs: Inputs,
+    /// By name, in the order of the file.
+    pub registries: IndexMap<String, Registry>,
+    /// By name, in the order of the file.
+    pub channels: IndexMap<String, Channel>,
+    /// By id, in the order of the file.
+    pub plugins: IndexMap<String, Plugin>,
+    /// By id, in the order of the file.
+    pub bundles: IndexMap<String, Bundle>,
+}
+
+/// `[rhdh]`: the release that the plugins are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rhdh {
+    /// RHDH release, `x.y`; "1.9" where the file says nothing.
+    pub version: String,
+    /// The exact version of the RHDH CLI, where it is pinned.
+    pub cli: Option<String>,
+}
+
+/// `[inputs]`: what counts as a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// Files of a workspace that change every plugin of it; globs.
+    pub global: Vec<String>,
+    /// Files that change nothing; globs.
+    pub ignore: Vec<String>,
+}
+
+/// `[registries.NAME]`: a place where artifacts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registry {
+    /// An OCI registry and the namespace in it: images go to `<prefix>/<image>`.
+    Oci {
+        /// `host[:port]/namespace`, without scheme.
+        prefix: String,
+        /// Plain HTTP, and no questions about certificates, also where the host is not loopback.
+        insecure: bool,
+    },
+    /// An npm registry: tgz archives are published to it.
+    Npm {
+        /// The registry's URL.
+        url: String,
+    },
+    /// A folder: tgz archives and their `.integrity` files are written to it.
+    Dir {
+        /// The folder.
+        path: RepoPath,
+        /// Where the folder's files can be downloaded, without trailing `/`.
+        base_url: Option<String>,
+    },
+}
+
+/// `[channels.NAME]`: an occasion, the tags it writes, and whether they may be overwritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// The occasions that choose this channel; none for a channel that only `--channel` chooses.
+    pub on: Vec<Occasion>,
+    /// The tags to write.
+    pub tags: Vec<Template>,
+    /// Whether a tag that exists with another content may be moved.
+    pub overwrite: bool,
+    /// Where the channel's artifacts go, instead of their own registries.
+    pub registries: Option<Vec<String>>,
+}
+
+/// When a channel is chosen: one value of `on`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// `"pull-request"`: a pull request or merge request.
+    PullRequest,
+    /// `{ branch = "main" }`: a push to a branch that this glob matches.
+    Branch(String),
+    /// `{ tag = "v*" }`: a push of a tag that this glob matches.
+    Tag(String),
+    /// `"schedule"`: a scheduled run.
+    Schedule,
+    /// `"manual"`: a run that somebody started by hand in the CI.
+    Manual,
+}
+
+/// `[plugins.ID]`, with `[defaults]` merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// The name in the configuration.
+    pub id: String,
+    /// The plugin's folder: it holds a `package.json`.
+    pub path: RepoPath,
+    /// Who makes `dist-dynamic`.
+    pub export: ExportMode,
+    /// The image's name, where the file gives one; else it is made from the package's name.
+    pub image: Option<String>,
+    /// Names of the registries where the plugin's artifacts go; may be empty.
+    pub registries: Vec<String>,
+    /// The RHDH CLI's `--scalprum-config`.
+    pub scalprum_config: Option<RepoPath>,
+    /// Goes into the generated `dynamic-plugins.yaml` as `pluginConfig`.
+    pub app_config: Option<RepoPath>,
+    /// The RHDH CLI's `--embed-package`, one each.
+    pub embed_packages: Vec<String>,
+    /// The RHDH CLI's `--shared-package`, one each.
+    pub shared_packages: Vec<String>,
+    /// The RHDH CLI's `--suppress-native-package`, one each.
+    pub suppress_native_packages: Vec<String>,
+    /// The RHDH CLI's `--allow-native-package`, one each.
+    pub allow_native_packages: Vec<String>,
+    /// The RHDH CLI's `--ignore-version-check`, one each.
+    pub ignore_version_check: Vec<String>,
+    /// Arguments for `plugin export`, passed through untouched.
+    pub export_args: Vec<String>,
+    /// Labels of the image's config.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the image's manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Who makes a plugin's `dist-dynamic`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportMode {
+    /// rhdh-pack runs the RHDH CLI.
+    #[default]
+    Cli,
+    /// The user's own build, before rhdh-pack runs.
+    Prebuilt,
+}
+
+/// `[bundles.ID]`: several plugins in one OCI image, with `[defaults]` merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The name in the configuration.
+    pub id: String,
+    /// Ids of its plugins, in the order of the file.
+    pub plugins: Vec<String>,
+    /// The image's name.
+    pub image: String,
+    /// The image's version; `None`: the version that all members have.
+    pub version: Option<Template>,
+    /// Names of the registries where the image goes.
+    pub registries: Vec<String>,
+    /// Labels of the image's config.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the image's manifest.
+    pub annotations: BTreeMap<String, String>,
+}

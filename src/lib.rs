@@ -1,0 +1,18 @@
+//! `rhdh-pack` turns Backstage plugins into Red Hat Developer Hub (RHDH) dynamic plugins: it plans which
+//! plugins to build, exports them with the RHDH CLI, packages them as OCI images and tgz archives, pushes
+//! them, and reports their digests and integrity values.
+//!
+//! The stages run in one direction, and each is a module of its own:
+//!
+//! ```text
+//! config, workspace ──► plan ──► export ──► package ──► push ──► report
+//! ```
+//!
+//! `commands` is the only place where they are wired together.
+
+pub mod ci;
+pub mod config;
+pub mod digest;
+pub mod repo_path;
+pub mod ui;
+pub mod workspace;

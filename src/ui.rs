@@ -1,0 +1,158 @@
+//! What people see while rhdh-pack works: one line for each plugin and stage, on stderr. On a terminal, running
+//! steps have a spinner or a bar; elsewhere (CI logs) only plain lines are written. stdout is never touched.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors only.
+    Quiet,
+    /// A line for each plugin and stage.
+    #[default]
+    Normal,
+    /// Also why, how long, and which commands are run.
+    Verbose,
+}
+
+/// The way to say something to people. Cheap to clone; clones share the terminal.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    verbosity: Verbosity,
+    color: bool,
+    /// `None` where stderr is not a terminal.
+    bars: Option<MultiProgress>,
+}
+
+/// One running stage of one plugin, bundle or workspace. Dropped without an outcome, it leaves no line.
+#[derive(Debug)]
+pub struct Step {
+    ui: Ui,
+    subject: String,
+    what: String,
+    started: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Ui {
+    /// Bars where stderr is a terminal and not `Quiet`; colour there too, unless `NO_COLOR` is set.
+    #[must_use]
+    pub fn new(verbosity: Verbosity) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let bars = (terminal && verbosity > Verbosity::Quiet)
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        Self { inner: Arc::new(Inner { verbosity, color, bars }) }
+    }
+
+    /// Whether text for people may be coloured.
+    #[must_use]
+    pub fn color(&self) -> bool {
+        self.inner.color
+    }
+
+    /// Starts a step: `subject` is the plugin, bundle or workspace, `what` the stage.
+    #[must_use]
+    pub fn step(&self, subject: &str, what: &str) -> Step {
+        let bar = self.inner.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            bar.set_style(style("{spinner} {prefix} {msg} {elapsed}"));
+            bar.set_prefix(format!("{subject:<24}"));
+            bar.set_message(format!("{what:<10}"));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        if bar.is_none() {
+            self.verbose(&format!("{subject}: {what} starts"));
+        }
+        Step { ui: self.clone(), subject: subject.to_owned(), what: what.to_owned(), started: Instant::now(), bar }
+    }
+
+    /// Says something that is neither good nor bad. Not said when quiet.
+    pub fn note(&self, text: &str) {
+        if self.inner.verbosity >= Verbosity::Normal {
+            self.line(text);
+        }
+    }
+
+    /// Says something that somebody should look at. Always said.
+    pub fn warn(&self, text: &str) {
+        self.line(&format!("{} {text}", self.paint("33", "warning:")));
+    }
+
+    /// Says something for those who asked for more.
+    pub fn verbose(&self, text: &str) {
+        if self.inner.verbosity >= Verbosity::Verbose {
+            self.line(&self.paint("2", text));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        // A closed stderr must not stop the work: there is nobody left to tell.
+        let _ = match &self.inner.bars {
+            Some(bars) => bars.suspend(|| writeln!(std::io::stderr(), "{text}")),
+            None => writeln!(std::io::stderr(), "{text}"),
+        };
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.inner.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+impl Step {
+    /// Shows how far the step is; `total` in the same unit (bytes, files). Seen on terminals only.
+    pub fn progress(&self, position: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            if bar.length() != Some(total) {
+                bar.set_style(style("{spinner} {prefix} {msg} {elapsed} {bar:24} {percent}%"));
+                bar.set_length(total);
+            }
+            bar.set_position(position);
+        }
+    }
+
+    /// Ends the step well: a line with the elapsed time and `text` (may be empty).
+    pub fn done(self, text: &str) {
+        if self.ui.inner.verbosity >= Verbosity::Normal {
+            self.end("32", "✓", text);
+        }
+    }
+
+    /// Ends the step badly: a line with the elapsed time and `text`, also when quiet.
+    pub fn failed(self, text: &str) {
+        self.end("31", "✗", text);
+    }
+
+    fn end(&self, color: &str, mark: &str, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let elapsed = format!("{:.1} s", self.started.elapsed().as_secs_f64());
+        let line =
+            format!("{} {:<24} {:<10} {elapsed:>8}  {text}", self.ui.paint(color, mark), self.subject, self.what);
+        self.ui.line(line.trim_end());
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `template` is a literal of this file; should one be wrong, the default style is shown.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

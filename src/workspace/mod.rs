@@ -1,0 +1,47 @@
+//! What stands in the repository: `package.json` files, yarn workspaces and the graph between their packages.
+//! The folders of the plugins come in; what goes out are [`Workspace`]s with every package of theirs.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use crate::repo_path::RepoPath;
+
+pub mod package_json;
+
+pub use package_json::PackageJson;
+
+/// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
+/// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The workspace root.
+    pub path: RepoPath,
+    /// The root's own `package.json`.
+    pub manifest: PackageJson,
+    /// Every package of the workspace (the root too) by its folder, sorted.
+    pub packages: IndexMap<RepoPath, Package>,
+    /// The Backstage version of `backstage.json`, where there is one.
+    pub backstage: Option<String>,
+}
+
+/// One package of a workspace.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// Its folder.
+    pub path: RepoPath,
+    /// Its `package.json`.
+    pub manifest: PackageJson,
+    /// Folders of the packages of the same workspace that it depends on directly (`dependencies`,
+    /// `optionalDependencies`, `peerDependencies`; by `workspace:` or by name and version range), sorted.
+    pub depends_on: Vec<RepoPath>,
+}
+
+/// All the workspaces that hold plugins.
+#[derive(Clone, Debug, Default)]
+pub struct Workspaces {
+    /// The folder of `rhdh-plugins.toml`.
+    pub root: PathBuf,
+    /// By the path of the workspace root, sorted.
+    pub by_path: IndexMap<RepoPath, Workspace>,
+}
