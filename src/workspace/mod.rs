@@ -7,9 +7,13 @@ use indexmap::IndexMap;
 
 use crate::repo_path::RepoPath;
 
+mod discover;
+mod glob;
+mod graph;
 pub mod package_json;
 
-pub use package_json::PackageJson;
+pub use discover::{Error, discover};
+pub use package_json::{PackageJson, PackageManager, Role, RoleError};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
 /// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.
@@ -44,4 +48,13 @@ pub struct Workspaces {
     pub root: PathBuf,
     /// By the path of the workspace root, sorted.
     pub by_path: IndexMap<RepoPath, Workspace>,
+}
+
+impl Workspaces {
+    /// The workspace that the package in `folder` belongs to.
+    #[must_use]
+    pub fn of(&self, folder: &RepoPath) -> Option<&Workspace> {
+        let above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
+        above.filter_map(|path| self.by_path.get(&path)).find(|workspace| workspace.packages.contains_key(folder))
+    }
 }

@@ -1,0 +1,236 @@
+//! From the folders of plugins to their yarn workspaces. As in yarn, the workspace of a package is the nearest folder
+//! upwards that holds a `yarn.lock`, and the package must be one that the root's `workspaces` lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use super::glob::Patterns;
+use super::package_json::{self, PackageJson, parse_object, read_limited, take_text};
+use super::{Package, Workspace, Workspaces, graph};
+use crate::repo_path::{RepoPath, RepoPathError};
+
+/// From this number of packages on, their files are read by several threads.
+const PARALLEL_FROM: usize = 64;
+
+/// Why a folder has no workspace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The folder does not exist, or lies behind a link that leaves the repository.
+    #[error("cannot use the folder of the plugin: {0}")]
+    Folder(RepoPathError),
+    /// The folder holds no `package.json`.
+    #[error("`{0}` holds no `package.json`")]
+    #[diagnostic(help("`path` names the folder of a Backstage plugin, the one with its `package.json`"))]
+    NoPackageJson(RepoPath),
+    /// There is no `yarn.lock` from the folder up to the root.
+    #[error("`{0}` belongs to no yarn workspace: there is no `yarn.lock` from there up to the configuration file")]
+    #[diagnostic(help(
+        "run `yarn install` at the root of the workspace and commit its `yarn.lock`; where that root lies \
+                       above the configuration file, move `rhdh-plugins.toml` beside it"
+    ))]
+    NoLockFile(RepoPath),
+    /// The workspace's `workspaces` do not lead to the folder.
+    #[error("`{folder}` is not one of the packages of the yarn workspace `{workspace}`")]
+    #[diagnostic(help(
+        "add `\"{folder}\"` or a glob that matches it to `workspaces` in `{workspace}/package.json`, or, if \
+                       it stands alone, make it a workspace of its own: `touch {folder}/yarn.lock && yarn --cwd {folder}`"
+    ))]
+    NotListed {
+        /// The plugin's folder.
+        folder: RepoPath,
+        /// The folder with the nearest `yarn.lock`.
+        workspace: RepoPath,
+    },
+    /// A `package.json` or `backstage.json` of the workspace is unusable.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Json(#[from] package_json::Error),
+    /// A pattern of `workspaces` cannot be followed.
+    #[error("cannot follow `{pattern}` of `workspaces` in `{file}`: {cause}")]
+    #[diagnostic(help("a pattern is a folder, a glob such as `plugins/*`, or, to leave folders out, `!plugins/old`"))]
+    Pattern {
+        /// The `package.json`.
+        file: String,
+        /// The pattern as it is written.
+        pattern: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A folder that a pattern may match cannot be read or named.
+    #[error("cannot look for packages of `{workspace}` in `{folder}`: {cause}")]
+    #[diagnostic(help("rename the folder or mend its permissions, or leave it out with `!…` in `workspaces`"))]
+    Walk {
+        /// The workspace.
+        workspace: RepoPath,
+        /// The folder, as text only.
+        folder: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Two packages of a workspace with one name.
+    #[error("`{first}` and `{second}` are both named `{name}`")]
+    #[diagnostic(help("yarn refuses this too: rename one of the two in its `package.json`"))]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// A package.
+        first: RepoPath,
+        /// Another.
+        second: RepoPath,
+    },
+    /// A package other than the root without `name`.
+    #[error("`{0}/package.json` has no `name`")]
+    #[diagnostic(help("a plugin is published under its name: add `\"name\": \"@scope/plugin-…\"`"))]
+    Nameless(RepoPath),
+}
+
+/// Finds the workspaces of `folders` (the plugins' own) below `root`, and says for each folder that has none why.
+#[must_use]
+pub fn discover(root: &Path, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath, Error)>) {
+    let mut loaded: BTreeMap<RepoPath, Result<Workspace, Error>> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for folder in folders {
+        let found = locate(root, folder).and_then(|path| {
+            let workspace = loaded.entry(path).or_insert_with_key(|path| load(root, path));
+            let workspace = workspace.as_ref().map_err(Clone::clone)?;
+            match workspace.packages.get(folder) {
+                Some(package) if package.manifest.name.is_none() => Err(Error::Nameless(folder.clone())),
+                Some(_) => Ok(()),
+                None => Err(Error::NotListed { folder: folder.clone(), workspace: workspace.path.clone() }),
+            }
+        });
+        errors.extend(found.err().map(|error| (folder.clone(), error)));
+    }
+    let by_path = loaded.into_iter().filter_map(|(path, workspace)| Some((path, workspace.ok()?))).collect();
+    (Workspaces { root: root.to_owned(), by_path }, errors)
+}
+
+/// The folder of the nearest `yarn.lock` from `folder` upwards.
+fn locate(root: &Path, folder: &RepoPath) -> Result<RepoPath, Error> {
+    if !folder.locate(root).map_err(Error::Folder)?.join("package.json").exists() {
+        return Err(Error::NoPackageJson(folder.clone()));
+    }
+    std::iter::successors(Some(folder.clone()), RepoPath::parent)
+        .find(|path| path.under(root).join("yarn.lock").is_file())
+        .ok_or_else(|| Error::NoLockFile(folder.clone()))
+}
+
+/// Reads the workspace at `path` with every package of it.
+fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
+    let manifest = PackageJson::parse(&read(root, path, "package.json")?, &shown(path, "package.json"))?;
+    let mut packages = BTreeMap::new();
+    let mut next = members(root, path, path, &manifest)?;
+    packages.insert(path.clone(), Package { path: path.clone(), manifest: manifest.clone(), depends_on: Vec::new() });
+    // A package may have `workspaces` of its own: yarn goes on there, level by level.
+    while !next.is_empty() {
+        let candidates: Vec<RepoPath> = std::mem::take(&mut next).into_iter().collect();
+        for (folder, manifest) in read_manifests(root, candidates)? {
+            next.extend(members(root, path, &folder, &manifest)?);
+            packages.insert(folder.clone(), Package { path: folder, manifest, depends_on: Vec::new() });
+        }
+        next.retain(|folder| !packages.contains_key(folder));
+    }
+    refuse_duplicates(root, &mut packages)?;
+    let mut packages: IndexMap<RepoPath, Package> = packages.into_iter().collect();
+    graph::connect(path, &mut packages);
+    Ok(Workspace { backstage: backstage_version(root, path)?, path: path.clone(), manifest, packages })
+}
+
+/// The folders that the `workspaces` of the package in `folder` match, packages or not.
+fn members(
+    root: &Path,
+    workspace: &RepoPath,
+    folder: &RepoPath,
+    json: &PackageJson,
+) -> Result<BTreeSet<RepoPath>, Error> {
+    let file = shown(folder, "package.json");
+    let patterns = json.workspaces(&file)?.unwrap_or_default();
+    let patterns =
+        Patterns::new(&patterns).map_err(|bad| Error::Pattern { file, pattern: bad.pattern, cause: bad.cause })?;
+    patterns.expand(root, folder).map_err(|bad| {
+        let place = bad.path.strip_prefix(root).unwrap_or(&bad.path);
+        let place = place.to_string_lossy().escape_debug().to_string();
+        Error::Walk { workspace: workspace.clone(), folder: place, cause: bad.cause }
+    })
+}
+
+/// The `package.json` of each folder that has one.
+fn read_manifests(root: &Path, folders: Vec<RepoPath>) -> Result<Vec<(RepoPath, PackageJson)>, Error> {
+    let read_one = |folder: &RepoPath| {
+        if !folder.under(root).join("package.json").exists() {
+            return Ok(None);
+        }
+        let text = read(root, folder, "package.json")?;
+        Ok(Some((folder.clone(), PackageJson::parse(&text, &shown(folder, "package.json"))?)))
+    };
+    let read_some = |folders: &[RepoPath]| folders.iter().map(read_one).filter_map(Result::transpose).collect();
+    if folders.len() < PARALLEL_FROM {
+        return read_some(&folders);
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let shares = folders.chunks(folders.len().div_ceil(threads));
+        let workers: Vec<_> = shares.map(|share| scope.spawn(move || read_some(share))).collect();
+        let mut all = Vec::with_capacity(folders.len());
+        for worker in workers {
+            let part: Result<Vec<_>, Error> = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.extend(part?);
+        }
+        Ok(all)
+    })
+}
+
+/// Refuses two packages with one name. A package that is there twice because a link leads to it is one package.
+fn refuse_duplicates(root: &Path, packages: &mut BTreeMap<RepoPath, Package>) -> Result<(), Error> {
+    let mut by_name: BTreeMap<&str, &RepoPath> = BTreeMap::new();
+    let mut again = Vec::new();
+    for package in packages.values() {
+        let Some(name) = package.manifest.name.as_deref() else { continue };
+        let Some(first) = by_name.get(name).copied() else {
+            by_name.insert(name, &package.path);
+            continue;
+        };
+        let second = &package.path;
+        let real = |path: &RepoPath| path.locate(root).ok();
+        if real(first) != real(second) {
+            return Err(Error::DuplicateName { name: name.to_owned(), first: first.clone(), second: second.clone() });
+        }
+        // The one whose path is its real place stays.
+        let keeps_first =
+            real(first).is_some_and(|real| root.canonicalize().is_ok_and(|root| first.under(&root) == real));
+        if keeps_first {
+            again.push(second.clone());
+        } else {
+            again.push(first.clone());
+            by_name.insert(name, second);
+        }
+    }
+    for path in again {
+        packages.remove(&path);
+    }
+    Ok(())
+}
+
+fn backstage_version(root: &Path, path: &RepoPath) -> Result<Option<String>, Error> {
+    if !path.under(root).join("backstage.json").exists() {
+        return Ok(None);
+    }
+    let file = shown(path, "backstage.json");
+    let mut fields = parse_object(&read(root, path, "backstage.json")?, &file)?;
+    Ok(take_text(&mut fields, "version", &file)?)
+}
+
+fn read(root: &Path, folder: &RepoPath, name: &str) -> Result<Vec<u8>, Error> {
+    Ok(read_limited(&folder.under(root).join(name), &shown(folder, name))?)
+}
+
+/// How a file is named in errors: relative to the root.
+fn shown(folder: &RepoPath, name: &str) -> String {
+    if folder.is_root() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

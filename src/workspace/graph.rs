@@ -1,0 +1,146 @@
+//! The graph between the packages of one workspace: who depends on whom, and what a package needs altogether.
+
+use std::collections::{BTreeSet, HashMap};
+
+use indexmap::IndexMap;
+use nodejs_semver::{Range, Version};
+
+use super::{Package, Workspace};
+use crate::repo_path::RepoPath;
+
+/// What a package needs at run time, hence what its plugin is made from.
+const FIELDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
+
+impl Workspace {
+    /// The package with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Package> {
+        self.packages.values().find(|package| package.manifest.name.as_deref() == Some(name))
+    }
+
+    /// The package in `folder`, then every package of the workspace that it depends on, directly or not, sorted by
+    /// folder. Empty where `folder` is no package of the workspace.
+    #[must_use]
+    pub fn closure(&self, folder: &RepoPath) -> Vec<&Package> {
+        let Some(first) = self.packages.get(folder) else { return Vec::new() };
+        let mut seen = BTreeSet::new();
+        let mut next = vec![first];
+        while let Some(package) = next.pop() {
+            for path in &package.depends_on {
+                if path != folder && seen.insert(path) {
+                    next.extend(self.packages.get(path));
+                }
+            }
+        }
+        std::iter::once(first).chain(seen.into_iter().filter_map(|path| self.packages.get(path))).collect()
+    }
+}
+
+/// Fills in `depends_on` of every package; `workspace` is the folder of the workspace root.
+pub(super) fn connect(workspace: &RepoPath, packages: &mut IndexMap<RepoPath, Package>) {
+    let by_name: HashMap<&str, &Package> =
+        packages.values().filter_map(|package| Some((package.manifest.name.as_deref()?, package))).collect();
+    let edges: Vec<Vec<RepoPath>> = packages
+        .values()
+        .map(|package| {
+            let ranges = FIELDS.iter().flat_map(|field| package.manifest.ranges(field));
+            let targets: BTreeSet<RepoPath> = ranges
+                .filter_map(|(name, range)| {
+                    match by_name.get(name) {
+                        Some(target) => accepts(target, range).then(|| target.path.clone()),
+                        None => None,
+                    }
+                    .or_else(|| by_path(workspace, package, range).filter(|path| packages.contains_key(path)))
+                })
+                .filter(|path| *path != package.path)
+                .collect();
+            targets.into_iter().collect()
+        })
+        .collect();
+    for (package, depends_on) in packages.values_mut().zip(edges) {
+        package.depends_on = depends_on;
+    }
+}
+
+/// Whether a dependency on the name of `target` with this range is one on the package of the workspace, and not on
+/// one of the registry (yarn 4, `Workspace.accepts`).
+fn accepts(target: &Package, range: &str) -> bool {
+    let (protocol, range) = range.split_once(':').map_or((None, range), |(protocol, range)| (Some(protocol), range));
+    if protocol == Some("workspace") {
+        // `workspace:^`, `workspace:1.x`, `workspace:packages/x`: yarn takes the package of this name or refuses.
+        return true;
+    }
+    let version = target.manifest.version.as_deref().and_then(|version| Version::parse(version).ok());
+    version.is_some_and(|version| Range::parse(range).is_ok_and(|range| range.satisfies(&version)))
+}
+
+/// The folder that a range with a path names.
+fn by_path(workspace: &RepoPath, package: &Package, range: &str) -> Option<RepoPath> {
+    let (protocol, path) = range.split_once(':')?;
+    match protocol {
+        "workspace" => workspace.join(path).ok(),
+        "link" | "portal" | "file" => package.path.join(path).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::PackageJson;
+
+    fn workspace(manifests: &[(&str, &str)]) -> Workspace {
+        let packages = manifests.iter().map(|(path, json)| {
+            let path = RepoPath::new(path).unwrap();
+            let manifest = PackageJson::parse(json.as_bytes(), "package.json").unwrap();
+            (path.clone(), Package { path, manifest, depends_on: Vec::new() })
+        });
+        let mut packages: IndexMap<RepoPath, Package> = packages.collect();
+        let path = RepoPath::default();
+        connect(&path, &mut packages);
+        Workspace { path, manifest: PackageJson::default(), packages, backstage: None }
+    }
+
+    fn closure(workspace: &Workspace, folder: &str) -> Vec<String> {
+        let folder = RepoPath::new(folder).unwrap();
+        workspace.closure(&folder).iter().map(|package| package.path.to_string()).collect()
+    }
+
+    #[test]
+    fn a_range_decides_between_workspace_and_registry() {
+        let depends = |range: &str| {
+            let dependant = format!(r#"{{"name": "a", "dependencies": {{"b": "{range}"}}}}"#);
+            let workspace =
+                workspace(&[("p/a", &dependant), ("p/b", r#"{"name": "b", "version": "1.2.3"}"#), ("p/c", "{}")]);
+            closure(&workspace, "p/a")[1..].join(" ")
+        };
+        for range in
+            ["workspace:^", "workspace:*", "workspace:p/b", "workspace:1.2.3", "^1.0.0", "1", "*", "npm:~1.2.0", ""]
+        {
+            assert_eq!(depends(range), "p/b", "{range}");
+        }
+        for range in ["^2.0.0", "latest", "npm:other@^1.0.0", "https://example.com/b.tgz", "git@github.com:a/b.git"] {
+            assert_eq!(depends(range), "", "{range}");
+        }
+        assert_eq!(depends("portal:../c"), "p/c");
+        assert_eq!(depends("link:../../p/c"), "p/c");
+    }
+
+    #[test]
+    fn every_field_that_reaches_the_plugin_counts_and_circles_are_harmless() {
+        let workspace = workspace(&[
+            (
+                "a",
+                r#"{"name": "a", "version": "1.0.0", "dependencies": {"b": "workspace:^"}, "devDependencies": {"e": "*"}}"#,
+            ),
+            ("b", r#"{"name": "b", "version": "1.0.0", "optionalDependencies": {"c": "^1"}}"#),
+            ("c", r#"{"name": "c", "version": "1.0.0", "peerDependencies": {"d": "^1", "a": "*", "c": "*"}}"#),
+            ("d", r#"{"name": "d", "version": "1.0.0"}"#),
+            ("e", r#"{"name": "e", "version": "1.0.0"}"#),
+        ]);
+        assert_eq!(closure(&workspace, "a"), ["a", "b", "c", "d"]);
+        assert_eq!(closure(&workspace, "c"), ["c", "a", "b", "d"]);
+        assert!(closure(&workspace, "x").is_empty());
+        assert_eq!(workspace.named("d").map(|package| package.path.as_str()), Some("d"));
+    }
+}
