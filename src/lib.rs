@@ -13,6 +13,7 @@
 pub mod ci;
 pub mod config;
 pub mod digest;
+pub mod export;
 pub mod package;
 pub mod plan;
 pub mod push;
