@@ -13,7 +13,11 @@
 pub mod ci;
 pub mod config;
 pub mod digest;
+pub mod export;
+pub mod package;
 pub mod plan;
+pub mod push;
+pub mod registry;
 pub mod repo_path;
 pub mod ui;
 pub mod workspace;
