@@ -123,11 +123,8 @@ pub fn open(config_file: &Path) -> Result<Project, Error> {
     problems.extend(shared_images(&config, &plugins));
     let mut bundles = IndexMap::new();
     for (id, bundle) in &config.bundles {
-        match bundle_version(&config, bundle, &plugins) {
-            Ok(Some(version)) => drop(bundles.insert(id.clone(), ProjectBundle { config: bundle.clone(), version })),
-            // One of its plugins has a problem, which is reported there.
-            Ok(None) => {}
-            Err(problem) => problems.push(problem),
+        if let Some(version) = bundle_version(&config, bundle, &plugins, &mut problems) {
+            bundles.insert(id.clone(), ProjectBundle { config: bundle.clone(), version });
         }
     }
     if !problems.is_empty() {
@@ -145,7 +142,8 @@ fn path_problem(config: &Config, id: &str, error: &dyn Diagnostic, label: &str) 
 fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> Result<ProjectPlugin, Vec<Problem>> {
     let id = plugin.id.as_str();
     let path = ["plugins", id, "path"];
-    let found = workspaces.of(&plugin.path).and_then(|workspace| Some((workspace, workspace.packages.get(&plugin.path)?)));
+    let found =
+        workspaces.of(&plugin.path).and_then(|workspace| Some((workspace, workspace.packages.get(&plugin.path)?)));
     let Some((workspace, package)) = found else {
         let message = format!("`{}` is in no yarn workspace", plugin.path);
         return Err(vec![config.problem(&path, message, "not in a workspace", "run `yarn install` in its workspace")]);
@@ -153,7 +151,8 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
     let manifest = &package.manifest;
     let file = format!("{}/package.json", plugin.path);
     let mut problems = Vec::new();
-    let role = manifest.role().map_err(|error| problems.push(path_problem(config, id, &error, "not a plugin to export")));
+    let role =
+        manifest.role().map_err(|error| problems.push(path_problem(config, id, &error, "not a plugin to export")));
     if manifest.name.is_none() {
         let help = "add `\"name\": \"@scope/plugin-…\"` to it";
         problems.push(config.problem(&path, format!("`{file}` has no `name`"), "a plugin without name", help));
@@ -216,30 +215,34 @@ fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> 
     problems
 }
 
-/// The version of a bundle; `None` where one of its plugins has none.
+/// The version of a bundle; `None` where it cannot have one, or where a plugin has none, which was reported there.
 fn bundle_version(
     config: &Config,
     bundle: &Bundle,
     plugins: &IndexMap<String, ProjectPlugin>,
-) -> Result<Option<String>, Problem> {
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
     let key = ["bundles", &bundle.id, "version"];
     let version_of = |id: &str| plugins.get(id).map(|plugin| plugin.version.clone());
     if let Some(template) = &bundle.version {
-        let Ok(version) = template.render(|name| version_of(name.strip_suffix(".version")?)) else { return Ok(None) };
-        if !is_tag(&version) {
-            let message = format!("`{version}` cannot be the version of a bundle");
-            let help = "tags are made from it: at most 128 letters, digits, `.`, `_`, `-` and `+`, the first no sign";
-            return Err(config.problem(&key, message, "not fit for a tag", help));
+        let version = template.render(|name| version_of(name.strip_suffix(".version")?)).ok()?;
+        if is_tag(&version) {
+            return Some(version);
         }
-        return Ok(Some(version));
+        let message = format!("`{version}` cannot be the version of a bundle");
+        let help = "tags are made from it: at most 128 letters, digits, `.`, `_`, `-` and `+`, the first no sign";
+        problems.push(config.problem(&key, message, "not fit for a tag", help));
+        return None;
     }
-    let versions: Option<Vec<String>> = bundle.plugins.iter().map(|id| version_of(id)).collect();
-    let Some((first, versions)) = versions.and_then(|all| Some((all.first()?.clone(), all))) else { return Ok(None) };
-    if versions.iter().all(|version| *version == first) {
-        return Ok(Some(first));
+    let versions = bundle.plugins.iter().map(|id| version_of(id)).collect::<Option<Vec<String>>>()?;
+    let (first, others) = versions.split_first()?;
+    if others.iter().all(|version| version == first) {
+        return Some(first.clone());
     }
-    let listed = bundle.plugins.iter().zip(&versions).map(|(id, version)| format!("`{id}` {version}"));
-    let message = format!("the plugins of bundle `{}` have different versions: {}", bundle.id, listed.collect::<Vec<_>>().join(", "));
+    let listed: Vec<String> =
+        bundle.plugins.iter().zip(&versions).map(|(id, version)| format!("`{id}` {version}")).collect();
+    let message = format!("the plugins of bundle `{}` have different versions: {}", bundle.id, listed.join(", "));
     let help = format!("say which is the bundle's: `version = \"{{{}.version}}\"`", bundle.plugins[0]);
-    Err(config.problem(&key, message, "no `version` here", help))
+    problems.push(config.problem(&key, message, "no `version` here", help));
+    None
 }
