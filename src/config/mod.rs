@@ -6,10 +6,25 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use serde::Deserialize;
+
 use crate::repo_path::RepoPath;
 
+pub mod channels;
+mod check;
+mod decode;
+mod effective;
+mod format;
+mod load;
+pub mod names;
+pub mod nearest;
+mod paths;
+mod source;
+mod targets;
 pub mod template;
 
+pub use load::{Error, FILE_NAME, find, load, read};
+pub use source::{Problem, Problems};
 pub use template::Template;
 
 /// What `rhdh-plugins.toml` says, with `[defaults]` merged into every plugin and bundle.
@@ -31,6 +46,29 @@ pub struct Config {
     pub plugins: IndexMap<String, Plugin>,
     /// By id, in the order of the file.
     pub bundles: IndexMap<String, Bundle>,
+    source: source::Source,
+}
+
+impl Config {
+    /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]` (entries of a list are
+    /// counted from `"0"`), for checks that need more than the configuration. Where the file has no such key, the
+    /// table that lacks it is underlined.
+    #[must_use]
+    pub fn problem(
+        &self,
+        key: &[&str],
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        self.source.problem(key, message, label, help)
+    }
+
+    /// `problems` as one error, in the order of the file.
+    #[must_use]
+    pub fn problems(&self, problems: Vec<Problem>) -> Problems {
+        self.source.problems(problems)
+    }
 }
 
 /// `[rhdh]`: the release that the plugins are for.
@@ -49,6 +87,21 @@ pub struct Inputs {
     pub global: Vec<String>,
     /// Files that change nothing; globs.
     pub ignore: Vec<String>,
+    /// Whether the registries are asked what they already hold.
+    pub memory: bool,
+    /// What to do where the base commit cannot be known.
+    pub on_unknown_base: UnknownBase,
+}
+
+/// What a plan does where the base commit cannot be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownBase {
+    /// Plans every plugin.
+    #[default]
+    All,
+    /// Ends the run.
+    Fail,
 }
 
 /// `[registries.NAME]`: a place where artifacts go.
@@ -89,7 +142,8 @@ pub struct Channel {
 }
 
 /// When a channel is chosen: one value of `on`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Occasion {
     /// `"pull-request"`: a pull request or merge request.
     PullRequest,
@@ -139,7 +193,7 @@ pub struct Plugin {
 }
 
 /// Who makes a plugin's `dist-dynamic`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportMode {
     /// rhdh-pack runs the RHDH CLI.

@@ -1,0 +1,213 @@
+//! The collector of problems, and the checks that several tables share: names, lists, globs, templates. The faults
+//! that the decoder found come in; what goes out is every problem of the file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use globset::{Glob, GlobBuilder};
+
+use super::decode::{Fault, FaultKind, Shape};
+use super::format::NEVER_DEFAULT;
+use super::names::{is_id, to_id};
+use super::nearest::suggestion;
+use super::source::{Problem, Source};
+use super::template::{Template, TemplateError};
+
+/// Collects what is wrong with one configuration.
+pub(super) struct Check<'a> {
+    pub(super) source: &'a Source,
+    /// The folder of the configuration file.
+    pub(super) root: &'a Path,
+    faults: Vec<Vec<String>>,
+    problems: Vec<Problem>,
+}
+
+/// What a list of names refers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Plugin,
+    Registry,
+}
+
+impl<'a> Check<'a> {
+    /// Begins with the faults that the decoder found.
+    pub(super) fn new(source: &'a Source, root: &'a Path, faults: Vec<Fault>) -> Self {
+        let problems = faults.iter().map(|fault| fault_problem(source, fault)).collect();
+        Self { source, root, faults: faults.into_iter().map(|fault| fault.key).collect(), problems }
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn push(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// See [`Source::problem`].
+    pub(super) fn report(
+        &mut self,
+        key: &[&str],
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.push(self.source.problem(key, message, label, help));
+    }
+
+    /// Whether the decoder left nothing out of the table `key`: if it did, a key that is missing now may only be
+    /// misspelt, and has been reported.
+    pub(super) fn is_whole(&self, key: &[&str]) -> bool {
+        !self
+            .faults
+            .iter()
+            .any(|fault| fault.len() >= key.len() && fault.iter().zip(key).all(|(left, right)| left == right))
+    }
+
+    /// Checks that every one of `names`, the list at `key`, is a table of `kind`, and stands there once.
+    pub(super) fn names(&mut self, key: &[&str], names: &[String], kind: Named) {
+        self.once(key, names);
+        let (one, many) = match kind {
+            Named::Plugin => ("plugin", "plugins"),
+            Named::Registry => ("registry", "registries"),
+        };
+        let known = self.source.keys(&[many]);
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+            let help = if known.is_empty() {
+                format!("there are no {many} yet: add a table `[{many}.{name}]`")
+            } else {
+                suggestion(name, many, known.iter().copied())
+            };
+            let index = index.to_string();
+            let message = format!("there is no {one} `{name}`");
+            let label = format!("no `[{many}.{name}]` in this file");
+            self.report(&[key, &[&index]].concat(), message, label, help);
+        }
+    }
+
+    /// Checks that no value stands twice in the list at `key`.
+    pub(super) fn once(&mut self, key: &[&str], values: &[String]) {
+        let mut seen: HashMap<&str, String> = HashMap::new();
+        for (index, value) in values.iter().enumerate() {
+            let index = index.to_string();
+            let place = [key, &[&index]].concat();
+            if let Some(first) = seen.get(value.as_str()) {
+                let message = format!("`{value}` stands twice in {}", self.source.subject(key));
+                let problem = self.source.problem(&place, message, "again here", "remove one of the two");
+                self.push(problem.and(self.source, &[key, &[first]].concat(), "first here"));
+            } else {
+                seen.insert(value, index);
+            }
+        }
+    }
+
+    /// Checks every glob of the list at `key`.
+    pub(super) fn globs(&mut self, key: &[&str], globs: &[String]) {
+        for (index, glob) in globs.iter().enumerate() {
+            self.glob(&[key, &[&index.to_string()]].concat(), glob);
+        }
+    }
+
+    /// Checks one glob.
+    pub(super) fn glob(&mut self, key: &[&str], glob: &str) {
+        let fault = if glob.is_empty() { Some("it is empty".to_owned()) } else { compile_glob(glob).err() };
+        if let Some(fault) = fault {
+            let help = "`*` stands for any characters but `/`, `**/` for any folders, `{a,b}` for either, `[ab]` for one character";
+            self.report(key, format!("`{glob}` is not a glob"), fault, help);
+        }
+    }
+
+    /// Checks that `id`, the name of the table `key`, can be part of a file name.
+    pub(super) fn name(&mut self, key: &[&str], id: &str) {
+        if !is_id(id) {
+            let table = key.first().copied().unwrap_or_default();
+            let help = format!("names are lower-case letters, digits, `.`, `_` and `-`: `[{table}.{}]`", to_id(id));
+            let problem =
+                self.source.key_problem(key, format!("`{id}` cannot be a name"), "becomes part of file names", help);
+            self.push(problem);
+        }
+    }
+
+    /// Reads the template at `key`; `variables` are the names to propose for one that is unknown.
+    pub(super) fn template(
+        &mut self,
+        key: &[&str],
+        text: &str,
+        variables: &[String],
+        is_variable: impl Fn(&str) -> bool,
+    ) -> Option<Template> {
+        let error = match Template::parse(text, is_variable) {
+            Ok(template) => return Some(template),
+            Err(error) => error,
+        };
+        let (part, label, help) = match &error {
+            TemplateError::UnknownVariable(name) => {
+                let help = suggestion(name, "variables", variables.iter().map(String::as_str));
+                (format!("{{{name}}}"), "no such variable", help)
+            }
+            TemplateError::UnpairedBrace(_) => {
+                (String::new(), "`{` and `}` stand around the name of a variable", "write `{version}`".to_owned())
+            }
+            TemplateError::Empty => {
+                (String::new(), "empty", "write a text such as `{version}`, or remove it".to_owned())
+            }
+        };
+        let problem = if part.is_empty() {
+            self.source.problem(key, error.to_string(), label, help)
+        } else {
+            self.source.part_problem(key, &part, error.to_string(), label, help)
+        };
+        self.push(problem);
+        None
+    }
+}
+
+/// `glob` as all globs of the configuration are read: `*` does not match `/`.
+pub(super) fn compile_glob(glob: &str) -> Result<Glob, String> {
+    GlobBuilder::new(glob).literal_separator(true).build().map_err(|error| error.kind().to_string())
+}
+
+fn fault_problem(source: &Source, fault: &Fault) -> Problem {
+    let key: Vec<&str> = fault.key.iter().map(String::as_str).collect();
+    let (last, table) = key.split_last().map_or(("", &[][..]), |(last, table)| (*last, table));
+    match &fault.kind {
+        FaultKind::UnknownKey(_) if table == ["defaults"] && NEVER_DEFAULT.contains(&last) => source.key_problem(
+            &key,
+            format!("`{last}` cannot have a default"),
+            "not the same for all",
+            "set it in each `[plugins.…]` or `[bundles.…]`",
+        ),
+        FaultKind::UnknownKey(known) => {
+            let place = if table.is_empty() { String::new() } else { format!(" in `[{}]`", table.join(".")) };
+            let help = suggestion(last, "keys", known.iter().copied());
+            source.key_problem(&key, format!("unknown key `{last}`{place}"), "no such key", help)
+        }
+        FaultKind::Type { wanted, found } => {
+            let written = source.written(&key);
+            let written = if written.contains('\n') || written.len() > 60 { "…" } else { written };
+            let help = match (wanted, *found) {
+                (Shape::Text, "a list" | "a table") => String::new(),
+                (Shape::Text, _) => format!("put it in quotes: `\"{written}\"`"),
+                (Shape::Flag, "a string") => "write it without quotes: `true` or `false`".to_owned(),
+                (Shape::Flag, _) => "write `true` or `false`".to_owned(),
+                (Shape::List, "a string") => format!("put it in brackets: `[{written}]`"),
+                (Shape::List, _) => "write a list: `[\"…\"]`".to_owned(),
+                (Shape::Table, _)
+                    if table.is_empty() && last.ends_with('s') && last != "defaults" && last != "inputs" =>
+                {
+                    format!("write `[{last}.NAME]` for each, and their keys below")
+                }
+                (Shape::Table, _) if matches!(last, "labels" | "annotations") => {
+                    format!("write `{last} = {{ \"key\" = \"value\" }}`")
+                }
+                (Shape::Table, _) => format!("write `[{}]`, and its keys below", key.join(".")),
+            };
+            source.problem(&key, format!("{} must be {wanted}", source.subject(&key)), format!("this is {found}"), help)
+        }
+        FaultKind::UnknownValue { value, known } => {
+            let help = suggestion(value, "values", known.iter().copied());
+            source.problem(&key, format!("{} cannot be `{value}`", source.subject(&key)), "no such value", help)
+        }
+        FaultKind::Other(message) => source.problem(&key, format!("{} {message}", source.subject(&key)), "here", ""),
+    }
+}

@@ -1,0 +1,152 @@
+//! Finding and reading `rhdh-plugins.toml`. A folder or a file comes in; what goes out is the configuration, or all
+//! that is wrong with it.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::check::Check;
+use super::decode::decode;
+use super::format::File;
+use super::source::{Problem, Problems, Source};
+use super::{Config, effective, targets};
+
+/// The file's name.
+pub const FILE_NAME: &str = "rhdh-plugins.toml";
+
+/// Far more than a thousand plugins need, and little enough for every tool that reads the file.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+const MINIMAL: &str = "the smallest one is these two lines:\n[plugins.todo]\npath = \"plugins/todo\"";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The file that was named is not there.
+    #[error("there is no `{}`", .0.display())]
+    #[diagnostic(help("{MINIMAL}"))]
+    Missing(PathBuf),
+    /// Neither this folder nor one above it has the file.
+    #[error("there is no `{FILE_NAME}` in `{}` or above it", .0.display())]
+    #[diagnostic(help("name the file with `--config FILE`, or write one; {MINIMAL}"))]
+    NotFound(PathBuf),
+    /// A folder, a pipe or a device.
+    #[error("`{}` is not a file", .0.display())]
+    #[diagnostic(help("name a file with `--config FILE`, such as `{FILE_NAME}`"))]
+    NotAFile(PathBuf),
+    /// The file cannot be read.
+    #[error("cannot read the configuration")]
+    #[diagnostic(help("check the file's permissions with `ls -l`"))]
+    Unreadable(#[source] std::io::Error),
+    /// More than 1 MiB.
+    #[error("`{}` is larger than 1 MiB", .0.display())]
+    #[diagnostic(help("a configuration of that size is not one: name the right file with `--config FILE`"))]
+    TooLarge(PathBuf),
+    /// Not text.
+    #[error("`{}:{line}:{column}` is not UTF-8", file.display())]
+    #[diagnostic(help("save the file as UTF-8"))]
+    NotUtf8 {
+        /// The file.
+        file: PathBuf,
+        /// The line of the first byte that is not UTF-8, from 1.
+        line: usize,
+        /// Its column, in characters, from 1.
+        column: usize,
+    },
+    /// All that is wrong in the file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Problems(#[from] Problems),
+}
+
+/// The nearest `rhdh-plugins.toml`: in `start`, or in a folder above it, up to the repository's root (the folder
+/// that holds `.git`).
+///
+/// # Errors
+/// When there is none, or `start` does not exist.
+pub fn find(start: &Path) -> Result<PathBuf, Error> {
+    let absolute = std::path::absolute(start).map_err(Error::Unreadable)?;
+    for folder in absolute.ancestors() {
+        let file = folder.join(FILE_NAME);
+        if file.symlink_metadata().is_ok() {
+            return Ok(file);
+        }
+        if folder.join(".git").symlink_metadata().is_ok() {
+            break;
+        }
+    }
+    Err(Error::NotFound(start.to_owned()))
+}
+
+/// Reads `file` and checks all of it.
+///
+/// # Errors
+/// When the file cannot be read, or with all its problems at once.
+pub fn load(file: &Path) -> Result<Config, Error> {
+    let (config, problems) = read(file)?;
+    if problems.is_empty() { Ok(config) } else { Err(config.problems(problems).into()) }
+}
+
+/// Reads `file` and checks all of it. The configuration holds only what is right; the rest is in the problems, so
+/// that a caller can look for problems of its own before it gives up.
+///
+/// # Errors
+/// When the file cannot be read, or is not TOML.
+pub fn read(file: &Path) -> Result<(Config, Vec<Problem>), Error> {
+    let text = read_text(file)?;
+    let shown = std::env::current_dir().ok().and_then(|folder| file.strip_prefix(folder).ok()).unwrap_or(file);
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    let source = Source::new(shown.display().to_string(), Arc::clone(&text), document.get_ref());
+    if !errors.is_empty() {
+        let syntax = |error: &toml::de::Error| {
+            let span = error.span().unwrap_or_default();
+            source.at(span, error.message().to_owned(), "here".to_owned(), String::new())
+        };
+        return Err(source.problems(errors.iter().map(syntax).collect()).into());
+    }
+    let (values, faults) = decode::<File>(document.get_ref());
+    let root = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut check = Check::new(&source, &root, faults);
+    let rhdh = targets::rhdh(&mut check, &values);
+    let inputs = targets::inputs(&mut check, &values);
+    let registries = targets::registries(&mut check, &values);
+    let channels = targets::channels(&mut check, &values);
+    let plugins = effective::plugins(&mut check, &values);
+    let bundles = effective::bundles(&mut check, &values);
+    let problems = check.into_problems();
+    let file = file.to_owned();
+    Ok((Config { file, root, rhdh, inputs, registries, channels, plugins, bundles, source }, problems))
+}
+
+/// The file's text, without a byte order mark.
+fn read_text(file: &Path) -> Result<Arc<str>, Error> {
+    let metadata = match fs_err::metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Error::Missing(file.to_owned())),
+        Err(error) => return Err(Error::Unreadable(error)),
+    };
+    if !metadata.is_file() {
+        return Err(Error::NotAFile(file.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let opened = fs_err::File::open(file).map_err(Error::Unreadable)?;
+    opened.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(Error::Unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(Error::TooLarge(file.to_owned()));
+    }
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+            return Err(Error::NotUtf8 { file: file.to_owned(), line, column });
+        }
+    };
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
+}

@@ -1,0 +1,195 @@
+//! The text of a configuration file and where everything stands in it. The path of a key comes in; what goes out is
+//! a [`Problem`] that shows the file, the line and the column with the text underlined.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use miette::{LabeledSpan, NamedSource};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Something wrong at a place of the configuration file.
+#[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+pub struct Problem {
+    message: String,
+    #[source_code]
+    text: NamedSource<Arc<str>>,
+    #[label(collection)]
+    labels: Vec<LabeledSpan>,
+    #[help]
+    help: Option<String>,
+}
+
+/// All that is wrong with a configuration, in the order of the file; never empty.
+#[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{} {} in `{file}`", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })]
+pub struct Problems {
+    file: String,
+    #[related]
+    problems: Vec<Problem>,
+}
+
+impl Problems {
+    /// The problems one by one, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+}
+
+impl Problem {
+    /// Underlines the value of `key` too, of which the problem's own place is the double.
+    #[must_use]
+    pub(super) fn and(mut self, source: &Source, key: &[&str], label: &str) -> Self {
+        self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), source.spot(key).underlined()));
+        self
+    }
+
+    fn position(&self) -> usize {
+        self.labels.first().map_or(0, LabeledSpan::offset)
+    }
+}
+
+/// The text of a configuration file, and the place of every key and value in it.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    name: String,
+    text: Arc<str>,
+    root: Spot,
+}
+
+/// Where one key and its value stand.
+#[derive(Clone, Debug, Default)]
+struct Spot {
+    key: Range<usize>,
+    value: Range<usize>,
+    shape: Shape,
+    entries: IndexMap<String, Spot>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shape {
+    #[default]
+    Single,
+    List,
+    Table,
+}
+
+impl Source {
+    /// Keeps the places of everything in `document`, which was read from `text`; `name` is the file, as shown.
+    pub(super) fn new(name: String, text: Arc<str>, document: &DeTable<'_>) -> Self {
+        let root = Spot { shape: Shape::Table, entries: table_entries(document), ..Spot::default() };
+        Self { name, text, root }
+    }
+
+    /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]`; entries of a list are
+    /// counted from `"0"`. Where the file has no such key, what is underlined is the table that lacks it.
+    pub(super) fn problem(
+        &self,
+        key: &[&str],
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        self.at(self.spot(key).underlined(), message.into(), label.into(), help.into())
+    }
+
+    /// As [`Source::problem`], with the key itself underlined.
+    pub(super) fn key_problem(
+        &self,
+        key: &[&str],
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        self.at(self.spot(key).key.clone(), message.into(), label.into(), help.into())
+    }
+
+    /// As [`Source::problem`], with only `part` of the value underlined, where the value is written with it.
+    pub(super) fn part_problem(
+        &self,
+        key: &[&str],
+        part: &str,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        let whole = self.spot(key).underlined();
+        let start = self.text.get(whole.clone()).and_then(|text| text.find(part)).map(|at| whole.start + at);
+        let span = start.map_or(whole, |start| start..start + part.len());
+        self.at(span, message.into(), label.into(), help.into())
+    }
+
+    /// A problem of the syntax, at these bytes of the text.
+    pub(super) fn at(&self, span: Range<usize>, message: String, label: String, help: String) -> Problem {
+        let label = LabeledSpan::new_with_span(Some(label), span);
+        Problem {
+            message,
+            text: NamedSource::new(&self.name, Arc::clone(&self.text)),
+            labels: vec![label],
+            help: Some(help).filter(|help| !help.is_empty()),
+        }
+    }
+
+    /// `problems` as one error, in the order of the file.
+    pub(super) fn problems(&self, mut problems: Vec<Problem>) -> Problems {
+        problems.sort_by_key(Problem::position);
+        Problems { file: self.name.clone(), problems }
+    }
+
+    /// The value of `key` as it is written.
+    pub(super) fn written(&self, key: &[&str]) -> &str {
+        self.text.get(self.spot(key).value.clone()).unwrap_or_default()
+    }
+
+    /// The keys of the table `key`, in the order of the file.
+    pub(super) fn keys(&self, key: &[&str]) -> Vec<&str> {
+        let spot = self.spot(key);
+        if spot.shape == Shape::Table { spot.entries.keys().map(String::as_str).collect() } else { Vec::new() }
+    }
+
+    /// How people call the value of `key`: "`path` of `[plugins.todo]`", "value 2 of `registries` of `[defaults]`".
+    pub(super) fn subject(&self, key: &[&str]) -> String {
+        let Some((last, table)) = key.split_last() else { return "the file".to_owned() };
+        if self.spot(table).shape == Shape::List {
+            let number = last.parse::<usize>().map_or(0, |index| index + 1);
+            return format!("value {number} of {}", self.subject(table));
+        }
+        if table.is_empty() { format!("`{last}`") } else { format!("`{last}` of `[{}]`", table.join(".")) }
+    }
+
+    /// The spot of `key`, or of the longest beginning of it that is in the file.
+    fn spot(&self, key: &[&str]) -> &Spot {
+        let mut spot = &self.root;
+        for part in key {
+            let Some(next) = spot.entries.get(*part) else { break };
+            spot = next;
+        }
+        spot
+    }
+}
+
+impl Spot {
+    /// What to underline: a value, but of a table only its name.
+    fn underlined(&self) -> Range<usize> {
+        if self.shape == Shape::Table { self.key.clone() } else { self.value.clone() }
+    }
+}
+
+fn table_entries(table: &DeTable<'_>) -> IndexMap<String, Spot> {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), spot_of(key.span(), value))).collect()
+}
+
+fn spot_of(key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Spot {
+    let (shape, entries) = match value.get_ref() {
+        DeValue::Table(table) => (Shape::Table, table_entries(table)),
+        DeValue::Array(values) => {
+            let entry =
+                |(index, value): (usize, &Spanned<DeValue<'_>>)| (index.to_string(), spot_of(value.span(), value));
+            (Shape::List, values.iter().enumerate().map(entry).collect())
+        }
+        _ => (Shape::Single, IndexMap::new()),
+    };
+    Spot { key, value: value.span(), shape, entries }
+}

@@ -1,0 +1,182 @@
+//! One image on its way to one repository.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use indicatif::HumanBytes;
+use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
+
+use super::State;
+use super::job::{Failure, Notes};
+use super::layout::LocalImage;
+use crate::digest::Digest;
+use crate::registry::{ManifestRef, Repository};
+use crate::ui::Ui;
+
+/// One image on its way to one repository.
+pub(super) struct ImageJob {
+    pub(super) local: LocalImage,
+    pub(super) repository: Repository,
+    pub(super) tags: Vec<String>,
+    /// Bytes of manifest, config and layers.
+    pub(super) size: u64,
+}
+
+impl ImageJob {
+    /// Looks where the tags point. Notes those that are as they should be.
+    pub(super) async fn check(&self, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        let found =
+            try_join_all(self.tags.iter().map(|tag| self.repository.manifest_digest(ManifestRef::Tag(tag)))).await?;
+        for (tag, found) in self.tags.iter().zip(found) {
+            match found {
+                Some(digest) if digest == self.local.digest => {
+                    let mut notes = lock(noted);
+                    notes.tags.push(tag.clone());
+                    notes.state = Some(State::AlreadyThere);
+                }
+                Some(digest) if !overwrite => return Err(self.conflict(tag, &digest).await),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the image into the repository, by digest.
+    pub(super) async fn upload(&self, id: &str, ui: &Ui, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        let by_digest = ManifestRef::Digest(&self.local.digest);
+        let there = lock(noted).state.is_some() || self.repository.manifest_digest(by_digest).await?.is_some();
+        if there {
+            lock(noted).state = Some(State::AlreadyThere);
+            ui.verbose(&format!("{id}: `{}@{}` is there already", self.repository, self.local.digest));
+            return Ok(());
+        }
+        let step = ui.step(id, "push");
+        let progress = Arc::new(AtomicU64::new(0));
+        let work = async { self.bring(&progress).await.map_err(Failure::from) };
+        let mut work = std::pin::pin!(work);
+        let outcome = loop {
+            match tokio::time::timeout(Duration::from_millis(200), &mut work).await {
+                Ok(outcome) => break outcome,
+                Err(_) => step.progress(progress.load(Ordering::Relaxed).min(self.size), self.size),
+            }
+        };
+        match &outcome {
+            Ok(()) => {
+                lock(noted).state = Some(State::New);
+                let uploaded = HumanBytes(progress.load(Ordering::Relaxed));
+                step.done(&format!("{uploaded} to {}@{}", self.repository, self.local.digest));
+            }
+            Err(failure) => step.failed(&failure.message),
+        }
+        outcome
+    }
+
+    async fn bring(&self, progress: &Arc<AtomicU64>) -> Result<(), crate::registry::Error> {
+        let by_digest = ManifestRef::Digest(&self.local.digest);
+        let mut again = true;
+        loop {
+            try_join_all(self.local.blobs.iter().map(|blob| self.repository.push_blob(blob, progress))).await?;
+            match self.repository.push_manifest(by_digest, &self.local.manifest, OCI_IMAGE_MEDIA_TYPE).await {
+                // A blob that was there when it was looked for is there no more (garbage collection): once more.
+                Err(error) if error.is_missing_blob() && again => {
+                    again = false;
+                    for blob in &self.local.blobs {
+                        self.repository.forget_blob(&blob.digest).await;
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Moves the tags that are not there yet, in their order.
+    pub(super) async fn tag(&self, id: &str, overwrite: bool, ui: &Ui, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        let placed = lock(noted).tags.clone();
+        let missing: Vec<&String> = self.tags.iter().filter(|tag| !placed.contains(tag)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let step = ui.step(id, "tag");
+        for tag in &missing {
+            if let Err(failure) = self.move_tag(tag, overwrite, noted).await {
+                step.failed(&failure.message);
+                return Err(self.with_the_rest(failure, noted));
+            }
+        }
+        let names: Vec<_> = missing.iter().map(|tag| tag.as_str()).collect();
+        step.done(&format!("{} at {}", names.join(", "), self.repository));
+        Ok(())
+    }
+
+    async fn move_tag(&self, tag: &str, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        // Another run may have published since the check. Registries know no "only if it is not there", so a moment
+        // stays open: `confirm` looks again.
+        if !overwrite
+            && let Some(found) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?
+            && found != self.local.digest
+        {
+            return Err(self.conflict(tag, &found).await);
+        }
+        lock(noted).moving = Some(tag.to_owned());
+        let outcome =
+            self.repository.push_manifest(ManifestRef::Tag(tag), &self.local.manifest, OCI_IMAGE_MEDIA_TYPE).await;
+        let mut notes = lock(noted);
+        if outcome.is_ok() {
+            notes.moving = None;
+            notes.tags.push(tag.to_owned());
+        }
+        Ok(outcome?)
+    }
+
+    /// Looks whether another run has moved a tag that must not be moved.
+    pub(super) async fn confirm(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        for tag in &self.tags {
+            let found = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?;
+            if found.as_ref() != Some(&self.local.digest) {
+                lock(noted).tags.retain(|placed| placed != tag);
+                return Err(match found {
+                    Some(found) => self.conflict(tag, &found).await,
+                    None => Failure {
+                        code: "tag-lost",
+                        message: format!("the tag `{tag}` of `{}` was moved, and is not there now", self.repository),
+                        help: Some("run the command again".to_owned()),
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to a failure which tags were not moved.
+    fn with_the_rest(&self, mut failure: Failure, noted: &Mutex<Notes>) -> Failure {
+        let notes = lock(noted);
+        let left: Vec<_> =
+            self.tags.iter().filter(|tag| !notes.tags.contains(tag)).map(|tag| format!("`{tag}`")).collect();
+        failure.message = format!("{}; not moved: {}", failure.message, left.join(", "));
+        failure
+    }
+
+    async fn conflict(&self, tag: &str, found: &Digest) -> Failure {
+        let published = self.repository.manifest(ManifestRef::Digest(found)).await.ok().flatten();
+        let version = published
+            .and_then(|manifest| manifest.annotations().remove("org.opencontainers.image.version"))
+            .map_or_else(String::new, |version| format!(" (version {version})"));
+        Failure {
+            code: "tag-exists",
+            message: format!(
+                "the tag `{tag}` of `{}` is `{found}`{version}, and this run made `{}`",
+                self.repository, self.local.digest
+            ),
+            help: Some(
+                "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+pub(super) fn lock(noted: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
+}

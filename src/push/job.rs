@@ -1,0 +1,290 @@
+//! One artifact on its way to one registry: what is to be done, and what has been done so far. What has been done is
+//! kept outside of the running futures, so that it is known when they are dropped.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::dir::FileJob;
+use super::image::ImageJob;
+use super::layout::Layout;
+use super::{PublishedFile, PublishedImage, PushFailure, Pushed, Request, State};
+use crate::config::Registry;
+use crate::registry::{self, Repository};
+use crate::ui::Ui;
+
+/// One artifact on its way to one registry.
+pub(super) struct Job {
+    /// Its position in the request.
+    pub(super) artifact: usize,
+    /// The registry's name in the configuration.
+    pub(super) registry: String,
+    target: Target,
+    noted: Mutex<Notes>,
+}
+
+enum Target {
+    Image(ImageJob),
+    File(FileJob),
+    /// Nothing can be done; the failure is noted.
+    Nothing,
+}
+
+/// What has been done.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// Whether the image is up by digest, or the file is there.
+    pub(super) state: Option<State>,
+    /// Whether everything that was to be done is done.
+    done: bool,
+    /// Tags that are as they should be.
+    pub(super) tags: Vec<String>,
+    /// The tag that is being moved: nobody knows whether it is, should the run end now.
+    pub(super) moving: Option<String>,
+    failure: Option<PushFailure>,
+    seconds: f64,
+}
+
+/// Why a job does not go on.
+pub(super) struct Failure {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl Failure {
+    /// Any error with its causes on one line.
+    pub(super) fn of(code: &'static str, error: &(impl miette::Diagnostic + 'static)) -> Self {
+        let mut message = error.to_string();
+        let mut next = std::error::Error::source(error);
+        while let Some(cause) = next {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        Self { code, message, help: error.help().map(|help| help.to_string()) }
+    }
+}
+
+impl From<registry::Error> for Failure {
+    fn from(error: registry::Error) -> Self {
+        Self::of(error.code(), &error)
+    }
+}
+
+impl Job {
+    /// The job for an artifact and a registry; `None` where the artifact has nothing of the registry's kind.
+    pub(super) async fn new(
+        request: &Request,
+        position: usize,
+        name: &str,
+        registry: &Registry,
+        layout: Option<&Layout>,
+    ) -> Result<Option<Self>, registry::Error> {
+        let artifact = &request.artifacts[position];
+        let target = match (registry, &artifact.image, &artifact.tgz, layout) {
+            (Registry::Oci { prefix, insecure }, Some(image), _, Some(layout)) => {
+                let client = request.session.client(name, prefix, *insecure)?;
+                let repository = client.repository(&image.name).await?;
+                match layout.image(image) {
+                    Ok(local) => {
+                        Ok(Target::Image(ImageJob { local, repository, tags: artifact.tags.clone(), size: image.size }))
+                    }
+                    Err(error) => Err(Failure::of("oci-layout", &error)),
+                }
+            }
+            (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
+                FileJob::new(request, path, base_url.as_deref(), tgz).map(Target::File)
+            }
+            (Registry::Npm { .. }, _, Some(_), _) => Err(Failure {
+                code: "npm-unsupported",
+                message: format!("publishing to the npm registry `{name}` is not implemented"),
+                help: None,
+            }),
+            _ => return Ok(None),
+        };
+        let job = |target| Self { artifact: position, registry: name.to_owned(), target, noted: Mutex::default() };
+        Ok(Some(match target {
+            Ok(target) => job(target),
+            Err(failure) => {
+                let job = job(Target::Nothing);
+                job.fail(failure);
+                job
+            }
+        }))
+    }
+
+    /// The repository that the job writes to, if it is one.
+    pub(super) fn repository(&self) -> Option<&Repository> {
+        match &self.target {
+            Target::Image(image) => Some(&image.repository),
+            _ => None,
+        }
+    }
+
+    pub(super) fn file(&self) -> Option<&FileJob> {
+        match &self.target {
+            Target::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether there is more to do, and nothing against it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.notes().failure.is_none()
+    }
+
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what is there, before anything is written.
+    pub(super) async fn check(&self, request: &Request) {
+        self.timed(async {
+            match &self.target {
+                Target::Image(image) => image.check(request.overwrite, &self.noted).await,
+                Target::File(file) => file.check(request.overwrite, &self.noted).await,
+                Target::Nothing => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// Brings the content, where nobody sees it yet.
+    pub(super) async fn upload(&self, id: &str, ui: &Ui) {
+        self.timed(async {
+            match &self.target {
+                Target::Image(image) => image.upload(id, ui, &self.noted).await,
+                Target::File(file) => file.upload(&self.noted).await,
+                Target::Nothing => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// Lets it be seen: moves the tags, renames the file.
+    pub(super) async fn expose(&self, request: &Request, ui: &Ui) {
+        let id = &request.artifacts[self.artifact].id;
+        self.timed(async {
+            match &self.target {
+                Target::Image(image) => image.tag(id, request.overwrite, ui, &self.noted).await?,
+                Target::File(file) => file.rename(&self.noted).await?,
+                Target::Nothing => {}
+            }
+            self.notes().done = true;
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Looks whether the tags are still as this run left them.
+    pub(super) async fn confirm(&self) {
+        self.timed(async {
+            match &self.target {
+                Target::Image(image) => image.confirm(&self.noted).await,
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// Ends the job because of another one.
+    pub(super) fn hold_back(&self, why: &str) {
+        self.fail(Failure { code: "held-back", message: why.to_owned(), help: None });
+    }
+
+    async fn timed(&self, step: impl Future<Output = Result<(), Failure>>) {
+        let started = Instant::now();
+        let outcome = step.await;
+        self.notes().seconds += started.elapsed().as_secs_f64();
+        if let Err(failure) = outcome {
+            self.fail(failure);
+        }
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        let Failure { code, message, help } = failure;
+        let registry = self.registry.clone();
+        self.notes().failure = Some(PushFailure { registry, code: code.to_owned(), message, help });
+    }
+
+    /// The failure of a job that was interrupted.
+    fn interrupted(&self, notes: &Notes) -> PushFailure {
+        let mut message = match (&self.target, notes.state) {
+            (Target::Image(image), Some(_)) => {
+                let left: Vec<_> = image
+                    .tags
+                    .iter()
+                    .filter(|tag| !notes.tags.contains(tag) && notes.moving.as_ref() != Some(tag))
+                    .map(|tag| format!("`{tag}`"))
+                    .collect();
+                format!("interrupted; the image is up by digest, and these tags were not moved: {}", left.join(", "))
+            }
+            _ => "interrupted before it was complete; nothing of it can be seen".to_owned(),
+        };
+        if let Some(tag) = &notes.moving {
+            message.push_str(&format!("; the tag `{tag}` was being moved: it may be, or not"));
+        }
+        let help = Some("run the command again: what is uploaded is not uploaded twice".to_owned());
+        PushFailure { registry: self.registry.clone(), code: "interrupted".to_owned(), message, help }
+    }
+}
+
+/// What becomes of the artifacts when the run ends before any of them was looked at.
+pub(super) fn interrupted(request: &Request) -> Vec<Pushed> {
+    let mut all = nothing_yet(request);
+    for (pushed, artifact) in all.iter_mut().zip(&request.artifacts) {
+        pushed.failures.extend(artifact.registries.iter().map(|(registry, _)| PushFailure {
+            registry: registry.clone(),
+            code: "interrupted".to_owned(),
+            message: "interrupted before anything was uploaded".to_owned(),
+            help: Some("run the command again".to_owned()),
+        }));
+    }
+    all
+}
+
+fn nothing_yet(request: &Request) -> Vec<Pushed> {
+    let nothing = |id: &String| Pushed {
+        id: id.clone(),
+        images: Vec::new(),
+        files: Vec::new(),
+        failures: Vec::new(),
+        seconds: 0.0,
+    };
+    request.artifacts.iter().map(|artifact| nothing(&artifact.id)).collect()
+}
+
+/// What became of each artifact.
+pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
+    let mut all = nothing_yet(request);
+    for job in &jobs {
+        let pushed = &mut all[job.artifact];
+        let notes = job.notes();
+        pushed.seconds += notes.seconds;
+        match (&job.target, notes.state) {
+            (Target::Image(image), Some(state)) => pushed.images.push(PublishedImage {
+                registry: job.registry.clone(),
+                reference: format!("{}@{}", image.repository, image.local.digest),
+                digest: image.local.digest.clone(),
+                tags: notes.tags.clone(),
+                size: image.size,
+                state,
+            }),
+            (Target::File(file), Some(state)) => pushed.files.push(PublishedFile {
+                registry: job.registry.clone(),
+                path: file.path(),
+                url: file.url.clone(),
+                integrity: file.integrity.clone(),
+                size: file.size,
+                state,
+            }),
+            _ => {}
+        }
+        if let Some(failure) = &notes.failure {
+            pushed.failures.push(failure.clone());
+        } else if !notes.done {
+            pushed.failures.push(job.interrupted(&notes));
+        }
+    }
+    all
+}

@@ -1,0 +1,263 @@
+//! Which credentials belong to which repository. The environment, podman's and docker's files and their credential
+//! helpers come in; what goes out is one [`Credential`] for a repository, or none.
+//!
+//! The order, first match wins:
+//!
+//! 1. `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD`, where `<REGISTRY>` is the registry's name in
+//!    `rhdh-plugins.toml` in upper case, with `_` for every other character than letters and digits
+//! 2. `REGISTRY_AUTH_FILE`, else `$XDG_RUNTIME_DIR/containers/auth.json` (without that variable
+//!    `/run/containers/<uid>/auth.json`)
+//! 3. `$XDG_CONFIG_HOME/containers/auth.json` (`~/.config/containers/auth.json`)
+//! 4. `$DOCKER_CONFIG/config.json` (`~/.docker/config.json`), then `~/.dockercfg`
+//! 5. `credsStore` of these files
+//! 6. `GITHUB_TOKEN` for `ghcr.io`, `CI_REGISTRY_USER` and `CI_REGISTRY_PASSWORD` for the host `CI_REGISTRY`
+//!
+//! Within a file (containers-auth.json(5)): `credHelpers` of the host excludes `auths`; of those the longest path
+//! that leads to the repository wins.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OnceCell;
+
+use super::auth_file::{AuthFile, Entry};
+use super::error::Cause;
+use super::helper;
+
+/// What proves who we are.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The proof.
+    pub kind: CredentialKind,
+    /// Where it was found, for messages: `` `/home/me/.docker/config.json` ``.
+    pub source: String,
+}
+
+/// The kinds of proof.
+#[derive(Clone, Debug)]
+pub enum CredentialKind {
+    /// A user's name and password, or a robot's name and token.
+    Password {
+        /// The name.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// What a registry's login gave instead of a password: it is exchanged for access tokens (`identitytoken`).
+    IdentityToken(SecretString),
+}
+
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        use CredentialKind::{IdentityToken, Password};
+        match (&self.kind, &other.kind) {
+            (Password { username, password }, Password { username: other_username, password: other_password }) => {
+                username == other_username && password.expose_secret() == other_password.expose_secret()
+            }
+            (IdentityToken(token), IdentityToken(other)) => token.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
+/// Why credentials could not be read. None of these texts holds a secret.
+#[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of credentials cannot be read.
+    #[error("reading the credentials in `{}`", path.display())]
+    #[diagnostic(help("{help}"))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+        /// What to do.
+        help: &'static str,
+    },
+    /// One of the two variables is set, the other is not.
+    #[error("`{set}` is set, and `{missing}` is not")]
+    #[diagnostic(help("set both, or neither"))]
+    Half {
+        /// The variable that is set.
+        set: String,
+        /// The one that is not.
+        missing: String,
+    },
+    /// A credential helper does not work.
+    #[error("asking the credential helper `docker-credential-{name}` for `{host}`")]
+    #[diagnostic(help(
+        "install the helper, or set `RHDH_PACK_<REGISTRY>_USERNAME` and `RHDH_PACK_<REGISTRY>_PASSWORD` instead"
+    ))]
+    Helper {
+        /// Its name, as the file gives it.
+        name: String,
+        /// The registry's host.
+        host: String,
+        /// What went wrong.
+        source: Cause,
+    },
+}
+
+/// A helper's answer, once it is there.
+type Asked = OnceCell<Option<Credential>>;
+
+/// All credentials that this process can find. Files are read once.
+pub struct Keychain {
+    variables: HashMap<String, SecretString>,
+    files: Vec<AuthFile>,
+    /// `PATH`, where helpers are looked for.
+    path: String,
+    /// What helpers said, by helper and host: some take a second each time.
+    asked: tokio::sync::Mutex<HashMap<(String, String), Arc<Asked>>>,
+}
+
+impl std::fmt::Debug for Keychain {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<_> = self.files.iter().map(|file| &file.path).collect();
+        formatter.debug_struct("Keychain").field("files", &files).finish_non_exhaustive()
+    }
+}
+
+impl Keychain {
+    /// The credentials of this process's environment and user.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be read, or is not what podman and docker write.
+    pub fn from_env() -> Result<Self, Error> {
+        let variables = std::env::vars_os();
+        let text = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let user = rustix::process::getuid().as_raw();
+        Self::read(text, user)
+    }
+
+    /// The credentials that `variables` (an environment) lead to. `user` is the user's id on this machine.
+    ///
+    /// # Errors
+    /// As [`Keychain::from_env`].
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>, user: u32) -> Result<Self, Error> {
+        let variables: HashMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let variable = |name: &str| variables.get(name);
+        let folder = |name: &str| variable(name).map(PathBuf::from);
+        let home = folder("HOME");
+
+        let primary = folder("REGISTRY_AUTH_FILE");
+        let must_exist = primary.is_some();
+        let primary = primary.unwrap_or_else(|| {
+            folder("XDG_RUNTIME_DIR")
+                .map_or_else(|| PathBuf::from(format!("/run/containers/{user}")), |folder| folder.join("containers"))
+                .join("auth.json")
+        });
+        let podman = folder("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
+        let docker = folder("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
+
+        let mut files = Vec::new();
+        files.extend(AuthFile::read(primary, must_exist)?);
+        if let Some(podman) = podman {
+            files.extend(AuthFile::read(podman.join("containers/auth.json"), false)?);
+        }
+        if let Some(docker) = docker {
+            files.extend(AuthFile::read(docker.join("config.json"), false)?);
+        }
+        if let Some(home) = home {
+            files.extend(AuthFile::read_old(home.join(".dockercfg"))?);
+        }
+        let path = variable("PATH").cloned().unwrap_or_default();
+        let wanted = |name: &str| {
+            name.starts_with("RHDH_PACK_")
+                || matches!(
+                    name,
+                    "GITHUB_TOKEN" | "GITHUB_ACTOR" | "CI_REGISTRY" | "CI_REGISTRY_USER" | "CI_REGISTRY_PASSWORD"
+                )
+        };
+        let kept = variables.into_iter().filter(|(name, _)| wanted(name));
+        let variables = kept.map(|(name, value)| (name, SecretString::from(value))).collect();
+        Ok(Self { variables, files, path, asked: tokio::sync::Mutex::default() })
+    }
+
+    /// The credential for a repository; `None` where there is none: the registry is asked anonymously. `registry` is
+    /// the registry's name in `rhdh-plugins.toml`, `host` is `host[:port]`, `path` the repository's name on it.
+    ///
+    /// # Errors
+    /// When only one of the two variables is set, or a credential helper fails.
+    pub async fn find(&self, registry: &str, host: &str, path: &str) -> Result<Option<Credential>, Error> {
+        if let Some(credential) = self.named(registry)? {
+            return Ok(Some(credential));
+        }
+        for file in &self.files {
+            match file.entry(host, path) {
+                Some(Entry::Helper(name)) => {
+                    if let Some(credential) = self.ask(name, host).await? {
+                        return Ok(Some(credential));
+                    }
+                }
+                Some(Entry::Credential(credential)) => return Ok(Some(credential.clone())),
+                None => {}
+            }
+        }
+        for name in self.files.iter().filter_map(|file| file.store.as_deref()) {
+            if let Some(credential) = self.ask(name, host).await? {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(self.of_ci(host))
+    }
+
+    /// How to give credentials for a registry, for messages.
+    pub(super) fn advice(registry: &str, host: &str) -> String {
+        let prefix = variable_prefix(registry);
+        format!(
+            "run `podman login {host}` (or `docker login {host}`), or set `{prefix}_USERNAME` and `{prefix}_PASSWORD`"
+        )
+    }
+
+    fn named(&self, registry: &str) -> Result<Option<Credential>, Error> {
+        let prefix = variable_prefix(registry);
+        let (username, password) = (format!("{prefix}_USERNAME"), format!("{prefix}_PASSWORD"));
+        match (self.variables.get(&username), self.variables.get(&password)) {
+            (Some(name), Some(secret)) => Ok(Some(Credential {
+                kind: CredentialKind::Password { username: name.expose_secret().to_owned(), password: secret.clone() },
+                source: format!("`{password}`"),
+            })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(Error::Half { set: username, missing: password }),
+            (None, Some(_)) => Err(Error::Half { set: password, missing: username }),
+        }
+    }
+
+    /// The tokens that GitHub and GitLab give to their jobs, each for its own host only.
+    fn of_ci(&self, host: &str) -> Option<Credential> {
+        let variable = |name: &str| self.variables.get(name);
+        let credential = |username: &str, password: &SecretString, source: &str| Credential {
+            kind: CredentialKind::Password { username: username.to_owned(), password: password.clone() },
+            source: format!("`{source}`"),
+        };
+        if host == "ghcr.io" {
+            // ghcr.io takes any name beside a token.
+            let username = variable("GITHUB_ACTOR").map_or("github", |actor| actor.expose_secret());
+            return variable("GITHUB_TOKEN").map(|token| credential(username, token, "GITHUB_TOKEN"));
+        }
+        if variable("CI_REGISTRY").is_some_and(|registry| registry.expose_secret() == host) {
+            let username = variable("CI_REGISTRY_USER")?.expose_secret();
+            return Some(credential(username, variable("CI_REGISTRY_PASSWORD")?, "CI_REGISTRY_PASSWORD"));
+        }
+        None
+    }
+
+    async fn ask(&self, name: &str, host: &str) -> Result<Option<Credential>, Error> {
+        let key = (name.to_owned(), host.to_owned());
+        let answer = Arc::clone(self.asked.lock().await.entry(key).or_default());
+        let hidden: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+        answer.get_or_try_init(|| helper::get(name, host, &self.path, &hidden)).await.cloned()
+    }
+}
+
+/// `RHDH_PACK_QUAY_PR` for `quay-pr`.
+fn variable_prefix(registry: &str) -> String {
+    let upper = registry
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' });
+    format!("RHDH_PACK_{}", upper.collect::<String>())
+}

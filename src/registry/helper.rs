@@ -1,0 +1,68 @@
+//! Docker's credential helpers: programs `docker-credential-<name>` that are asked on stdin and answer with JSON.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::credentials::{Credential, CredentialKind, Error};
+use super::error::{Cause, one_line};
+
+/// A helper may ask a cloud; it must not ask a person.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Username")]
+    username: String,
+    #[serde(rename = "Secret")]
+    secret: SecretString,
+}
+
+/// Asks the helper `name`, found by `path` (as `PATH`), for the credential of `host`; `None` where it has none. It gets
+/// this process's environment without the variables in `hidden`, which are for us alone.
+pub(super) async fn get(name: &str, host: &str, path: &str, hidden: &[&str]) -> Result<Option<Credential>, Error> {
+    let failed = |why: String| Error::Helper { name: name.to_owned(), host: host.to_owned(), source: Cause(why) };
+    if name.is_empty() || !name.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+    {
+        return Err(failed("this is not the name of a helper".to_owned()));
+    }
+    // docker keeps its own registry under the URL of old.
+    let server = if host == "index.docker.io" { "https://index.docker.io/v1/" } else { host };
+    let mut command = Command::new(format!("docker-credential-{name}"));
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    for variable in hidden {
+        command.env_remove(variable);
+    }
+    command.env("PATH", path);
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read its question has ended: its status says why.
+        let _ = stdin.write_all(format!("{server}\n").as_bytes()).await;
+    }
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", LIMIT.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let words = one_line(&String::from_utf8_lossy(&output.stdout));
+        // The helpers' own text for "I have none" (docker-credential-helpers, credentials/error.go).
+        if words.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(failed(format!("{}: {words}", output.status)));
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|_| failed("its answer is not JSON with `Username` and `Secret`".to_owned()))?;
+    if answer.secret.expose_secret().is_empty() {
+        return Ok(None);
+    }
+    let kind = match answer.username.as_str() {
+        "<token>" => CredentialKind::IdentityToken(answer.secret),
+        _ => CredentialKind::Password { username: answer.username, password: answer.secret },
+    };
+    Ok(Some(Credential { kind, source: format!("`docker-credential-{name}`") }))
+}

@@ -1,0 +1,386 @@
+//! One registry host: a single exchange with it, with authorization, redirects and time limits. Attempts are not
+//! repeated here (see `retry.rs`), with one exception: a 401 with a challenge is answered once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::auth::{Account, Challenge, Scope};
+use super::blob::BlobBody;
+use super::error::{Cause, Error, unreachable_help, words};
+use super::retry::{Attempts, retry_after};
+use super::{Limits, tls};
+use crate::ui::Ui;
+
+/// No answer that is read as a whole is larger; registries limit manifests to 4 MiB.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// As curl's and most registries' clients.
+const MAX_REDIRECTS: usize = 5;
+/// Slower than this over a whole upload is as good as not moving (bytes a second).
+const SLOWEST: u64 = 50_000;
+
+/// A registry host and everything that is known about it.
+pub(super) struct Host {
+    /// `host[:port]`, as it stands in references.
+    pub(super) authority: String,
+    pub(super) http: reqwest::Client,
+    pub(super) limits: Limits,
+    pub(super) ui: Ui,
+    insecure: bool,
+    /// The scheme and host of all URLs, once known.
+    base: OnceCell<Url>,
+    challenge: RwLock<Option<Challenge>>,
+    accounts: Mutex<Vec<Arc<Account>>>,
+    slots: Semaphore,
+    pub(super) blobs: super::blob::Known,
+}
+
+/// One question.
+pub(super) struct Ask<'a> {
+    /// What is being done, for messages.
+    pub(super) what: &'a str,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) account: &'a Account,
+    pub(super) scope: &'a Scope,
+    pub(super) headers: &'a [(HeaderName, String)],
+    pub(super) body: Body<'a>,
+}
+
+/// What goes with a question.
+#[derive(Clone, Copy)]
+pub(super) enum Body<'a> {
+    None,
+    Bytes(&'a [u8]),
+    Blob(&'a BlobBody<'a>),
+}
+
+/// One answer, read as a whole.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Where it came from in the end, for relative `Location`s.
+    pub(super) url: Url,
+}
+
+impl Host {
+    pub(super) fn new(authority: &str, insecure: bool, limits: Limits, ui: &Ui) -> Result<Self, Error> {
+        tls::install();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("rhdh-pack/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(limits.connect)
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_danger_accept_invalid_certs(insecure);
+        if is_loopback(authority) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| Error::Setup {
+            host: authority.to_owned(),
+            source: Cause(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
+        })?;
+        Ok(Self {
+            authority: authority.to_owned(),
+            http,
+            slots: Semaphore::new(limits.parallel),
+            limits,
+            ui: ui.clone(),
+            insecure,
+            base: OnceCell::new(),
+            challenge: RwLock::default(),
+            accounts: Mutex::default(),
+            blobs: super::blob::Known::default(),
+        })
+    }
+
+    /// Whether this host may be spoken to over plain HTTP.
+    pub(super) fn may_be_plain(&self) -> bool {
+        self.insecure || is_loopback(&self.authority)
+    }
+
+    /// The account with this credential; the same one for the same credential.
+    pub(super) fn account(&self, registry: &str, credential: Option<super::Credential>) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.iter().find(|account| account.is(credential.as_ref())) {
+            return Arc::clone(account);
+        }
+        let account = Arc::new(Account::new(registry, credential));
+        accounts.push(Arc::clone(&account));
+        account
+    }
+
+    /// `https://host[:port]/v2/`; found out with the first question, which carries no credentials.
+    pub(super) async fn base(&self) -> Result<&Url, Error> {
+        self.base.get_or_try_init(|| self.probe()).await
+    }
+
+    async fn probe(&self) -> Result<Url, Error> {
+        let mut attempts = Attempts::new(&self.limits, &self.ui);
+        loop {
+            let error = match self.greet("https").await {
+                Ok(url) => return Ok(url),
+                Err(error) => error,
+            };
+            if self.may_be_plain()
+                && let Ok(url) = self.greet("http").await
+            {
+                return Ok(url);
+            }
+            attempts.wait_after(error).await?;
+        }
+    }
+
+    /// Asks for the API's root (OCI distribution spec: end-1), and keeps the challenge that comes back.
+    async fn greet(&self, scheme: &str) -> Result<Url, Error> {
+        let text = format!("{scheme}://{}/v2/", self.authority);
+        let url = Url::parse(&text).map_err(|_| Error::Name { text: self.authority.clone() })?;
+        let what = format!("reaching the registry `{}`", self.authority);
+        let answer = self.short_exchange(&what, self.http.get(url.clone())).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => self.learn(&answer),
+            status
+                if status.is_redirection() || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                return Err(answer.refused(&what));
+            }
+            _ => {
+                let source = Cause(format!("the answer is {}, as of something that is no OCI registry", answer.status));
+                return Err(Error::Unreachable { host: self.authority.clone(), help: unreachable_help(""), source });
+            }
+        }
+        Ok(url)
+    }
+
+    /// Asks with the account's credentials whether they are accepted at all.
+    pub(super) async fn login(&self, account: &Account, scope: &Scope) -> Result<(), Error> {
+        let url = self.base().await?.clone();
+        let mut attempts = Attempts::new(&self.limits, &self.ui);
+        loop {
+            let what = format!("logging in to `{}`", self.authority);
+            let ask = Ask {
+                what: &what,
+                method: Method::GET,
+                url: url.clone(),
+                account,
+                scope,
+                headers: &[],
+                body: Body::None,
+            };
+            let error = match self.exchange(ask).await {
+                // A token for one repository need not open the root: that it was given is enough.
+                Ok(answer) if answer.status == StatusCode::OK || answer.status == StatusCode::FORBIDDEN => {
+                    return Ok(());
+                }
+                Ok(answer) => answer.refused(&what),
+                Err(error) => error,
+            };
+            attempts.wait_after(error).await?;
+        }
+    }
+
+    /// Asks once. Any status is an answer but 401, which is answered with credentials once and is an error then.
+    pub(super) async fn exchange(&self, ask: Ask<'_>) -> Result<Answer, Error> {
+        let base = self.base().await?;
+        let mut url = ask.url.clone();
+        let mut redirects = 0;
+        let mut answered = false;
+        loop {
+            // Credentials never leave for another host, port or scheme.
+            let ours = url.origin() == base.origin();
+            let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let authorization = match challenge.filter(|_| ours) {
+                Some(challenge) => ask.account.authorization(self, &challenge, ask.scope).await?,
+                None => None,
+            };
+            let answer = self.ask_once(&ask, url.clone(), authorization.clone()).await?;
+            match answer.status {
+                StatusCode::UNAUTHORIZED if ours => {
+                    let challenge = Challenge::of(&answer.headers);
+                    let basic = challenge == Some(Challenge::Basic) && authorization.is_some();
+                    if challenge.is_none() || answered || basic {
+                        let (code, message) = words(&answer.body);
+                        let reason = [message, code].into_iter().find(|text| !text.is_empty());
+                        let reason = reason.unwrap_or_else(|| "401 Unauthorized".to_owned());
+                        return Err(ask.account.unauthorized(self, reason));
+                    }
+                    answered = true;
+                    self.learn(&answer);
+                    ask.account.forget(ask.scope, authorization.as_ref()).await;
+                }
+                status if redirects_to(status, &ask.method) && answer.headers.contains_key(LOCATION) => {
+                    redirects += 1;
+                    url = self.redirected(&ask, &answer, redirects)?;
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// An exchange with a token server, or with a registry whose challenge is not yet known.
+    pub(super) async fn short_exchange(&self, what: &str, request: RequestBuilder) -> Result<Answer, Error> {
+        let request = request.build().map_err(|error| Error::from_reqwest(what, &self.authority, &error))?;
+        self.send(what, request, self.limits.whole, &AtomicU64::new(0)).await
+    }
+
+    async fn ask_once(&self, ask: &Ask<'_>, url: Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
+        let mut request = self.http.request(ask.method.clone(), url);
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let nothing = AtomicU64::new(0);
+        let (request, moved, size) = match ask.body {
+            Body::None if ask.method == Method::POST || ask.method == Method::PUT => {
+                (request.header(CONTENT_LENGTH, "0"), &nothing, 0)
+            }
+            Body::None => (request, &nothing, 0),
+            Body::Bytes(bytes) => (request.body(bytes.to_vec()), &nothing, bytes.len() as u64),
+            Body::Blob(blob) => {
+                let request = request.header(CONTENT_LENGTH, blob.file.size);
+                (request.body(blob.stream()), blob.moved.as_ref(), blob.file.size)
+            }
+        };
+        let request = request.build().map_err(|error| Error::from_reqwest(ask.what, &self.authority, &error))?;
+        let _slot = self.slots.acquire().await;
+        let whole = self.limits.whole + Duration::from_secs(size / SLOWEST);
+        self.send(ask.what, request, whole, moved).await
+    }
+
+    /// Sends a request and reads the whole answer, within the limits.
+    async fn send(&self, what: &str, request: Request, whole: Duration, moved: &AtomicU64) -> Result<Answer, Error> {
+        let slow = |why: String| Error::Slow { what: what.to_owned(), why };
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let exchange = async {
+            let host = request.url().authority().to_owned();
+            let broken = |error: reqwest::Error| Error::from_reqwest(what, &host, &error);
+            let idle = || slow(format!("nothing moved for {:.0} s", self.limits.idle.as_secs_f64()));
+            let sent = while_moving(moved, self.limits.idle, self.http.execute(request)).await;
+            let mut response = sent.ok_or_else(idle)?.map_err(broken)?;
+            let mut body = Vec::new();
+            loop {
+                let piece = tokio::time::timeout(self.limits.idle, response.chunk()).await;
+                let Some(piece) = piece.map_err(|_| idle())?.map_err(broken)? else { break };
+                if body.len() + piece.len() > MAX_ANSWER {
+                    return Err(Error::Garbage {
+                        what: what.to_owned(),
+                        why: "the answer is larger than 8 MiB".to_owned(),
+                    });
+                }
+                body.extend_from_slice(&piece);
+            }
+            let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
+            Ok(Answer { status, headers, body, url })
+        };
+        let answer = tokio::time::timeout(whole, exchange)
+            .await
+            .map_err(|_| slow(format!("not finished after {:.0} s", whole.as_secs_f64())))?;
+        let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
+        tracing::debug!(%method, url = without_query(&url), status, "asked");
+        answer
+    }
+
+    fn learn(&self, answer: &Answer) {
+        if let Some(challenge) = Challenge::of(&answer.headers) {
+            *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+        }
+    }
+
+    fn redirected(&self, ask: &Ask<'_>, answer: &Answer, redirects: usize) -> Result<Url, Error> {
+        let target = answer.location(ask.what)?;
+        let refused = |why| Error::Redirect { what: ask.what.to_owned(), to: without_query(&target), why };
+        if redirects > MAX_REDIRECTS {
+            return Err(refused("after five other redirects"));
+        }
+        if target.scheme() != "https" && !(target.scheme() == "http" && self.may_be_plain()) {
+            return Err(refused("which is not https"));
+        }
+        Ok(target)
+    }
+}
+
+impl Answer {
+    /// The error for a status that says no.
+    pub(super) fn refused(&self, what: &str) -> Error {
+        Error::refused(what, self.status, retry_after(&self.headers), &self.body)
+    }
+
+    /// `Location`, made absolute.
+    pub(super) fn location(&self, what: &str) -> Result<Url, Error> {
+        let text = self.header("location");
+        text.and_then(|text| self.url.join(text).ok()).ok_or_else(|| Error::Garbage {
+            what: what.to_owned(),
+            why: "the answer has no usable `Location`".to_owned(),
+        })
+    }
+
+    /// A header's text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// RFC 9110 15.4: 301 to 303 keep the method only for reading; a body goes elsewhere only with 307 and 308.
+fn redirects_to(status: StatusCode, method: &Method) -> bool {
+    match status.as_u16() {
+        301..=303 => method == Method::GET || method == Method::HEAD,
+        307 | 308 => true,
+        _ => false,
+    }
+}
+
+/// The future's outcome; `None` where it is not there and `moved` did not change for `idle` (or up to twice that).
+async fn while_moving<T>(moved: &AtomicU64, idle: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut seen = moved.load(Ordering::Relaxed);
+    loop {
+        if let Ok(outcome) = tokio::time::timeout(idle, &mut future).await {
+            return Some(outcome);
+        }
+        let now = moved.load(Ordering::Relaxed);
+        if now == seen {
+            return None;
+        }
+        seen = now;
+    }
+}
+
+/// True for `localhost`, `127.0.0.0/8` and `[::1]`, with or without port.
+fn is_loopback(authority: &str) -> bool {
+    let Ok(url) = Url::parse(&format!("http://{authority}")) else { return false };
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        None => false,
+    }
+}
+
+/// Queries of upload URLs hold the state of the session, signed: not for logs.
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for loopback in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
+            assert!(is_loopback(loopback), "{loopback}");
+        }
+        for other in ["quay.io", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "0.0.0.0"] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+}

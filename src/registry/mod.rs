@@ -1,0 +1,178 @@
+//! OCI registries on the ground floor: reading and writing, credentials, retry. The registry's name and prefix from
+//! `rhdh-plugins.toml` come in; what goes out are [`Repository`]s that blobs and manifests are read from and pushed to.
+//! `plan` reads with it, `push` writes.
+//!
+//! # What comes from oci-client, and what does not
+//!
+//! oci-client gives the names (`Reference`: parsing and checking), the shapes (`OciImageManifest`, media types, the
+//! registries' error envelope with its codes). The exchange itself is made here, on reqwest, because a push must see
+//! what oci-client's `Client` (0.18) does not hand out:
+//!
+//! * headers of refusals: `Retry-After`, and the challenge of a 401 in the middle of an upload (an expired token);
+//! * `Location` of a mount that was not made (202), so that the session it opened is used;
+//! * one token for two repositories (mounts), identity tokens, different credentials for paths of one host, the token
+//!   server's own reason for a refusal;
+//! * redirects of uploads, which must not carry credentials;
+//! * time limits that count while a body is sent, and a body that ends early when the file turns out to be wrong.
+//!
+//! Wrapping it would have meant to parse all that again from its error texts.
+
+mod auth;
+mod auth_file;
+mod blob;
+pub mod credentials;
+mod error;
+mod helper;
+mod http;
+mod manifest;
+mod repository;
+mod retry;
+pub mod tls;
+mod upload;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use oci_client::Reference;
+
+pub use blob::BlobFile;
+pub use credentials::{Credential, CredentialKind, Keychain};
+pub use error::{Cause, Error};
+pub use manifest::{Manifest, ManifestRef};
+pub use repository::Repository;
+pub use upload::Upload;
+
+use crate::ui::Ui;
+use http::Host;
+
+/// How long and how often a registry is waited for, and how many requests it gets at once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Without a byte moving in either direction.
+    pub idle: Duration,
+    /// For one exchange; uploads get more, by their size.
+    pub whole: Duration,
+    /// Attempts at one piece of work, the first included.
+    pub attempts: u32,
+    /// The wait before the second attempt; doubled for each further one.
+    pub first_wait: Duration,
+    /// From the first failure of a piece of work to its last attempt.
+    pub patience: Duration,
+    /// Requests to one host at once.
+    pub parallel: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            whole: Duration::from_secs(300),
+            attempts: 5,
+            first_wait: Duration::from_millis(500),
+            patience: Duration::from_secs(180),
+            parallel: 8,
+        }
+    }
+}
+
+/// The registries of one run: hosts are shared between them, so that limits, tokens and what is known of blobs are.
+pub struct Session {
+    keychain: Keychain,
+    limits: Limits,
+    ui: Ui,
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
+}
+
+/// One registry of the configuration: a host and the namespace in it.
+pub struct Client {
+    name: String,
+    namespace: String,
+    host: Arc<Host>,
+    session: Arc<Session>,
+}
+
+impl Session {
+    /// A run's registries, which `keychain` opens. Retries are said on `ui`.
+    #[must_use]
+    pub fn new(keychain: Keychain, limits: Limits, ui: &Ui) -> Arc<Self> {
+        Arc::new(Self { keychain, limits, ui: ui.clone(), hosts: Mutex::default() })
+    }
+
+    /// The registry `name` of the configuration, `prefix` being its `host[:port][/namespace]`. With `insecure` the host
+    /// may be spoken to over plain HTTP, and its certificate is not checked; loopback hosts may be spoken to over
+    /// plain HTTP always. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the prefix is not the beginning of a repository's name, or the machine has no certificates.
+    pub fn client(self: &Arc<Self>, name: &str, prefix: &str, insecure: bool) -> Result<Client, Error> {
+        let (host, namespace) = prefix.split_once('/').unwrap_or((prefix, ""));
+        // A name that must be right if the prefix is: repositories have the same syntax wherever they are.
+        let reference = reference(prefix, "x")?;
+        if reference.registry() != host {
+            return Err(Error::Name { text: format!("{prefix}/x") });
+        }
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (reference.resolve_registry().to_owned(), insecure);
+        let host = match hosts.get(&key) {
+            Some(host) => Arc::clone(host),
+            None => {
+                let host = Arc::new(Host::new(&key.0, insecure, self.limits.clone(), &self.ui)?);
+                hosts.insert(key, Arc::clone(&host));
+                host
+            }
+        };
+        Ok(Client { name: name.to_owned(), namespace: namespace.to_owned(), host, session: Arc::clone(self) })
+    }
+}
+
+impl Client {
+    /// The repository of the image `image`: `host/namespace/image`.
+    ///
+    /// # Errors
+    /// When that is not a repository's name, or the credentials for it cannot be read.
+    pub async fn repository(&self, image: &str) -> Result<Repository, Error> {
+        let prefix = [self.host.authority.as_str(), &self.namespace].join("/");
+        let reference = reference(prefix.trim_end_matches('/'), image)?;
+        let path = reference.repository().to_owned();
+        let credential = self.session.keychain.find(&self.name, &self.host.authority, &path).await?;
+        let account = self.host.account(&self.name, credential);
+        Ok(Repository::new(Arc::clone(&self.host), account, path))
+    }
+}
+
+fn reference(prefix: &str, image: &str) -> Result<Reference, Error> {
+    let text = format!("{prefix}/{image}");
+    let reference = Reference::try_from(text.as_str()).map_err(|_| Error::Name { text: text.clone() })?;
+    // `image` must not smuggle in a tag or a digest.
+    if image.contains([':', '@']) || reference.digest().is_some() {
+        return Err(Error::Name { text });
+    }
+    Ok(reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_hosts_and_namespaces() {
+        for (prefix, image, path) in [
+            ("quay.io/acme", "todo", Some("acme/todo")),
+            ("127.0.0.1:5000", "todo", Some("todo")),
+            ("localhost:5000/a/b", "todo", Some("a/b/todo")),
+            ("docker.io/acme", "todo", Some("acme/todo")),
+            ("https://quay.io/acme", "todo", None),
+            ("quay.io/Acme", "todo", None),
+            ("quay.io/acme", "todo:latest", None),
+            ("quay.io/acme", "../todo", None),
+            ("quay.io/acme", "", None),
+        ] {
+            let found = reference(prefix, image).ok();
+            assert_eq!(found.as_ref().map(Reference::repository), path, "{prefix} {image}");
+        }
+    }
+}
