@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::project::{self, Project};
 use super::{Error, Request};
 use crate::ci::Ci;
-use crate::config::channels::{Because, ChosenChannel};
 use crate::config;
+use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::plan::{self, Plan};
 use crate::report::{self, ArtifactResult, RunResult};
@@ -60,7 +60,9 @@ impl Session {
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
     pub(super) fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
         match fs_err::remove_file(self.result_file()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(document::Error::from(error).into()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(document::Error::from(error).into());
+            }
             _ => {}
         }
         Ok(document::write(&self.out.join("plan.json"), plan)?)
@@ -104,9 +106,9 @@ impl Session {
                 self.project.config.file.display(),
                 self.ci.event,
             )),
-            Because::Local if chosen.built_in && self.project.config.has_remote_registries() => self.ui.note(
-                "channel `local`: artifacts go to folders only; `--channel NAME` chooses another",
-            ),
+            Because::Local if chosen.built_in && self.project.config.has_remote_registries() => {
+                self.ui.note("channel `local`: artifacts go to folders only; `--channel NAME` chooses another")
+            }
             _ => {}
         }
         Ok(chosen)

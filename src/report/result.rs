@@ -218,13 +218,7 @@ impl ArtifactResult {
         Self { members, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
-    fn planned(
-        id: String,
-        action: Action,
-        reasons: Vec<Reason>,
-        content_key: Option<String>,
-        version: String,
-    ) -> Self {
+    fn planned(id: String, action: Action, reasons: Vec<Reason>, content_key: Option<String>, version: String) -> Self {
         let state = match action {
             Action::Build | Action::Copy => State::Planned,
             Action::Skip => State::Skipped,
