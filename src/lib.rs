@@ -13,6 +13,7 @@
 pub mod ci;
 pub mod config;
 pub mod digest;
+pub mod package;
 pub mod repo_path;
 pub mod ui;
 pub mod workspace;
