@@ -2,12 +2,15 @@
 
 use super::extglob::fold;
 
+/// Whether a character belongs to a POSIX class.
+type Belongs = fn(char) -> bool;
+
 /// A class, closed and not empty.
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     negated: bool,
     ranges: Vec<(char, char)>,
-    posix: Vec<fn(char) -> bool>,
+    posix: Vec<Belongs>,
 }
 
 /// What stands where a `[` is.
@@ -45,7 +48,7 @@ fn folds_to(character: char, unit: u16) -> bool {
 
 /// The POSIX classes that minimatch knows, by the Unicode categories that it gives them (of which the ones for
 /// punctuation and graphical characters are taken as far as ASCII goes).
-const POSIX: [(&str, fn(char) -> bool); 14] = [
+const POSIX: [(&str, Belongs); 14] = [
     ("[:alnum:]", char::is_alphanumeric),
     ("[:alpha:]", char::is_alphabetic),
     ("[:ascii:]", |character| character.is_ascii()),

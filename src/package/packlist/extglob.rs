@@ -212,11 +212,7 @@ impl Automaton {
             match &self.steps[index] {
                 Step::Both(first, second) => pending.extend([*first, *second]),
                 Step::Jump(target) => pending.push(*target),
-                Step::Unless(inner) => {
-                    if !inner.matches(rest) {
-                        pending.push(index + 1);
-                    }
-                }
+                Step::Unless(inner) if !inner.matches(rest) => pending.push(index + 1),
                 _ => {}
             }
         }

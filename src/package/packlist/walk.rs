@@ -298,7 +298,7 @@ impl Mode {
             Self::Rules(folder) => folder.includes_file(name) || folder.enters(name),
             Self::Whole => {
                 let in_node_modules = job.path == "node_modules" || job.path.ends_with("/node_modules");
-                !NEVER.contains(&name) && !(in_node_modules && PACKAGE_MANAGER_STATE.contains(&name))
+                !(NEVER.contains(&name) || in_node_modules && PACKAGE_MANAGER_STATE.contains(&name))
             }
         }
     }
