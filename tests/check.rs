@@ -43,7 +43,7 @@ mod good {
     #[test]
     fn example() {
         let repository = Repository::new();
-        repository.write("plugins/todo/scalprum.json", "{}").write("plugins/todo/app-config.dynamic.yaml", "");
+        repository.write("plugins/todo/scalprum.json", "{}").write("plugins/todo/app-config.dynamic.yaml", "app: {}\n");
         check("example", include_str!("../rhdh-plugins.toml.example"), &repository);
     }
 
@@ -241,7 +241,6 @@ mod bundles {
         bundle_without_plugins: "[bundles.one]\n[bundles.two]\nplugins = []";
         bundle_of_unknown_plugin: "[bundles.all]\nplugins = [\"todo\", \"tood\"]";
         bundle_with_repeated_plugin: "[bundles.all]\nplugins = [\"todo\", \"todo\"]";
-        bundle_with_the_id_of_a_plugin: "[bundles.todo]\nplugins = [\"todo\"]";
         bundle_id: "[bundles.All]\nplugins = [\"todo\"]";
         bundle_id_that_is_no_image_name: "[bundles.a__-b]\nplugins = [\"todo\"]";
         bundle_image: "[bundles.all]\nplugins = [\"todo\"]\nimage = \"-all\"";
@@ -302,6 +301,13 @@ mod channels {
         rhdh_version: "[rhdh]\nversion = \"1.9.1\"";
         rhdh_version_far_from_all: "[rhdh]\nversion = \"latest\"";
         rhdh_cli: "[rhdh]\ncli = \"^1.9.0\"";
+    }
+
+    #[test]
+    fn unknown_channel() {
+        let repository = Repository::new();
+        repository.config(format!("{TODO}[channels.next]\ntags = [\"next\"]\n"));
+        compare("unknown_channel", &repository.run(&["plan", "--channel", "nxet"]));
     }
 }
 
@@ -371,7 +377,7 @@ mod repository {
     fn same_image() {
         let text = "[plugins.todo]\npath = \"plugins/todo\"\nimage = \"todo\"\n\
                     [plugins.todo-backend]\npath = \"plugins/todo-backend\"\nimage = \"todo\"\n\
-                    [bundles.all]\nplugins = [\"todo\"]\nimage = \"todo\"\n";
+                    [bundles.todo]\nplugins = [\"todo\"]\n[bundles.all]\nplugins = [\"todo\"]\nimage = \"todo\"\n";
         check("same_image", text, &Repository::new());
     }
 

@@ -203,8 +203,8 @@ fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> 
     let mut problems = Vec::new();
     for (key, image, path) in plugins.chain(bundles) {
         let (other, other_path) = *owners.entry(image).or_insert((key, path));
-        // Two names for one plugin, and one name for two things, have been reported as that.
-        if other != key && other[1] != key[1] && (path.is_none() || path != other_path) {
+        // Two names for one plugin have been reported as that.
+        if other != key && (path.is_none() || path != other_path) {
             let name = |[table, id]: [&str; 2]| format!("{} `{id}`", table.trim_end_matches('s'));
             let message = format!("{} and {} have the same image name `{image}`", name(other), name(key));
             let help = format!("give one of them another: `image = \"{image}-2\"`");

@@ -57,11 +57,6 @@ pub(super) fn bundles(check: &mut Check<'_>, file: &File) -> IndexMap<String, Bu
     for (id, own) in file.bundles.iter().flatten() {
         let key = ["bundles", id];
         check.name(&key, id);
-        if plugin_ids.contains(&id.as_str()) {
-            let help = format!("rename the bundle: `[bundles.{id}-bundle]`");
-            let problem = check.source.problem(&key, format!("`{id}` is a plugin and a bundle"), "a bundle", help);
-            check.push(problem.and(check.source, &["plugins", id], "a plugin"));
-        }
         image(check, &key, own.image.as_deref().or(Some(id).filter(|id| is_id(id)).map(String::as_str)));
         shared_settings(check, &key, own.registries.as_deref(), own.labels.as_ref(), own.annotations.as_ref());
         match own.plugins.as_deref() {

@@ -78,7 +78,8 @@ fn network(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
         "Timeout awaiting",
     ];
     if let Some(line) = unreachable.iter().find_map(|text| log.line_with(text)) {
-        let line = line.trim_start_matches("Error: ").trim_start_matches("npm error ");
+        let line = log.after("failed, reason: ").unwrap_or(line);
+        let line = line.trim_start_matches("Error: ").trim_start_matches("RequestError: ");
         return Some(
             ExportFailure::new("registry-unreachable", format!("the npm registry cannot be reached: {line}"))
                 .with_help("check the network, `HTTPS_PROXY`, and the registry in `.yarnrc.yml` or `.npmrc`"),
@@ -233,7 +234,7 @@ fn bundling(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
     let line = log.line_with("Module not found: ")?;
     let (_, what) = line.split_once("Module not found: ")?;
     let what = what.trim_start_matches("Error: ");
-    let module = what.split('\'').nth(1).unwrap_or_default();
+    let module = what.split_once("resolve '").and_then(|(_, rest)| rest.split('\'').next()).unwrap_or_default();
     let failure = ExportFailure::new("module-not-found", format!("the bundler failed: {}", lower_first(what)));
     Some(if module.starts_with(['.', '/']) || module.is_empty() {
         failure
@@ -276,3 +277,6 @@ fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,9 +101,11 @@ impl<'run> NpmCache<'run> {
         Ok(package)
     }
 
-    /// Every version that the npm registry has, without pre-releases.
-    pub(super) async fn versions(&self, name: &str) -> Result<Vec<Version>, Failed> {
-        let command = self.npm(["view", name, "versions", "--json"], &self.dir_that_exists())?;
+    /// Every version that the npm registry has, without pre-releases. npm asks once only, not `patient`ly for over a
+    /// minute, when there is something else to fall back on.
+    pub(super) async fn versions(&self, name: &str, patient: bool) -> Result<Vec<Version>, Failed> {
+        let retries = if patient { "--fetch-retries=2" } else { "--fetch-retries=0" };
+        let command = self.npm(["view", name, "versions", "--json", retries], &self.dir_that_exists())?;
         let output = command.output(self.cancel).await.map_err(|error| cannot_run(&command, &error))?;
         let Ended::Exited(status) = output.ended else { return Err(ExportFailure::cancelled().into()) };
         if !status.success() {
@@ -112,7 +114,7 @@ impl<'run> NpmCache<'run> {
                 .parent()
                 .map(fs_err::create_dir_all)
                 .transpose()
-                .and_then(|_| fs_err::write(&log, output.stdout + &output.stderr));
+                .and_then(|_| fs_err::write(&log, output.stderr + &output.stdout));
             let log = written.is_ok().then_some(log);
             let text = Log::read(&log.iter().map(PathBuf::as_path).collect::<Vec<_>>());
             let scene = Scene { command: &format!("npm view {name}"), plugin: None, in_workspace: &|_| false };

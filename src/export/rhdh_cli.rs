@@ -68,7 +68,8 @@ pub(super) async fn in_cache(cache: &NpmCache<'_>, wanted: &CliVersion, ui: &Ui)
 /// The newest version of a release, as the registry says; where it cannot be asked, the newest in the cache.
 async fn newest(cache: &NpmCache<'_>, release: &str, range: &Range, ui: &Ui) -> Result<Version, Failed> {
     let best = |versions: Vec<Version>| versions.into_iter().filter(|version| version.satisfies(range)).max();
-    match cache.versions(PACKAGE).await {
+    let installed = best(cache.installed_versions(PACKAGE));
+    match cache.versions(PACKAGE, installed.is_none()).await {
         Ok(versions) => best(versions).ok_or_else(|| {
             ExportFailure::new("rhdh-cli-version", format!("the npm registry has no RHDH CLI for RHDH {release}"))
                 .with_help("name a version that it has: `[rhdh] cli = \"x.y.z\"`; `npm view @red-hat-developer-hub/cli versions` lists them")
@@ -76,7 +77,7 @@ async fn newest(cache: &NpmCache<'_>, release: &str, range: &Range, ui: &Ui) -> 
         }),
         Err(error) if error.failure.code == "cancelled" => Err(error),
         Err(error) => {
-            let installed = best(cache.installed_versions(PACKAGE)).ok_or_else(|| error.clone())?;
+            let installed = installed.ok_or_else(|| error.clone())?;
             ui.warn(&format!("cannot look for the newest RHDH CLI of RHDH {release} ({}): using {installed}", error.failure.message));
             Ok(installed)
         }

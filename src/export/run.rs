@@ -257,7 +257,12 @@ impl Run<'_> {
         let in_workspace = |name: &str| workspace.named(name).is_some();
         let scene =
             Scene { command: "rhdh-cli plugin export", plugin: Some(&plugin.config), in_workspace: &in_workspace };
-        Err(failure::explain(&Log::read(&[log, &kept]), scene, &ended(status)))
+        // The inner log matters only where that install failed; else its warnings would hide the error.
+        let mut text = Log::read(&[log]);
+        if text.line_with("Failed to execute command 'yarn install").is_some() {
+            text = Log::read(&[log, &kept]);
+        }
+        Err(failure::explain(&text, scene, &ended(status)))
     }
 
     fn log_of(&self, plugin: &PluginToExport) -> PathBuf {
