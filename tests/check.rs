@@ -389,6 +389,18 @@ mod repository {
     }
 
     #[test]
+    fn app_config_that_is_no_mapping() {
+        let repository = Repository::new();
+        repository
+            .write("plugins/todo/app-config.yaml", "- app\n")
+            .write("plugins/todo-backend/app-config.yaml", "a: [\n");
+        let text = "[plugins.todo]\npath = \"plugins/todo\"\napp-config = \"plugins/todo/app-config.yaml\"\n\
+                    [plugins.todo-backend]\npath = \"plugins/todo-backend\"\n\
+                    app-config = \"plugins/todo-backend/app-config.yaml\"\n";
+        check("app_config_that_is_no_mapping", text, &repository);
+    }
+
+    #[test]
     fn bundle_of_different_versions() {
         let repository = Repository::new();
         repository.package("plugins/todo-backend", "@acme/plugin-todo-backend", "2.0.0", "backend-plugin");

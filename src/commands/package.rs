@@ -40,6 +40,7 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
         level: package::DEFAULT_LEVEL,
         time: package::source_date_epoch()?,
     };
+    let project = &session.project;
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
         let Some(artifact) = result.labelled(&packaged.id) else { continue };
         artifact.timings.package = Some(packaged.seconds);
@@ -50,13 +51,13 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
                 artifact.tgz = made.tgz;
                 artifact.packages = made.packages;
                 artifact.findings = made.findings;
+                artifact.plugin_config =
+                    project.plugins.get(&artifact.id).and_then(|plugin| plugin.plugin_config.clone());
             }
-            Err(failure) => artifact.fail(Failure {
-                code: failure.code.to_owned(),
-                message: failure.message,
-                help: failure.help,
-                log: None,
-            }),
+            Err(failure) => {
+                artifact.findings = failure.findings;
+                artifact.fail(Failure { code: failure.code, message: failure.message, help: failure.help, log: None })
+            }
         }
     }
     Ok(())

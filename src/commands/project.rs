@@ -2,7 +2,6 @@
 //! file comes in; what goes out is a [`Project`] in which nothing is missing, or all problems of both at once.
 
 use std::collections::HashMap;
-
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -14,6 +13,9 @@ use crate::config::template::is_tag;
 use crate::config::{self, Bundle, Config, Plugin, Problem};
 use crate::repo_path::RepoPath;
 use crate::workspace::{self, Package, Role, Workspaces};
+
+/// No app-config of a plugin comes near this, in bytes.
+const MAX_APP_CONFIG: u64 = 1 << 20;
 
 /// A configuration and the plugins that it names, as they stand in the repository.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct ProjectPlugin {
     pub image: String,
     /// The version in its `package.json`.
     pub version: String,
+    /// What its app-config file holds: `pluginConfig` in `dynamic-plugins.yaml`.
+    pub plugin_config: Option<serde_json::Value>,
 }
 
 /// One bundle, with its version worked out.
@@ -175,6 +179,10 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
         let help = format!("give it one below `[plugins.{id}]`: `image = \"{}\"`", to_image_name(image));
         problems.push(config.problem(&path, message, "no fit name", help));
     }
+    let plugin_config = plugin_config(config, plugin).unwrap_or_else(|problem| {
+        problems.push(*problem);
+        None
+    });
     match (role, image, version) {
         (Ok(role), Some(image), Some(version)) if problems.is_empty() => Ok(ProjectPlugin {
             config: plugin.clone(),
@@ -183,8 +191,30 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
             workspace: workspace.path.clone(),
             image,
             version: version.to_owned(),
+            plugin_config,
         }),
         _ => Err(problems),
+    }
+}
+
+/// The plugin's app-config: a YAML mapping, as RHDH merges it into its configuration.
+fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<serde_json::Value>, Box<Problem>> {
+    let Some(path) = &plugin.app_config else { return Ok(None) };
+    // What is not a file of the repository was reported when the configuration was read.
+    let Some(file) = path.locate(&config.root).ok().filter(|file| file.is_file()) else { return Ok(None) };
+    let problem = |message: String| {
+        let help = "it holds what goes below `pluginConfig:` in dynamic-plugins.yaml, for example `app: …`";
+        Box::new(config.problem(&["plugins", &plugin.id, "app-config"], message, "no app-config", help))
+    };
+    let size = fs_err::metadata(&file).map_or(0, |metadata| metadata.len());
+    if size > MAX_APP_CONFIG {
+        return Err(problem(format!("`{path}` is larger than 1 MiB")));
+    }
+    let text = fs_err::read_to_string(&file).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?;
+    match serde_yaml::from_str(&text) {
+        Ok(serde_json::Value::Object(values)) => Ok(Some(serde_json::Value::Object(values))),
+        Ok(_) => Err(problem(format!("`{path}` is not a mapping of keys"))),
+        Err(error) => Err(problem(format!("`{path}` is not YAML: {error}"))),
     }
 }
 

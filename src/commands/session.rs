@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use tokio_util::sync::CancellationToken;
 
 use super::project::{self, Project};
@@ -12,6 +13,7 @@ use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
+use crate::package::Finding;
 use crate::plan::{self, Plan};
 use crate::report::{self, ArtifactResult, RunResult};
 use crate::ui::Ui;
@@ -125,9 +127,20 @@ impl Session {
         path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
     }
 
-    /// Shows every plugin's or bundle's failure.
+    /// Shows what the rehearsal found, and every plugin's or bundle's failure.
     pub(super) fn show_failures(&self, result: &RunResult) {
         for artifact in result.artifacts() {
+            // What is fatal is part of the failure; what the configuration allows is known. One line a rule.
+            let mut warnings: IndexMap<String, Vec<&Finding>> = IndexMap::new();
+            for finding in artifact.findings.iter().filter(|finding| !finding.is_fatal() && finding.allowed.is_none()) {
+                warnings.entry(finding.rule.name()).or_default().push(finding);
+            }
+            for (rule, findings) in warnings {
+                let more =
+                    if findings.len() > 1 { format!(" (and {} more)", findings.len() - 1) } else { String::new() };
+                let (label, first) = (artifact.label(), findings[0]);
+                self.ui.warn(&format!("{label}: {}{more} [{rule}]\n  help: {}", first.text, first.help));
+            }
             if let Some(failure) = &artifact.error {
                 let log = failure.log.as_ref().map(|log| self.out.join(log).display().to_string());
                 self.ui.failure(&artifact.label(), &failure.message, failure.help.as_deref(), log.as_deref());
