@@ -1,4 +1,4 @@
-//! What the tests share: the program with a scrubbed environment, real registries, OCI
+//! What the tests share: the program with a scrubbed environment, repositories of plugins, real registries, OCI
 //! layouts made by hand.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 pub(crate) mod layout;
 pub(crate) mod registry;
+pub(crate) mod repository;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.
 pub(crate) fn rhdh_pack(folder: &Path) -> Command {
