@@ -3,5 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod push;
 pub(crate) mod registry;
