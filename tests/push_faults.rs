@@ -278,9 +278,8 @@ async fn every_fault_at_every_request() {
     assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
     let requests = count.load(Ordering::SeqCst);
 
-    let cases = FAULTS
-        .into_iter()
-        .flat_map(|fault| (0..requests).flat_map(move |at| [false, true].map(|forever| Case { fault, at, forever })));
+    let once = FAULTS.into_iter().flat_map(|fault| (0..requests).map(move |at| Case { fault, at, forever: false }));
+    let for_ever = LASTING.into_iter().flat_map(|fault| (0..requests).map(move |at| Case { fault, at, forever: true }));
     let slots = Arc::new(tokio::sync::Semaphore::new(12));
     let mut running = tokio::task::JoinSet::new();
     for case in once.chain(for_ever) {
