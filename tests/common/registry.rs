@@ -34,8 +34,8 @@ impl Registry {
         Self::start_with(auth, "", "")
     }
 
-    /// With `http` (more lines below `http:`) and `more` (at the top) in the configuration.
-    pub(crate) fn start_with(auth: Auth, http: &str, more: &str) -> Self {
+    /// With more lines below `http:` and `storage:` in the configuration.
+    pub(crate) fn start_with(auth: Auth, http: &str, storage: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let auth = match auth {
@@ -57,7 +57,7 @@ impl Registry {
             let port = free_port();
             let config = format!(
                 "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
-                 filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{http}{auth}{more}",
+                 filesystem:\n    rootdirectory: {}\n{storage}http:\n  addr: 127.0.0.1:{port}\n{http}{auth}",
                 data.display()
             );
             let file = folder.path().join("config.yml");
