@@ -1,6 +1,8 @@
 //! The whole way on `examples/todo`: the real RHDH CLI exports its three plugins, rhdh-pack packages and pushes
 //! them to a real registry with basic auth, and skopeo, tar and node read everything back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
 mod common;
 
 use std::collections::BTreeMap;

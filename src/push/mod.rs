@@ -235,6 +235,9 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     }
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
+    if !request.overwrite && jobs.iter().any(|job| !job.notes().moved.is_empty()) {
+        tokio::time::sleep(request.session.limits().settle).await;
+    }
     each(jobs, |job| job.confirm(request.overwrite)).await;
 }
 

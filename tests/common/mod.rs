@@ -1,4 +1,4 @@
-//! What the tests share: the program with a scrubbed environment, real registries, OCI
+//! What the tests share: the program with a scrubbed environment, repositories of plugins, real registries, OCI
 //! layouts made by hand.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
@@ -12,6 +12,7 @@ pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod push;
 pub(crate) mod registry;
+pub(crate) mod repository;
 pub(crate) mod tokens;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.

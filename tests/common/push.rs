@@ -20,6 +20,7 @@ pub(crate) fn limits() -> Limits {
         idle: Duration::from_secs(2),
         whole: Duration::from_secs(20),
         first_wait: Duration::from_millis(5),
+        settle: Duration::from_millis(20),
         ..Limits::default()
     }
 }
