@@ -24,9 +24,10 @@ pub struct Problem {
 
 /// All that is wrong with a configuration, in the order of the file; never empty.
 #[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{} {} in `{file}`", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })]
+#[error("{count} in `{file}`")]
 pub struct Problems {
     file: String,
+    count: String,
     #[related]
     problems: Vec<Problem>,
 }
@@ -39,10 +40,19 @@ impl Problems {
 }
 
 impl Problem {
-    /// Underlines the value of `key` too, of which the problem's own place is the double.
+    /// Points at the value of `key` too, of which the problem's own place is the double.
     #[must_use]
     pub(super) fn and(mut self, source: &Source, key: &[&str], label: &str) -> Self {
-        self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), source.spot(key).underlined()));
+        let span = source.spot(key).underlined();
+        let line = source.line(span.start);
+        match self.labels.first_mut() {
+            // Two underlined places show all the lines between them, which may be hundreds.
+            Some(first) if source.line(first.offset()) != line => {
+                let text = first.label().unwrap_or_default();
+                first.set_label(Some(format!("{text}; {label} in line {line}")));
+            }
+            _ => self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), span)),
+        }
         self
     }
 
@@ -51,11 +61,19 @@ impl Problem {
     }
 }
 
+/// How many problems are shown: nobody reads more at once, and each is shown with its part of the text.
+pub(super) const MAX_SHOWN: usize = 100;
+
+/// How many bytes of the file are shown with problems: each shows its whole line, which may be the whole file.
+const MAX_LENGTH: usize = 64 * 1024;
+
 /// The text of a configuration file, and the place of every key and value in it.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     name: String,
     text: Arc<str>,
+    /// Where the line after each line break begins.
+    lines: Vec<usize>,
     root: Spot,
 }
 
@@ -73,14 +91,18 @@ enum Shape {
     #[default]
     Single,
     List,
+    /// Under a header, or made by dotted keys.
     Table,
+    /// In braces.
+    InlineTable,
 }
 
 impl Source {
     /// Keeps the places of everything in `document`, which was read from `text`; `name` is the file, as shown.
-    pub(super) fn new(name: String, text: Arc<str>, document: &DeTable<'_>) -> Self {
-        let root = Spot { shape: Shape::Table, entries: table_entries(document), ..Spot::default() };
-        Self { name, text, root }
+    pub(super) fn new(name: String, text: &str, document: &DeTable<'_>) -> Self {
+        let root = Spot { shape: Shape::Table, entries: table_entries(text, document), ..Spot::default() };
+        let lines = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
+        Self { name, text: without_control_characters(text).into(), lines, root }
     }
 
     /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]`; entries of a list are
@@ -124,8 +146,9 @@ impl Source {
     /// A problem of the syntax, at these bytes of the text.
     pub(super) fn at(&self, span: Range<usize>, message: String, label: String, help: String) -> Problem {
         let label = LabeledSpan::new_with_span(Some(label), span);
+        let help = without_control_characters(&help);
         Problem {
-            message,
+            message: without_control_characters(&message),
             text: NamedSource::new(&self.name, Arc::clone(&self.text)),
             labels: vec![label],
             help: Some(help).filter(|help| !help.is_empty()),
@@ -135,24 +158,48 @@ impl Source {
     /// `problems` as one error, in the order of the file.
     pub(super) fn problems(&self, mut problems: Vec<Problem>) -> Problems {
         problems.sort_by_key(Problem::position);
-        Problems { file: self.name.clone(), problems }
+        let mut length = 0;
+        let shown = problems.iter().take(MAX_SHOWN).take_while(|problem| {
+            let enough = length > MAX_LENGTH;
+            length += self.line_length(problem.position());
+            !enough
+        });
+        let shown = shown.count();
+        let count = match shown {
+            _ if shown < problems.len() => format!("the first {shown} of many problems"),
+            1 => "1 problem".to_owned(),
+            _ => format!("{shown} problems"),
+        };
+        problems.truncate(shown);
+        Problems { file: self.name.clone(), count, problems }
+    }
+
+    /// The line of a byte of the text, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset) + 1
+    }
+
+    fn line_length(&self, offset: usize) -> usize {
+        let next = self.lines.partition_point(|start| *start <= offset);
+        let start = next.checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or(0);
+        self.lines.get(next).copied().unwrap_or(self.text.len()).saturating_sub(start)
     }
 
     /// The value of `key` as it is written.
     pub(super) fn written(&self, key: &[&str]) -> &str {
-        self.text.get(self.spot(key).value.clone()).unwrap_or_default()
+        self.exact_spot(key).and_then(|spot| self.text.get(spot.value.clone())).unwrap_or_default()
     }
 
-    /// The keys of the table `key`, in the order of the file.
+    /// The keys of the table `key`, in the order of the file; none where there is no such table.
     pub(super) fn keys(&self, key: &[&str]) -> Vec<&str> {
-        let spot = self.spot(key);
-        if spot.shape == Shape::Table { spot.entries.keys().map(String::as_str).collect() } else { Vec::new() }
+        let table = self.exact_spot(key).filter(|spot| matches!(spot.shape, Shape::Table | Shape::InlineTable));
+        table.into_iter().flat_map(|spot| spot.entries.keys().map(String::as_str)).collect()
     }
 
     /// How people call the value of `key`: "`path` of `[plugins.todo]`", "value 2 of `registries` of `[defaults]`".
     pub(super) fn subject(&self, key: &[&str]) -> String {
         let Some((last, table)) = key.split_last() else { return "the file".to_owned() };
-        if self.spot(table).shape == Shape::List {
+        if self.exact_spot(table).is_some_and(|spot| spot.shape == Shape::List) {
             let number = last.parse::<usize>().map_or(0, |index| index + 1);
             return format!("value {number} of {}", self.subject(table));
         }
@@ -161,12 +208,11 @@ impl Source {
 
     /// The spot of `key`, or of the longest beginning of it that is in the file.
     fn spot(&self, key: &[&str]) -> &Spot {
-        let mut spot = &self.root;
-        for part in key {
-            let Some(next) = spot.entries.get(*part) else { break };
-            spot = next;
-        }
-        spot
+        (0..=key.len()).rev().find_map(|length| self.exact_spot(&key[..length])).unwrap_or(&self.root)
+    }
+
+    fn exact_spot(&self, key: &[&str]) -> Option<&Spot> {
+        key.iter().try_fold(&self.root, |spot, part| spot.entries.get(*part))
     }
 }
 
@@ -177,19 +223,40 @@ impl Spot {
     }
 }
 
-fn table_entries(table: &DeTable<'_>) -> IndexMap<String, Spot> {
-    table.iter().map(|(key, value)| (key.get_ref().to_string(), spot_of(key.span(), value))).collect()
+/// `text` with other characters, of the same length, for those that could steer a terminal or a CI's log.
+fn without_control_characters(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' | '\r' | '\t' => character,
+        // U+0080 to U+009F: two bytes each, as this one.
+        character if character.is_control() => {
+            if character.len_utf8() == 1 {
+                '?'
+            } else {
+                '¿'
+            }
+        }
+        character => character,
+    };
+    text.chars().map(shown).collect()
 }
 
-fn spot_of(key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Spot {
+fn table_entries(text: &str, table: &DeTable<'_>) -> IndexMap<String, Spot> {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), spot_of(text, key.span(), value))).collect()
+}
+
+fn spot_of(text: &str, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Spot {
+    let span = value.span();
     let (shape, entries) = match value.get_ref() {
-        DeValue::Table(table) => (Shape::Table, table_entries(table)),
+        DeValue::Table(table) => {
+            let in_braces = text.as_bytes().get(span.start) == Some(&b'{');
+            (if in_braces { Shape::InlineTable } else { Shape::Table }, table_entries(text, table))
+        }
         DeValue::Array(values) => {
-            let entry =
-                |(index, value): (usize, &Spanned<DeValue<'_>>)| (index.to_string(), spot_of(value.span(), value));
-            (Shape::List, values.iter().enumerate().map(entry).collect())
+            let entries = values.iter().enumerate();
+            let entries = entries.map(|(index, value)| (index.to_string(), spot_of(text, value.span(), value)));
+            (Shape::List, entries.collect())
         }
         _ => (Shape::Single, IndexMap::new()),
     };
-    Spot { key, value: value.span(), shape, entries }
+    Spot { key, value: span, shape, entries }
 }
