@@ -47,6 +47,20 @@ pub enum Event {
     Other(String),
 }
 
+impl std::fmt::Display for Event {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Event::Local => formatter.write_str("not in a CI"),
+            Event::PullRequest { number } => write!(formatter, "pull request {number}"),
+            Event::Push { branch } => write!(formatter, "push to branch `{branch}`"),
+            Event::Tag { name } => write!(formatter, "push of tag `{name}`"),
+            Event::Schedule => formatter.write_str("schedule"),
+            Event::Manual => formatter.write_str("started by hand"),
+            Event::Other(name) => write!(formatter, "`{name}`"),
+        }
+    }
+}
+
 /// What the CI says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ci {

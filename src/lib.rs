@@ -11,12 +11,17 @@
 //! `commands` is the only place where they are wired together.
 
 pub mod ci;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod digest;
+pub mod document;
+pub mod export;
 pub mod package;
 pub mod plan;
 pub mod push;
 pub mod registry;
 pub mod repo_path;
+pub mod report;
 pub mod ui;
 pub mod workspace;

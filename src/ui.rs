@@ -5,6 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How much is said.
@@ -29,6 +31,8 @@ pub struct Ui {
 struct Inner {
     verbosity: Verbosity,
     color: bool,
+    /// Columns of the terminal; elsewhere, what a CI's log shows without wrapping.
+    width: usize,
     /// `None` where stderr is not a terminal.
     bars: Option<MultiProgress>,
 }
@@ -49,9 +53,10 @@ impl Ui {
     pub fn new(verbosity: Verbosity) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let width = if terminal { usize::from(console::Term::stderr().size().1).max(60) } else { 120 };
         let bars = (terminal && verbosity > Verbosity::Quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { inner: Arc::new(Inner { verbosity, color, bars }) }
+        Self { inner: Arc::new(Inner { verbosity, color, width, bars }) }
     }
 
     /// Whether text for people may be coloured.
@@ -87,6 +92,30 @@ impl Ui {
     /// Says something that somebody should look at. Always said.
     pub fn warn(&self, text: &str) {
         self.line(&format!("{} {text}", self.paint("33", "warning:")));
+    }
+
+    /// Shows why the program could not do its work, with causes, places in the source, and help. Always said.
+    pub fn report(&self, error: &dyn Diagnostic) {
+        let theme = if self.inner.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(self.inner.width).with_links(false);
+        let mut text = String::new();
+        // Writing to a string does not fail; the error alone is better than nothing.
+        if handler.render_report(&mut text, error).is_err() {
+            text = error.to_string();
+        }
+        self.line(text.trim_end());
+    }
+
+    /// Shows why one plugin or bundle failed. Always said.
+    pub fn failure(&self, subject: &str, message: &str, help: Option<&str>, log: Option<&str>) {
+        let mut text = format!("{} {subject}: {message}", self.paint("31", "error:"));
+        for (name, value) in [("help", help), ("log", log)] {
+            if let Some(value) = value {
+                let indent = " ".repeat(name.len() + 4);
+                text.push_str(&format!("\n  {}: {}", self.paint("36", name), value.trim_end().replace('\n', &format!("\n{indent}"))));
+            }
+        }
+        self.line(&text);
     }
 
     /// Says something for those who asked for more.

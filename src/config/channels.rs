@@ -80,6 +80,12 @@ impl Config {
         registries.filter(|(_, registry)| !chosen.built_in || matches!(registry, Registry::Dir { .. })).collect()
     }
 
+    /// Whether any registry is more than a folder.
+    #[must_use]
+    pub fn has_remote_registries(&self) -> bool {
+        self.registries.values().any(|registry| !matches!(registry, Registry::Dir { .. }))
+    }
+
     /// The channel `local` of the configuration. Without one: no tags, and folders only.
     fn local(&self, because: Because) -> ChosenChannel {
         // In a CI, `local` of the configuration was not meant for this run.

@@ -1,7 +1,7 @@
 //! The collector of problems, and the checks that several tables share: names, lists, globs, templates. The faults
 //! that the decoder found come in; what goes out is every problem of the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use globset::{Glob, GlobBuilder};
@@ -10,7 +10,7 @@ use super::decode::{Fault, FaultKind, Shape};
 use super::format::NEVER_DEFAULT;
 use super::names::{is_id, to_id};
 use super::nearest::suggestion;
-use super::source::{Problem, Source};
+use super::source::{MAX_SHOWN, Problem, Source};
 use super::template::{Template, TemplateError};
 
 /// Collects what is wrong with one configuration.
@@ -18,7 +18,8 @@ pub(super) struct Check<'a> {
     pub(super) source: &'a Source,
     /// The folder of the configuration file.
     pub(super) root: &'a Path,
-    faults: Vec<Vec<String>>,
+    /// What the decoder left out of each table and list.
+    left_out: HashMap<Vec<String>, Vec<String>>,
     problems: Vec<Problem>,
 }
 
@@ -33,7 +34,13 @@ impl<'a> Check<'a> {
     /// Begins with the faults that the decoder found.
     pub(super) fn new(source: &'a Source, root: &'a Path, faults: Vec<Fault>) -> Self {
         let problems = faults.iter().map(|fault| fault_problem(source, fault)).collect();
-        Self { source, root, faults: faults.into_iter().map(|fault| fault.key).collect(), problems }
+        let mut left_out: HashMap<Vec<String>, Vec<String>> = HashMap::new();
+        for mut key in faults.into_iter().map(|fault| fault.key) {
+            if let Some(last) = key.pop() {
+                left_out.entry(key).or_default().push(last);
+            }
+        }
+        Self { source, root, left_out, problems }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -55,13 +62,22 @@ impl<'a> Check<'a> {
         self.problems.push(self.source.problem(key, message, label, help));
     }
 
-    /// Whether the decoder left nothing out of the table `key`: if it did, a key that is missing now may only be
-    /// misspelt, and has been reported.
+    /// Whether the decoder left out neither the table or list `key` nor an entry of it: if it did, what is missing now
+    /// may only be misspelt, and has been reported.
     pub(super) fn is_whole(&self, key: &[&str]) -> bool {
-        !self
-            .faults
-            .iter()
-            .any(|fault| fault.len() >= key.len() && fault.iter().zip(key).all(|(left, right)| left == right))
+        let is_left_out = |(last, table): (&&str, &[&str])| {
+            self.left_out.get(&owned(table)).is_some_and(|entries| entries.iter().any(|entry| entry == last))
+        };
+        !self.left_out.contains_key(&owned(key)) && !key.split_last().is_some_and(is_left_out)
+    }
+
+    /// The number in the file of what is now entry `index` of the list `key`: the decoder may have left out others
+    /// before it.
+    pub(super) fn entry(&self, key: &[&str], index: usize) -> String {
+        let gaps = self.left_out.get(&owned(key)).into_iter().flatten();
+        let mut gaps: Vec<usize> = gaps.filter_map(|gap| gap.parse().ok()).collect();
+        gaps.sort_unstable();
+        gaps.into_iter().fold(index, |index, gap| if gap <= index { index + 1 } else { index }).to_string()
     }
 
     /// Checks that every one of `names`, the list at `key`, is a table of `kind`, and stands there once.
@@ -72,13 +88,17 @@ impl<'a> Check<'a> {
             Named::Registry => ("registry", "registries"),
         };
         let known = self.source.keys(&[many]);
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+        let is_known = known.iter().copied().collect::<HashSet<&str>>();
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !is_known.contains(name.as_str())) {
+            if self.problems.len() > MAX_SHOWN {
+                return;
+            }
             let help = if known.is_empty() {
                 format!("there are no {many} yet: add a table `[{many}.{name}]`")
             } else {
                 suggestion(name, many, known.iter().copied())
             };
-            let index = index.to_string();
+            let index = self.entry(key, index);
             let message = format!("there is no {one} `{name}`");
             let label = format!("no `[{many}.{name}]` in this file");
             self.report(&[key, &[&index]].concat(), message, label, help);
@@ -89,12 +109,15 @@ impl<'a> Check<'a> {
     pub(super) fn once(&mut self, key: &[&str], values: &[String]) {
         let mut seen: HashMap<&str, String> = HashMap::new();
         for (index, value) in values.iter().enumerate() {
-            let index = index.to_string();
+            let index = self.entry(key, index);
             let place = [key, &[&index]].concat();
+            if self.problems.len() > MAX_SHOWN {
+                return;
+            }
             if let Some(first) = seen.get(value.as_str()) {
                 let message = format!("`{value}` stands twice in {}", self.source.subject(key));
-                let problem = self.source.problem(&place, message, "again here", "remove one of the two");
-                self.push(problem.and(self.source, &[key, &[first]].concat(), "first here"));
+                let problem = self.source.problem(&place, message, "again", "remove one of the two");
+                self.push(problem.and(self.source, &[key, &[first]].concat(), "first"));
             } else {
                 seen.insert(value, index);
             }
@@ -104,7 +127,7 @@ impl<'a> Check<'a> {
     /// Checks every glob of the list at `key`.
     pub(super) fn globs(&mut self, key: &[&str], globs: &[String]) {
         for (index, glob) in globs.iter().enumerate() {
-            self.glob(&[key, &[&index.to_string()]].concat(), glob);
+            self.glob(&[key, &[&self.entry(key, index)]].concat(), glob);
         }
     }
 
@@ -128,12 +151,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Reads the template at `key`; `variables` are the names to propose for one that is unknown.
+    /// Reads the template at `key`; `variables` gives the names to propose for one that is unknown.
     pub(super) fn template(
         &mut self,
         key: &[&str],
         text: &str,
-        variables: &[String],
+        variables: impl FnOnce() -> Vec<String>,
         is_variable: impl Fn(&str) -> bool,
     ) -> Option<Template> {
         let error = match Template::parse(text, is_variable) {
@@ -142,7 +165,7 @@ impl<'a> Check<'a> {
         };
         let (part, label, help) = match &error {
             TemplateError::UnknownVariable(name) => {
-                let help = suggestion(name, "variables", variables.iter().map(String::as_str));
+                let help = suggestion(name, "variables", variables().iter().map(String::as_str));
                 (format!("{{{name}}}"), "no such variable", help)
             }
             TemplateError::UnpairedBrace(_) => {
@@ -160,6 +183,10 @@ impl<'a> Check<'a> {
         self.push(problem);
         None
     }
+}
+
+fn owned(key: &[&str]) -> Vec<String> {
+    key.iter().map(|part| (*part).to_owned()).collect()
 }
 
 /// `glob` as all globs of the configuration are read: `*` does not match `/`.
@@ -187,10 +214,12 @@ fn fault_problem(source: &Source, fault: &Fault) -> Problem {
             let written = if written.contains('\n') || written.len() > 60 { "…" } else { written };
             let help = match (wanted, *found) {
                 (Shape::Text, "a list" | "a table") => String::new(),
-                (Shape::Text, _) => format!("put it in quotes: `\"{written}\"`"),
+                (Shape::Text, _) if last.parse::<usize>().is_ok() => format!("put it in quotes: `\"{written}\"`"),
+                (Shape::Text, _) => format!("put it in quotes: `{last} = \"{written}\"`"),
+                (Shape::Choice(known), _) => format!("write `\"{}\"`", known.join("\"` or `\"")),
                 (Shape::Flag, "a string") => "write it without quotes: `true` or `false`".to_owned(),
                 (Shape::Flag, _) => "write `true` or `false`".to_owned(),
-                (Shape::List, "a string") => format!("put it in brackets: `[{written}]`"),
+                (Shape::List, "a string") => format!("put it in brackets: `{last} = [{written}]`"),
                 (Shape::List, _) => "write a list: `[\"…\"]`".to_owned(),
                 (Shape::Table, _)
                     if table.is_empty() && last.ends_with('s') && last != "defaults" && last != "inputs" =>
@@ -208,6 +237,8 @@ fn fault_problem(source: &Source, fault: &Fault) -> Problem {
             let help = suggestion(value, "values", known.iter().copied());
             source.problem(&key, format!("{} cannot be `{value}`", source.subject(&key)), "no such value", help)
         }
-        FaultKind::Other(message) => source.problem(&key, format!("{} {message}", source.subject(&key)), "here", ""),
+        FaultKind::Other { message, help } => {
+            source.problem(&key, format!("{} {message}", source.subject(&key)), "here", help.as_str())
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(super) enum FaultKind {
     Type { wanted: Shape, found: &'static str },
     /// A text where only these may stand.
     UnknownValue { value: String, known: &'static [&'static str] },
-    /// Anything else, as a sentence without its subject: "must be …".
-    Other(String),
+    /// Anything else: a sentence without its subject, "must be …", and what to do.
+    Other { message: String, help: String },
 }
 
 /// The type that a value should have.
@@ -39,16 +39,19 @@ pub(super) enum Shape {
     Flag,
     List,
     Table,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Text => "a string",
-            Self::Flag => "true or false",
-            Self::List => "a list",
-            Self::Table => "a table",
-        })
+        match self {
+            Self::Text => formatter.write_str("a string"),
+            Self::Flag => formatter.write_str("true or false"),
+            Self::List => formatter.write_str("a list"),
+            Self::Table => formatter.write_str("a table"),
+            Self::Choice(known) => write!(formatter, "one of `\"{}\"`", known.join("\"`, `\"")),
+        }
     }
 }
 
@@ -166,7 +169,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(self.error(FaultKind::Other("cannot be read".to_owned())))
+        Err(self.error(other("cannot be read", String::new())))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -233,7 +236,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
             let key = self.key.clone();
             return visitor.visit_enum(Variant { name, value: None }).map_err(|error: Error| error.at(&key));
         }
-        let Some(table) = self.value.as_table() else { return Err(self.not_a(Shape::Text)) };
+        let Some(table) = self.value.as_table() else { return Err(self.not_a(Shape::Choice(variants))) };
         let mut entries = table.iter();
         match (entries.next(), entries.next()) {
             (Some((name, _)), None) if !variants.contains(&name.get_ref().as_ref()) => {
@@ -245,7 +248,10 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
                 // What is left out is the whole value: half an occasion is none.
                 visitor.visit_enum(variant).map_err(|error: Error| Error(Fault { key: self.key, ..error.0 }))
             }
-            _ => Err(self.error(FaultKind::Other("must have exactly one key for each occasion".to_owned()))),
+            _ => {
+                let names: Vec<String> = table.keys().map(|name| format!("{{ {} = \"…\" }}", name.get_ref())).collect();
+                Err(self.error(other("must have one key", format!("write a list: `[{}]`", names.join(", ")))))
+            }
         }
     }
 
@@ -316,13 +322,19 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
     fn unit_variant(self) -> Result<(), Error> {
         match self.value {
             None => Ok(()),
-            Some(node) => Err(node.error(FaultKind::Other(format!("must be just `\"{}\"`", self.name)))),
+            Some(node) => {
+                let text = format!("`\"{}\"`", self.name);
+                Err(node.error(other(&format!("must be just {text}"), format!("write {text}"))))
+            }
         }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
         let name = self.name;
-        let missing = || <Error as serde::de::Error>::custom(format!("must say which: `{{ {name} = \"…\" }}`"));
+        let missing = || {
+            let help = format!("write `{{ {name} = \"…\" }}`");
+            Error(Fault { key: Vec::new(), kind: other(&format!("must say which {name}"), help) })
+        };
         seed.deserialize(self.value.ok_or_else(missing)?)
     }
 
@@ -333,6 +345,10 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Error> {
         Err(serde::de::Error::custom("cannot be read"))
     }
+}
+
+fn other(message: &str, help: String) -> FaultKind {
+    FaultKind::Other { message: message.to_owned(), help }
 }
 
 /// The fault that ended a reading. Its key is empty until the value at fault is known.
@@ -359,6 +375,6 @@ impl std::error::Error for Error {}
 
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(Fault { key: Vec::new(), kind: FaultKind::Other(message.to_string()) })
+        Self(Fault { key: Vec::new(), kind: other(&message.to_string(), String::new()) })
     }
 }

@@ -1,7 +1,7 @@
 //! From the tables of plugins and bundles to their effective values: each is checked where it is written, then
 //! `[defaults]` is merged in, here and nowhere else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -17,7 +17,7 @@ use crate::repo_path::RepoPath;
 pub(super) fn plugins(check: &mut Check<'_>, file: &File) -> IndexMap<String, Plugin> {
     let defaults = format::Plugin::from(file.defaults.clone().unwrap_or_default());
     settings(check, &["defaults"], &defaults);
-    if check.source.keys(&["plugins"]).is_empty() && check.is_whole(&["plugins"]) {
+    if check.source.keys(&["plugins"]).is_empty() && check.is_whole(&[]) {
         let help = "write at least\n[plugins.todo]\npath = \"plugins/todo\"";
         check.report(&["plugins"], "there are no plugins", "no `[plugins.…]` in this file", help);
     }
@@ -41,8 +41,8 @@ pub(super) fn plugins(check: &mut Check<'_>, file: &File) -> IndexMap<String, Pl
         if let Some(first) = folders.insert(check.real(&path), id) {
             let message = format!("plugins `{first}` and `{id}` have the same folder");
             let help = "remove one of the two: a plugin is declared once, and can be in any number of bundles";
-            let problem = check.source.problem(&["plugins", id, "path"], message, "again here", help);
-            check.push(problem.and(check.source, &["plugins", first, "path"], "first here"));
+            let problem = check.source.problem(&["plugins", id, "path"], message, "again", help);
+            check.push(problem.and(check.source, &["plugins", first, "path"], "first"));
         }
         plugins.insert(id.clone(), plugin(id, path, own, &defaults));
     }
@@ -52,15 +52,15 @@ pub(super) fn plugins(check: &mut Check<'_>, file: &File) -> IndexMap<String, Pl
 /// The bundles of `file`.
 pub(super) fn bundles(check: &mut Check<'_>, file: &File) -> IndexMap<String, Bundle> {
     let defaults = file.defaults.clone().unwrap_or_default();
-    let plugin_ids = check.source.keys(&["plugins"]);
+    let plugin_ids: HashSet<&str> = check.source.keys(&["plugins"]).into_iter().collect();
     let mut bundles = IndexMap::new();
     for (id, own) in file.bundles.iter().flatten() {
         let key = ["bundles", id];
         check.name(&key, id);
         if plugin_ids.contains(&id.as_str()) {
             let help = format!("rename the bundle: `[bundles.{id}-bundle]`");
-            let problem = check.source.problem(&key, format!("`{id}` is a plugin and a bundle"), "a bundle here", help);
-            check.push(problem.and(check.source, &["plugins", id], "a plugin here"));
+            let problem = check.source.problem(&key, format!("`{id}` is a plugin and a bundle"), "a bundle", help);
+            check.push(problem.and(check.source, &["plugins", id], "a plugin"));
         }
         image(check, &key, own.image.as_deref());
         shared_settings(check, &key, own.registries.as_deref(), own.labels.as_ref(), own.annotations.as_ref());
@@ -150,7 +150,8 @@ fn settings(check: &mut Check<'_>, key: &[&str], values: &format::Plugin) {
             if package.is_empty() || package.starts_with('-') || package.chars().any(char::is_control) {
                 let message = format!("`{}` is not the name of a package", package.escape_debug());
                 let help = "options for the RHDH CLI stand in `export-args`";
-                check.report(&[&key[..], &[&index.to_string()]].concat(), message, "not a package", help);
+                let index = check.entry(&key, index);
+                check.report(&[&key[..], &[&index]].concat(), message, "not a package", help);
             }
         }
     }
@@ -206,9 +207,9 @@ fn image(check: &mut Check<'_>, key: &[&str], image: Option<&str>) {
 }
 
 /// A bundle's version: a literal, or with `{ID.version}` of plugins.
-fn bundle_version(check: &mut Check<'_>, id: &str, text: &str, plugins: &[&str]) -> Option<Template> {
+fn bundle_version(check: &mut Check<'_>, id: &str, text: &str, plugins: &HashSet<&str>) -> Option<Template> {
     let key = ["bundles", id, "version"];
     let is_variable = |name: &str| name.strip_suffix(".version").is_some_and(|plugin| plugins.contains(&plugin));
-    let variables: Vec<String> = plugins.iter().map(|plugin| format!("{plugin}.version")).collect();
-    check.template(&key, text, &variables, is_variable)
+    let variables = || plugins.iter().map(|plugin| format!("{plugin}.version")).collect();
+    check.template(&key, text, variables, is_variable)
 }

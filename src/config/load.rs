@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::check::Check;
 use super::decode::decode;
 use super::format::File;
-use super::source::{Problem, Problems, Source};
+use super::source::{MAX_SHOWN, Problem, Problems, Source};
 use super::{Config, effective, targets};
 
 /// The file's name.
@@ -98,19 +98,14 @@ pub fn read(file: &Path) -> Result<(Config, Vec<Problem>), Error> {
     let text = read_text(file)?;
     let shown = std::env::current_dir().ok().and_then(|folder| file.strip_prefix(folder).ok()).unwrap_or(file);
     let (document, errors) = DeTable::parse_recoverable(&text);
-    let source = Source::new(shown.display().to_string(), Arc::clone(&text), document.get_ref());
+    let source = Source::new(shown.display().to_string(), &text, document.get_ref());
     if !errors.is_empty() {
-        let syntax = |error: &toml::de::Error| {
-            let span = error.span().unwrap_or_default();
-            source.at(span, error.message().to_owned(), "here".to_owned(), String::new())
-        };
-        return Err(source.problems(errors.iter().map(syntax).collect()).into());
+        return Err(source.problems(syntax_problems(&source, &errors)).into());
     }
     let (values, faults) = decode::<File>(document.get_ref());
-    let root = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    // Absolute, because children work in other folders.
+    let root = std::path::absolute(file).map_err(Error::Unreadable)?;
+    let root = root.parent().unwrap_or(&root).to_owned();
     let mut check = Check::new(&source, &root, faults);
     let rhdh = targets::rhdh(&mut check, &values);
     let inputs = targets::inputs(&mut check, &values);
@@ -121,6 +116,25 @@ pub fn read(file: &Path) -> Result<(Config, Vec<Problem>), Error> {
     let problems = check.into_problems();
     let file = file.to_owned();
     Ok((Config { file, root, rhdh, inputs, registries, channels, plugins, bundles, source }, problems))
+}
+
+/// The first fault of each line: what the parser finds after one is mostly its echo.
+fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut last_line = 0;
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        let line = source.line(span.start);
+        if line != last_line && problems.len() <= MAX_SHOWN {
+            last_line = line;
+            let help = match error.message() {
+                "duplicate key" => "remove one of the two",
+                _ => "a line is `key = \"value\"` or `[table.name]`, and a text ends on the line where it begins",
+            };
+            problems.push(source.at(span, error.message().to_owned(), "not TOML".to_owned(), help.to_owned()));
+        }
+    }
+    problems
 }
 
 /// The file's text, without a byte order mark.

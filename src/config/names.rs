@@ -114,6 +114,12 @@ pub(super) fn url_fault(text: &str) -> Option<&'static str> {
     (url.query().is_some() || url.fragment().is_some()).then_some("has a query or a fragment")
 }
 
+/// Whether `text` is one version (and no range), written as npm writes it.
+#[must_use]
+pub fn is_exact_version(text: &str) -> bool {
+    nodejs_semver::Version::parse(text).is_ok_and(|version| version.to_string() == text)
+}
+
 fn is_lower_alphanumeric(character: char) -> bool {
     character.is_ascii_lowercase() || character.is_ascii_digit()
 }

@@ -24,9 +24,10 @@ pub struct Problem {
 
 /// All that is wrong with a configuration, in the order of the file; never empty.
 #[derive(Clone, Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{} {} in `{file}`", problems.len(), if problems.len() == 1 { "problem" } else { "problems" })]
+#[error("{count} in `{file}`")]
 pub struct Problems {
     file: String,
+    count: String,
     #[related]
     problems: Vec<Problem>,
 }
@@ -39,10 +40,19 @@ impl Problems {
 }
 
 impl Problem {
-    /// Underlines the value of `key` too, of which the problem's own place is the double.
+    /// Points at the value of `key` too, of which the problem's own place is the double.
     #[must_use]
     pub(super) fn and(mut self, source: &Source, key: &[&str], label: &str) -> Self {
-        self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), source.spot(key).underlined()));
+        let span = source.spot(key).underlined();
+        let line = source.line(span.start);
+        match self.labels.first_mut() {
+            // Two underlined places show all the lines between them, which may be hundreds.
+            Some(first) if source.line(first.offset()) != line => {
+                let text = first.label().unwrap_or_default();
+                first.set_label(Some(format!("{text}; {label} in line {line}")));
+            }
+            _ => self.labels.push(LabeledSpan::new_with_span(Some(label.to_owned()), span)),
+        }
         self
     }
 
@@ -51,11 +61,16 @@ impl Problem {
     }
 }
 
+/// How many problems are shown: nobody reads more at once, and each is shown with its part of the text.
+pub(super) const MAX_SHOWN: usize = 100;
+
 /// The text of a configuration file, and the place of every key and value in it.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     name: String,
     text: Arc<str>,
+    /// Where the line after each line break begins.
+    lines: Vec<usize>,
     root: Spot,
 }
 
@@ -78,9 +93,10 @@ enum Shape {
 
 impl Source {
     /// Keeps the places of everything in `document`, which was read from `text`; `name` is the file, as shown.
-    pub(super) fn new(name: String, text: Arc<str>, document: &DeTable<'_>) -> Self {
+    pub(super) fn new(name: String, text: &str, document: &DeTable<'_>) -> Self {
         let root = Spot { shape: Shape::Table, entries: table_entries(document), ..Spot::default() };
-        Self { name, text, root }
+        let lines = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
+        Self { name, text: without_control_characters(text).into(), lines, root }
     }
 
     /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]`; entries of a list are
@@ -124,8 +140,9 @@ impl Source {
     /// A problem of the syntax, at these bytes of the text.
     pub(super) fn at(&self, span: Range<usize>, message: String, label: String, help: String) -> Problem {
         let label = LabeledSpan::new_with_span(Some(label), span);
+        let help = without_control_characters(&help);
         Problem {
-            message,
+            message: without_control_characters(&message),
             text: NamedSource::new(&self.name, Arc::clone(&self.text)),
             labels: vec![label],
             help: Some(help).filter(|help| !help.is_empty()),
@@ -135,7 +152,18 @@ impl Source {
     /// `problems` as one error, in the order of the file.
     pub(super) fn problems(&self, mut problems: Vec<Problem>) -> Problems {
         problems.sort_by_key(Problem::position);
-        Problems { file: self.name.clone(), problems }
+        let count = match problems.len() {
+            1 => "1 problem".to_owned(),
+            count if count <= MAX_SHOWN => format!("{count} problems"),
+            _ => format!("more than {MAX_SHOWN} problems, of which these are the first,"),
+        };
+        problems.truncate(MAX_SHOWN);
+        Problems { file: self.name.clone(), count, problems }
+    }
+
+    /// The line of a byte of the text, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset) + 1
     }
 
     /// The value of `key` as it is written.
@@ -175,6 +203,23 @@ impl Spot {
     fn underlined(&self) -> Range<usize> {
         if self.shape == Shape::Table { self.key.clone() } else { self.value.clone() }
     }
+}
+
+/// `text` with other characters, of the same length, for those that could steer a terminal or a CI's log.
+fn without_control_characters(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' | '\r' | '\t' => character,
+        // U+0080 to U+009F: two bytes each, as this one.
+        character if character.is_control() => {
+            if character.len_utf8() == 1 {
+                '?'
+            } else {
+                '¿'
+            }
+        }
+        character => character,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn table_entries(table: &DeTable<'_>) -> IndexMap<String, Spot> {

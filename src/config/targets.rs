@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 
 use super::check::{Check, Named};
 use super::format::{self, File};
-use super::names::{is_oci_prefix, to_oci_prefix, url_fault};
+use super::names::{is_exact_version, is_oci_prefix, to_oci_prefix, url_fault};
 use super::paths::Target;
 use super::template::TAG_VARIABLES;
 use super::{Channel, Inputs, Occasion, Registry, Rhdh};
@@ -40,10 +40,6 @@ fn is_release(text: &str) -> bool {
             && (part == "0" || !part.starts_with('0'))
     };
     text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
-}
-
-fn is_exact_version(text: &str) -> bool {
-    nodejs_semver::Version::parse(text).is_ok_and(|version| version.to_string() == text)
 }
 
 /// `[inputs]`
@@ -145,14 +141,14 @@ fn url(check: &mut Check<'_>, key: &[&str], text: &str) -> Option<String> {
 
 /// `[channels.…]`
 pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, Channel> {
-    let variables = TAG_VARIABLES.map(str::to_owned);
+    let variables = || TAG_VARIABLES.map(str::to_owned).to_vec();
     let mut channels = IndexMap::new();
     for (id, own) in file.channels.iter().flatten() {
         check.name(&["channels", id], id);
         let on = own.on.clone().map_or_else(Vec::new, |on| on.0);
         for (index, occasion) in on.iter().enumerate() {
             // Where `on` is a single value, it has no index: the place falls back to it.
-            let index = index.to_string();
+            let index = check.entry(&["channels", id, "on"], index);
             match occasion {
                 Occasion::Branch(glob) | Occasion::Tag(glob) => check.glob(&["channels", id, "on", &index], glob),
                 Occasion::PullRequest | Occasion::Schedule | Occasion::Manual => {}
@@ -161,8 +157,9 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let tags = own.tags.as_deref().unwrap_or_default();
         check.once(&["channels", id, "tags"], tags);
         let tags = tags.iter().enumerate().filter_map(|(index, text)| {
-            let key = ["channels", id, "tags", &index.to_string()];
-            check.template(&key, text, &variables, |name| TAG_VARIABLES.contains(&name))
+            let index = check.entry(&["channels", id, "tags"], index);
+            let key = ["channels", id, "tags", &index];
+            check.template(&key, text, variables, |name| TAG_VARIABLES.contains(&name))
         });
         let tags = tags.collect();
         check.names(&["channels", id, "registries"], own.registries.as_deref().unwrap_or_default(), Named::Registry);

@@ -123,6 +123,12 @@ pub fn to_tag(text: &str) -> String {
     tag
 }
 
+/// Whether [`to_tag`] makes a tag of `text` that still says all of it: only `+` is not legal as it is.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    !text.is_empty() && text.replace('+', "_") == to_tag(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

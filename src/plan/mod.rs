@@ -70,6 +70,19 @@ pub enum Action {
     Remove,
 }
 
+impl Action {
+    /// The action's name, as in the document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Build => "build",
+            Action::Copy => "copy",
+            Action::Skip => "skip",
+            Action::Remove => "remove",
+        }
+    }
+}
+
 /// One reason for an [`Action`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {

@@ -229,19 +229,34 @@ impl Job {
     }
 }
 
+/// What becomes of the artifacts when the run ends before any of them was looked at.
+pub(super) fn interrupted(request: &Request) -> Vec<Pushed> {
+    let mut all = nothing_yet(request);
+    for (pushed, artifact) in all.iter_mut().zip(&request.artifacts) {
+        pushed.failures.extend(artifact.registries.iter().map(|(registry, _)| PushFailure {
+            registry: registry.clone(),
+            code: "interrupted".to_owned(),
+            message: "interrupted before anything was uploaded".to_owned(),
+            help: Some("run the command again".to_owned()),
+        }));
+    }
+    all
+}
+
+fn nothing_yet(request: &Request) -> Vec<Pushed> {
+    let nothing = |id: &String| Pushed {
+        id: id.clone(),
+        images: Vec::new(),
+        files: Vec::new(),
+        failures: Vec::new(),
+        seconds: 0.0,
+    };
+    request.artifacts.iter().map(|artifact| nothing(&artifact.id)).collect()
+}
+
 /// What became of each artifact.
 pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
-    let mut all: Vec<Pushed> = request
-        .artifacts
-        .iter()
-        .map(|artifact| Pushed {
-            id: artifact.id.clone(),
-            images: Vec::new(),
-            files: Vec::new(),
-            failures: Vec::new(),
-            seconds: 0.0,
-        })
-        .collect();
+    let mut all = nothing_yet(request);
     for job in &jobs {
         let pushed = &mut all[job.artifact];
         let notes = job.notes();

@@ -46,6 +46,7 @@ pub struct Request {
 }
 
 /// One artifact and where it goes.
+#[derive(Clone, Debug)]
 pub struct ArtifactToPush {
     /// The plugin's or bundle's id.
     pub id: String,
@@ -172,16 +173,13 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
     };
     let jobs = tokio::select! {
         biased;
-        () = cancel.cancelled() => Vec::new(),
+        () = cancel.cancelled() => return Ok(job::interrupted(request)),
         jobs = prepare(request, layout.as_ref()) => jobs?,
-    };
-    let work = async {
-        publish(request, &jobs, ui).await;
     };
     tokio::select! {
         biased;
         () = cancel.cancelled() => {}
-        () = work => {}
+        () = publish(request, &jobs, ui) => {}
     }
     Ok(job::collect(request, jobs))
 }

@@ -108,6 +108,8 @@ type Asked = OnceCell<Option<Credential>>;
 pub struct Keychain {
     variables: HashMap<String, SecretString>,
     files: Vec<AuthFile>,
+    /// `PATH`, where helpers are looked for.
+    path: String,
     /// What helpers said, by helper and host: some take a second each time.
     asked: tokio::sync::Mutex<HashMap<(String, String), Arc<Asked>>>,
 }
@@ -162,6 +164,7 @@ impl Keychain {
         if let Some(home) = home {
             files.extend(AuthFile::read_old(home.join(".dockercfg"))?);
         }
+        let path = variable("PATH").cloned().unwrap_or_default();
         let wanted = |name: &str| {
             name.starts_with("RHDH_PACK_")
                 || matches!(
@@ -171,7 +174,7 @@ impl Keychain {
         };
         let kept = variables.into_iter().filter(|(name, _)| wanted(name));
         let variables = kept.map(|(name, value)| (name, SecretString::from(value))).collect();
-        Ok(Self { variables, files, asked: tokio::sync::Mutex::default() })
+        Ok(Self { variables, files, path, asked: tokio::sync::Mutex::default() })
     }
 
     /// The credential for a repository; `None` where there is none: the registry is asked anonymously. `registry` is
@@ -247,7 +250,7 @@ impl Keychain {
         let key = (name.to_owned(), host.to_owned());
         let answer = Arc::clone(self.asked.lock().await.entry(key).or_default());
         let hidden: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-        answer.get_or_try_init(|| helper::get(name, host, &hidden)).await.cloned()
+        answer.get_or_try_init(|| helper::get(name, host, &self.path, &hidden)).await.cloned()
     }
 }
 

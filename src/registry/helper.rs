@@ -22,9 +22,9 @@ struct Answer {
     secret: SecretString,
 }
 
-/// Asks the helper `name` for the credential of `host`; `None` where it has none. It gets this process's environment
-/// without the variables in `hidden`, which are for us alone.
-pub(super) async fn get(name: &str, host: &str, hidden: &[&str]) -> Result<Option<Credential>, Error> {
+/// Asks the helper `name`, found by `path` (as `PATH`), for the credential of `host`; `None` where it has none. It gets
+/// this process's environment without the variables in `hidden`, which are for us alone.
+pub(super) async fn get(name: &str, host: &str, path: &str, hidden: &[&str]) -> Result<Option<Credential>, Error> {
     let failed = |why: String| Error::Helper { name: name.to_owned(), host: host.to_owned(), source: Cause(why) };
     if name.is_empty() || !name.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
     {
@@ -37,6 +37,7 @@ pub(super) async fn get(name: &str, host: &str, hidden: &[&str]) -> Result<Optio
     for variable in hidden {
         command.env_remove(variable);
     }
+    command.env("PATH", path);
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its question has ended: its status says why.

@@ -1,0 +1,159 @@
+//! The command line: clap types only. `main` hands them to [`crate::commands`] as request structs; nothing else
+//! of the program sees clap.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::commands::{Command, ExportOptions, PlanOptions, Request};
+use crate::report::Format;
+use crate::ui::Verbosity;
+
+/// Export, package and push Backstage plugins as Red Hat Developer Hub dynamic plugins.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, after_help = "\
+Exit codes: 0 all done, or nothing to do; 1 at least one plugin failed; 2 the command line, the configuration \
+or the repository is wrong; 3 the environment is (no node, no registry, not logged in).")]
+pub struct Cli {
+    /// Work as if started in this folder
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    /// The configuration file [default: rhdh-plugins.toml, here or in the nearest folder above]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The output folder [default: .rhdh-pack beside the configuration file]
+    #[arg(long, value_name = "DIR", global = true)]
+    out_dir: Option<PathBuf>,
+    /// Say only what is wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: why, how long, which commands are run
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Go the whole way: plan, export, package, push, report
+    Run {
+        #[command(flatten)]
+        plan: PlanArgs,
+        #[command(flatten)]
+        export: ExportArgs,
+    },
+    /// Work out what to build and why, and write plan.json
+    Plan {
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+    /// Make dist-dynamic of the planned plugins with the RHDH CLI
+    Export {
+        #[command(flatten)]
+        export: ExportArgs,
+    },
+    /// Make OCI images and tgz archives of the planned plugins' dist-dynamic
+    Package {
+        #[command(flatten)]
+        jobs: JobsArgs,
+    },
+    /// Push what was packaged to its registries
+    Push,
+    /// Write summary.md and dynamic-plugins.yaml of what was done
+    Report {
+        /// What to print on stdout
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+    },
+    /// Check the configuration and the plugins it names, and do nothing else
+    Check,
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    /// The channel [default: the one that is for this CI event; `local` outside a CI]
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Only this plugin; may be repeated
+    #[arg(long = "plugin", value_name = "ID")]
+    plugins: Vec<String>,
+    /// Only this bundle, and its plugins; may be repeated
+    #[arg(long = "bundle", value_name = "ID")]
+    bundles: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Do not run `yarn install`
+    #[arg(long)]
+    no_install: bool,
+    /// Do not run `yarn tsc`
+    #[arg(long)]
+    no_tsc: bool,
+    /// Stop everything at the first plugin that fails
+    #[arg(long)]
+    fail_fast: bool,
+    #[command(flatten)]
+    jobs: JobsArgs,
+}
+
+#[derive(Debug, Args)]
+struct JobsArgs {
+    /// How many plugins are exported, and files compressed, at once [default: what cores and memory allow]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+impl Cli {
+    /// The folder to start in.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// How much is said.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+
+    /// What to do, without clap.
+    #[must_use]
+    pub fn into_request(self) -> Request {
+        let command = match self.command {
+            Subcommands::Run { plan, export } => Command::Run(plan.into(), export.into()),
+            Subcommands::Plan { plan } => Command::Plan(plan.into()),
+            Subcommands::Export { export } => Command::Export(export.into()),
+            Subcommands::Package { jobs } => Command::Package { jobs: jobs.into() },
+            Subcommands::Push => Command::Push,
+            Subcommands::Report { format } => Command::Report(format),
+            Subcommands::Check => Command::Check,
+        };
+        Request { config: self.config, out_dir: self.out_dir, command }
+    }
+}
+
+impl From<PlanArgs> for PlanOptions {
+    fn from(args: PlanArgs) -> Self {
+        let PlanArgs { channel, plugins, bundles } = args;
+        Self { channel, plugins, bundles }
+    }
+}
+
+impl From<ExportArgs> for ExportOptions {
+    fn from(args: ExportArgs) -> Self {
+        let ExportArgs { no_install, no_tsc, fail_fast, jobs } = args;
+        Self { jobs: jobs.into(), install: !no_install, tsc: !no_tsc, fail_fast }
+    }
+}
+
+impl From<JobsArgs> for Option<usize> {
+    fn from(args: JobsArgs) -> Self {
+        args.jobs.map(usize::from)
+    }
+}

@@ -1,0 +1,18 @@
+//! `rhdh-pack check`: the configuration and the plugins it names, and nothing else.
+
+use super::Error;
+use super::session::Session;
+
+/// The session is open, so everything is right: says what there is.
+pub(super) fn command(session: &Session) -> Result<u8, Error> {
+    let project = &session.project;
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    session.ui.note(&format!(
+        "{} is right: {}, {}, {}",
+        project.config.file.display(),
+        count(project.plugins.len(), "plugin"),
+        count(project.bundles.len(), "bundle"),
+        count(project.workspaces.by_path.len(), "yarn workspace"),
+    ));
+    Ok(0)
+}

@@ -1,0 +1,75 @@
+//! `rhdh-pack export`: `dist-dynamic` of every plugin that is to be built.
+
+use jiff::Timestamp;
+
+use super::session::Session;
+use super::{ExportOptions, Error};
+use crate::export::{self, CliVersion, PluginToExport};
+use crate::plan::{Action, Plan};
+use crate::report::{Failure, RunResult, State};
+
+/// The stage alone: reads the plan, and writes what became of it into `result.json`.
+pub(super) async fn command(session: &Session, options: &ExportOptions) -> Result<u8, Error> {
+    let plan = session.read_plan()?;
+    let mut result = RunResult::of(&plan, Timestamp::now());
+    export(session, &plan, options, &mut result).await?;
+    // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
+    result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());
+    session.write_result(&result)?;
+    session.show_failures(&result);
+    Ok(result.exit_code())
+}
+
+/// Exports what `plan` says, and enters each outcome in `result`.
+pub(super) async fn export(
+    session: &Session,
+    plan: &Plan,
+    options: &ExportOptions,
+    result: &mut RunResult,
+) -> Result<(), Error> {
+    let project = &session.project;
+    let to_build = plan.plugins.iter().filter(|planned| planned.action == Action::Build);
+    let plugins = to_build
+        .map(|planned| {
+            let plugin = project.plugin(&planned.id)?;
+            Ok(PluginToExport {
+                id: planned.id.clone(),
+                path: plugin.config.path.clone(),
+                role: plugin.role,
+                config: plugin.config.clone(),
+                workspace: plugin.workspace.clone(),
+            })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    if plugins.is_empty() {
+        return Ok(());
+    }
+    let rhdh = &project.config.rhdh;
+    let request = export::Request {
+        root: project.config.root.clone(),
+        output: session.out.clone(),
+        plugins,
+        cli: rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact),
+        jobs: options.jobs,
+        install: options.install,
+        tsc: options.tsc,
+        fail_fast: options.fail_fast,
+    };
+    let exported = export::export(&request, &project.workspaces, &session.ui, &session.cancel).await?;
+    for exported in exported {
+        let Some(artifact) = result.plugins.iter_mut().find(|artifact| artifact.id == exported.id) else {
+            continue;
+        };
+        artifact.timings.export = Some(exported.seconds);
+        match exported.outcome {
+            Ok(_) => artifact.state = State::Exported,
+            Err(failure) => artifact.fail(Failure {
+                code: failure.code.to_owned(),
+                message: failure.message,
+                help: failure.help,
+                log: exported.log.as_deref().map(|log| session.in_out(log)),
+            }),
+        }
+    }
+    Ok(())
+}

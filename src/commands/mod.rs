@@ -1,0 +1,208 @@
+//! The commands: one file each. The only place where stages are wired together; nothing imports it but the process.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::channels::UnknownChannel;
+use crate::config::template::MissingValue;
+use crate::report::Format;
+use crate::ui::Ui;
+use crate::{config, document};
+
+mod check;
+mod export;
+mod package;
+mod plan;
+pub mod project;
+mod push;
+mod report;
+mod run;
+mod session;
+
+/// What to do, from the command line.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The configuration file; `None`: the nearest one.
+    pub config: Option<PathBuf>,
+    /// The output folder; `None`: `.rhdh-pack` beside the configuration file.
+    pub out_dir: Option<PathBuf>,
+    /// Which command.
+    pub command: Command,
+}
+
+/// A subcommand and its options.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The whole way.
+    Run(PlanOptions, ExportOptions),
+    /// `plan.json` only.
+    Plan(PlanOptions),
+    /// `dist-dynamic` of what is planned.
+    Export(ExportOptions),
+    /// Images and archives of what is planned.
+    Package {
+        /// Threads at once; `None`: all cores.
+        jobs: Option<usize>,
+    },
+    /// What was packaged, to the registries.
+    Push,
+    /// `summary.md` and `dynamic-plugins.yaml`; one of the documents on stdout.
+    Report(Option<Format>),
+    /// Nothing but the check of the configuration.
+    Check,
+}
+
+/// What to plan.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// The channel; `None`: the one for this CI event.
+    pub channel: Option<String>,
+    /// Ids of the plugins to plan; with `bundles` empty too: everything.
+    pub plugins: Vec<String>,
+    /// Ids of the bundles to plan, with all of their plugins.
+    pub bundles: Vec<String>,
+}
+
+/// How to export.
+#[derive(Clone, Debug)]
+pub struct ExportOptions {
+    /// Plugins at once, and threads when they are packaged; `None`: what the machine allows.
+    pub jobs: Option<usize>,
+    /// Run `yarn install` first.
+    pub install: bool,
+    /// Run `yarn tsc` first.
+    pub tsc: bool,
+    /// Stop at the first failure.
+    pub fail_fast: bool,
+}
+
+/// Why a command could not do its work at all. What went wrong with single plugins is in the result instead.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The configuration, or the plugins it names.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Project(#[from] project::Error),
+    /// There is no configuration file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] config::Error),
+    /// `--channel` names none.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Channel(#[from] UnknownChannel),
+    /// `--plugin` or `--bundle` names none, or a document names one that the configuration no longer has.
+    #[error("there is no {what} `{id}` in `{}`", file.display())]
+    #[diagnostic(help("{help}"))]
+    Unknown {
+        /// `plugin` or `bundle`.
+        what: &'static str,
+        /// The id.
+        id: String,
+        /// The configuration file.
+        file: PathBuf,
+        /// The nearest ids, or the known ones.
+        help: String,
+    },
+    /// A tag of the channel cannot be made on this occasion.
+    #[error("a tag of channel `{channel}` cannot be made for `{artifact}`")]
+    #[diagnostic(help("use `--channel NAME` to choose a channel that fits this occasion, or change `tags`"))]
+    Tag {
+        /// The channel.
+        channel: String,
+        /// The plugin or bundle.
+        artifact: String,
+        /// The variable.
+        #[source]
+        source: MissingValue,
+    },
+    /// A document of the output folder.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Document(#[from] document::Error),
+    /// No plugin can be exported.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Export(#[from] crate::export::Error),
+    /// No artifact can be packaged.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Package(#[from] crate::package::Error),
+    /// The credentials for the registries.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// No artifact can be pushed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Push(#[from] crate::push::Error),
+    /// `dynamic-plugins.yaml`.
+    #[error("`dynamic-plugins.yaml` cannot be written")]
+    Yaml(#[from] serde_yaml::Error),
+    /// The machine gives no thread or socket.
+    #[error("the program could not be started")]
+    Start(#[source] std::io::Error),
+}
+
+impl Error {
+    /// 2 where the command line, the configuration or the repository is wrong; 3 where the environment is.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Project(_)
+            | Error::Config(_)
+            | Error::Channel(_)
+            | Error::Unknown { .. }
+            | Error::Tag { .. }
+            | Error::Yaml(_) => 2,
+            Error::Document(error) => if error.is_environment() { 3 } else { 2 },
+            Error::Export(_) | Error::Package(_) | Error::Start(_) => 3,
+            Error::Registry(error) => if error.is_environment() { 3 } else { 2 },
+            Error::Push(error) => if error.is_environment() { 3 } else { 2 },
+        }
+    }
+}
+
+/// Carries out `request` and returns the exit code: 0 when all is done, 1 when a plugin or bundle failed.
+///
+/// # Errors
+/// When the command could not do its work at all; [`Error::exit_code`] tells which exit code that is.
+pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
+    crate::registry::tls::install();
+    let runtime = tokio::runtime::Runtime::new().map_err(Error::Start)?;
+    let cancel = CancellationToken::new();
+    runtime.block_on(async {
+        stop_on_signals(&cancel, ui).map_err(Error::Start)?;
+        dispatch(request, ui, &cancel).await
+    })
+}
+
+async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
+    let session = session::Session::open(request, ui, cancel)?;
+    match &request.command {
+        Command::Run(plan, build) => run::run(&session, plan, build).await,
+        Command::Plan(options) => plan::command(&session, options),
+        Command::Export(options) => export::command(&session, options).await,
+        Command::Package { jobs } => package::command(&session, *jobs),
+        Command::Push => push::command(&session).await,
+        Command::Report(format) => report::command(&session, *format),
+        Command::Check => check::command(&session),
+    }
+}
+
+/// The first Ctrl-C or SIGTERM stops the run: children are ended, uploads are left, and the result says how far it came.
+fn stop_on_signals(cancel: &CancellationToken, ui: &Ui) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (cancel, ui) = (cancel.clone(), ui.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        ui.warn("interrupted: stopping");
+        cancel.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `rhdh-pack package`: images and archives of every plugin and bundle that is to be built.
+
+use jiff::Timestamp;
+
+use super::session::Session;
+use super::{Error, report};
+use crate::document;
+use crate::config::Registry;
+use crate::package::{self, ArtifactRequest, Member};
+use crate::report::{ArtifactResult, Failure, RunResult, State};
+
+/// The stage alone: packages what was exported, or what is planned where nothing was exported here.
+pub(super) fn command(session: &Session, jobs: Option<usize>) -> Result<u8, Error> {
+    let mut result = match session.read_result() {
+        Err(Error::Document(document::Error::Missing { .. })) => RunResult::of(&session.read_plan()?, Timestamp::now()),
+        read => read?,
+    };
+    package(session, jobs, &mut result)?;
+    result.finish(|artifact| artifact.state == State::Packaged);
+    session.write_result(&result)?;
+    report::report(session, &result)?;
+    Ok(result.exit_code())
+}
+
+/// Packages what `result` says is to be built and has not failed, and enters each outcome in it.
+pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunResult) -> Result<(), Error> {
+    fail_bundles_of_failed_members(result);
+    let artifacts = result
+        .artifacts()
+        .filter(|artifact| matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published))
+        .map(|artifact| request(session, artifact))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let request = package::Request {
+        output: session.out.clone(),
+        artifacts,
+        rhdh: vec![session.project.config.rhdh.version.clone()],
+        threads: jobs.unwrap_or_else(all_cores),
+    };
+    for packaged in package::package(&request, &session.ui, &session.cancel)? {
+        let Some(artifact) = result.labelled(&packaged.id) else { continue };
+        artifact.timings.package = Some(packaged.seconds);
+        match packaged.outcome {
+            Ok(made) => {
+                artifact.state = State::Packaged;
+                artifact.image = made.image;
+                artifact.tgz = made.tgz;
+                artifact.packages = made.packages;
+                artifact.findings = made.findings;
+            }
+            Err(failure) => artifact.fail(Failure {
+                code: failure.code.to_owned(),
+                message: failure.message,
+                help: failure.help,
+                log: None,
+            }),
+        }
+    }
+    Ok(())
+}
+
+/// What to make of one plugin or bundle.
+fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactRequest, Error> {
+    let project = &session.project;
+    let members = if artifact.is_bundle() { artifact.members.as_slice() } else { std::slice::from_ref(&artifact.id) };
+    let members = members
+        .iter()
+        .map(|id| {
+            let plugin = project.plugin(id)?;
+            let dist_dynamic = plugin.config.path.under(&project.config.root).join("dist-dynamic");
+            Ok(Member { plugin: id.clone(), dir: plugin.image.clone(), dist_dynamic })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let declared = session.declared(artifact)?;
+    // An image for OCI registries, a tgz for npm registries and folders; both where it goes nowhere.
+    let is_oci = |name: &String| matches!(project.config.registries.get(name), Some(Registry::Oci { .. }));
+    let nowhere = declared.registries.is_empty();
+    Ok(ArtifactRequest {
+        id: artifact.label(),
+        image: declared.image.to_owned(),
+        version: artifact.version.clone(),
+        members,
+        labels: declared.labels.clone(),
+        annotations: declared.annotations.clone(),
+        image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),
+        tgz: !artifact.is_bundle() && (nowhere || !declared.registries.iter().all(is_oci)),
+    })
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A bundle is all of its members or nothing.
+fn fail_bundles_of_failed_members(result: &mut RunResult) {
+    let failed: Vec<String> = result
+        .plugins
+        .iter()
+        .filter(|plugin| plugin.state == State::Failed)
+        .map(|plugin| plugin.id.clone())
+        .collect();
+    for bundle in &mut result.bundles {
+        if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
+            let message = format!("its plugin `{member}` failed");
+            bundle.fail(Failure { code: "member-failed".to_owned(), message, help: None, log: None });
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What the commands work on: the configuration and the workspaces, checked against each other. The configuration
+//! file comes in; what goes out is a [`Project`] in which nothing is missing, or all problems of both at once.
+
+use std::collections::HashMap;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use miette::Diagnostic;
+
+use crate::config::names::{is_exact_version, is_image_name, to_image_name};
+use crate::config::nearest::suggestion;
+use crate::config::template::is_tag;
+use crate::config::{self, Bundle, Config, Plugin, Problem};
+use crate::repo_path::RepoPath;
+use crate::workspace::{self, Package, Role, Workspaces};
+
+/// A configuration and the plugins that it names, as they stand in the repository.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The configuration.
+    pub config: Config,
+    /// The workspaces of all plugins.
+    pub workspaces: Workspaces,
+    /// By id, in the order of the configuration.
+    pub plugins: IndexMap<String, ProjectPlugin>,
+    /// By id, in the order of the configuration.
+    pub bundles: IndexMap<String, ProjectBundle>,
+}
+
+/// One plugin, by its configuration and its `package.json`.
+#[derive(Clone, Debug)]
+pub struct ProjectPlugin {
+    /// What the configuration says.
+    pub config: Plugin,
+    /// Its package.
+    pub package: Package,
+    /// The role in its `package.json`.
+    pub role: Role,
+    /// The root of its yarn workspace.
+    pub workspace: RepoPath,
+    /// The image's name, which no other plugin or bundle has.
+    pub image: String,
+    /// The version in its `package.json`.
+    pub version: String,
+}
+
+/// One bundle, with its version worked out.
+#[derive(Clone, Debug)]
+pub struct ProjectBundle {
+    /// What the configuration says.
+    pub config: Bundle,
+    /// The image's version.
+    pub version: String,
+}
+
+/// Why there is no project, or not what was asked of it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// All that is wrong in the configuration, and between it and the repository.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] config::Error),
+    /// A name that is neither in the configuration.
+    #[error("there is no {what} `{id}` in `{}`", file.display())]
+    #[diagnostic(help("{help}"))]
+    Unknown {
+        /// `plugin` or `bundle`.
+        what: &'static str,
+        /// The name.
+        id: String,
+        /// The configuration file.
+        file: PathBuf,
+        /// The nearest names, or all.
+        help: String,
+    },
+}
+
+impl Project {
+    /// The plugin `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn plugin(&self, id: &str) -> Result<&ProjectPlugin, Error> {
+        self.plugins.get(id).ok_or_else(|| {
+            let help = suggestion(id, "plugins", self.plugins.keys().map(String::as_str));
+            Error::Unknown { what: "plugin", id: id.to_owned(), file: self.config.file.clone(), help }
+        })
+    }
+
+    /// The bundle `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn bundle(&self, id: &str) -> Result<&ProjectBundle, Error> {
+        self.bundles.get(id).ok_or_else(|| {
+            let help = suggestion(id, "bundles", self.bundles.keys().map(String::as_str));
+            Error::Unknown { what: "bundle", id: id.to_owned(), file: self.config.file.clone(), help }
+        })
+    }
+}
+
+/// Reads the configuration and the workspaces of its plugins.
+///
+/// # Errors
+/// When the file cannot be read, or with all problems of the file and of the plugins at once.
+pub fn open(config_file: &Path) -> Result<Project, Error> {
+    let (config, mut problems) = config::read(config_file)?;
+    let folders: Vec<RepoPath> = config.plugins.values().map(|plugin| plugin.path.clone()).collect();
+    let (workspaces, errors) = workspace::discover(&config.root, &folders);
+    let errors: HashMap<RepoPath, workspace::Error> = errors.into_iter().collect();
+    let mut plugins = IndexMap::new();
+    for (id, plugin) in &config.plugins {
+        let found = match errors.get(&plugin.path) {
+            Some(error) => Err(vec![path_problem(&config, id, error, "not a plugin that can be exported")]),
+            None => project_plugin(&config, plugin, &workspaces),
+        };
+        match found {
+            Ok(plugin) => drop(plugins.insert(id.clone(), plugin)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.extend(shared_images(&config, &plugins));
+    let mut bundles = IndexMap::new();
+    for (id, bundle) in &config.bundles {
+        if let Some(version) = bundle_version(&config, bundle, &plugins, &mut problems) {
+            bundles.insert(id.clone(), ProjectBundle { config: bundle.clone(), version });
+        }
+    }
+    if !problems.is_empty() {
+        return Err(config::Error::from(config.problems(problems)).into());
+    }
+    Ok(Project { config, workspaces, plugins, bundles })
+}
+
+/// `error`, with its own help, at the `path` of the plugin `id`.
+fn path_problem(config: &Config, id: &str, error: &dyn Diagnostic, label: &str) -> Problem {
+    let help = error.help().map_or_else(String::new, |help| help.to_string());
+    config.problem(&["plugins", id, "path"], error.to_string(), label, help)
+}
+
+fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> Result<ProjectPlugin, Vec<Problem>> {
+    let id = plugin.id.as_str();
+    let path = ["plugins", id, "path"];
+    let found =
+        workspaces.of(&plugin.path).and_then(|workspace| Some((workspace, workspace.packages.get(&plugin.path)?)));
+    let Some((workspace, package)) = found else {
+        let message = format!("`{}` is in no yarn workspace", plugin.path);
+        return Err(vec![config.problem(&path, message, "not in a workspace", "run `yarn install` in its workspace")]);
+    };
+    let manifest = &package.manifest;
+    let file = format!("{}/package.json", plugin.path);
+    let mut problems = Vec::new();
+    let role =
+        manifest.role().map_err(|error| problems.push(path_problem(config, id, &error, "not a plugin to export")));
+    if manifest.name.is_none() {
+        let help = "add `\"name\": \"@scope/plugin-…\"` to it";
+        problems.push(config.problem(&path, format!("`{file}` has no `name`"), "a plugin without name", help));
+    }
+    let version = manifest.version.as_deref();
+    let fault = match version {
+        None => Some(format!("`{file}` has no `version`")),
+        Some(version) if !is_exact_version(version) || !is_tag(version) => {
+            Some(format!("`version` of `{file}` is `{version}`, which is not one"))
+        }
+        Some(_) => None,
+    };
+    if let Some(message) = fault {
+        let help = "write three numbers there, such as `\"version\": \"1.0.0\"`: tags are made from it";
+        problems.push(config.problem(&path, message, "a plugin without version", help));
+    }
+    let image = plugin.image.clone().or_else(|| manifest.name.as_deref().map(image_of));
+    if let Some(image) = image.as_deref().filter(|image| plugin.image.is_none() && !is_image_name(image)) {
+        let message = format!("`{image}`, made from the package's name, cannot be the name of an image");
+        let help = format!("give it one below `[plugins.{id}]`: `image = \"{}\"`", to_image_name(image));
+        problems.push(config.problem(&path, message, "no fit name", help));
+    }
+    match (role, image, version) {
+        (Ok(role), Some(image), Some(version)) if problems.is_empty() => Ok(ProjectPlugin {
+            config: plugin.clone(),
+            package: package.clone(),
+            role,
+            workspace: workspace.path.clone(),
+            image,
+            version: version.to_owned(),
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// `@acme/plugin-todo-dynamic` is `acme-plugin-todo`.
+fn image_of(package: &str) -> String {
+    let name = package.trim_start_matches('@');
+    name.strip_suffix("-dynamic").unwrap_or(name).replace('/', "-")
+}
+
+/// Plugins and bundles whose image has the name of an earlier one's.
+fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> Vec<Problem> {
+    let plugins = plugins.iter().map(|(id, plugin)| ("plugins", "plugin", id, &plugin.image));
+    let bundles = config.bundles.iter().map(|(id, bundle)| ("bundles", "bundle", id, &bundle.image));
+    let mut owners = HashMap::new();
+    let mut problems = Vec::new();
+    for (table, what, id, image) in plugins.chain(bundles) {
+        if let Some((other_what, other)) = owners.get(image) {
+            // A plugin and a bundle with one id have been reported as that.
+            if *other != id {
+                let message = format!("{other_what} `{other}` and {what} `{id}` have the same image name `{image}`");
+                let help = format!("give one of them another: `image = \"{image}-2\"`");
+                problems.push(config.problem(&[table, id, "image"], message, "the name is taken", help));
+            }
+        } else {
+            owners.insert(image, (what, id));
+        }
+    }
+    problems
+}
+
+/// The version of a bundle; `None` where it cannot have one, or where a plugin has none, which was reported there.
+fn bundle_version(
+    config: &Config,
+    bundle: &Bundle,
+    plugins: &IndexMap<String, ProjectPlugin>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let key = ["bundles", &bundle.id, "version"];
+    let version_of = |id: &str| plugins.get(id).map(|plugin| plugin.version.clone());
+    if let Some(template) = &bundle.version {
+        let version = template.render(|name| version_of(name.strip_suffix(".version")?)).ok()?;
+        if is_tag(&version) {
+            return Some(version);
+        }
+        let message = format!("`{version}` cannot be the version of a bundle");
+        let help = "tags are made from it: at most 128 letters, digits, `.`, `_`, `-` and `+`, the first no sign";
+        problems.push(config.problem(&key, message, "not fit for a tag", help));
+        return None;
+    }
+    let versions = bundle.plugins.iter().map(|id| version_of(id)).collect::<Option<Vec<String>>>()?;
+    let (first, others) = versions.split_first()?;
+    if others.iter().all(|version| version == first) {
+        return Some(first.clone());
+    }
+    let listed: Vec<String> =
+        bundle.plugins.iter().zip(&versions).map(|(id, version)| format!("`{id}` {version}")).collect();
+    let message = format!("the plugins of bundle `{}` have different versions: {}", bundle.id, listed.join(", "));
+    let help = format!("say which is the bundle's: `version = \"{{{}.version}}\"`", bundle.plugins[0]);
+    problems.push(config.problem(&key, message, "no `version` here", help));
+    None
+}

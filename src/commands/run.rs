@@ -1,0 +1,50 @@
+//! `rhdh-pack run`: plan, export, package, push, report.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::session::Session;
+use super::{ExportOptions, Error, PlanOptions, export, package, plan, push, report};
+use crate::report::RunResult;
+
+/// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
+pub(super) async fn run(session: &Session, plan_options: &PlanOptions, export_options: &ExportOptions) -> Result<u8, Error> {
+    let started = Instant::now();
+    let channel = session.choose_channel(plan_options.channel.as_deref())?;
+    let plan = plan::plan(session, &channel, plan_options)?;
+    session.write_plan(&plan)?;
+    let mut result = RunResult::of(&plan, Timestamp::now());
+    push::check_tags(session, &channel, &result)?;
+    let registries = push::connect(session)?;
+    push::log_in(session, &channel, &registries, &result).await?;
+
+    let exporting = Instant::now();
+    export::export(session, &plan, export_options, &mut result).await?;
+    let exporting = exporting.elapsed();
+    session.write_result(&result)?;
+
+    package::package(session, export_options.jobs, &mut result)?;
+    session.write_result(&result)?;
+
+    let pushing = Instant::now();
+    push::push(session, &channel, &registries, &mut result).await?;
+    let pushing = pushing.elapsed();
+    result.finish(|artifact| push::is_done(session, &channel, artifact));
+    session.write_result(&result)?;
+
+    report::report(session, &result)?;
+    say_times(session, started.elapsed(), exporting, pushing);
+    Ok(result.exit_code())
+}
+
+fn say_times(session: &Session, whole: Duration, exporting: Duration, pushing: Duration) {
+    let own = whole.saturating_sub(exporting).saturating_sub(pushing);
+    session.ui.verbose(&format!(
+        "{:.1} s: export {:.1} s, push {:.1} s, rhdh-pack's own part {:.2} s",
+        whole.as_secs_f64(),
+        exporting.as_secs_f64(),
+        pushing.as_secs_f64(),
+        own.as_secs_f64()
+    ));
+}

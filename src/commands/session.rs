@@ -1,0 +1,135 @@
+//! What every stage of one run shares: the project, the output folder, the CI's facts, the way to say something
+//! and the way to stop.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::project::{self, Project};
+use super::{Error, Request};
+use crate::ci::Ci;
+use crate::config::channels::{Because, ChosenChannel};
+use crate::config;
+use crate::document;
+use crate::plan::{self, Plan};
+use crate::report::{self, ArtifactResult, RunResult};
+use crate::ui::Ui;
+
+/// One run of the program on one configuration file.
+pub(super) struct Session {
+    pub(super) project: Project,
+    /// The output folder.
+    pub(super) out: PathBuf,
+    pub(super) ci: Ci,
+    pub(super) ui: Ui,
+    pub(super) cancel: CancellationToken,
+}
+
+/// What the configuration says of a plugin's or bundle's artifact.
+pub(super) struct Declared<'a> {
+    pub(super) image: &'a str,
+    pub(super) registries: &'a [String],
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+}
+
+impl Session {
+    pub(super) fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Self, Error> {
+        let file = match &request.config {
+            Some(file) => file.clone(),
+            None => config::find(Path::new("."))?,
+        };
+        let project = project::open(&file)?;
+        let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
+        let out = std::path::absolute(out).map_err(document::Error::from)?;
+        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), cancel: cancel.clone() })
+    }
+
+    /// The plan of `plan.json`, or a new one where there is none.
+    pub(super) fn read_plan(&self) -> Result<Plan, Error> {
+        let file = self.out.join("plan.json");
+        if file.exists() {
+            Ok(document::read(&file, plan::SCHEMA_VERSION, "plan")?)
+        } else {
+            let channel = self.choose_channel(None)?;
+            super::plan::plan(self, &channel, &super::PlanOptions::default())
+        }
+    }
+
+    /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
+    pub(super) fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
+        match fs_err::remove_file(self.result_file()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(document::Error::from(error).into()),
+            _ => {}
+        }
+        Ok(document::write(&self.out.join("plan.json"), plan)?)
+    }
+
+    pub(super) fn result_file(&self) -> PathBuf {
+        self.out.join("result.json")
+    }
+
+    pub(super) fn read_result(&self) -> Result<RunResult, Error> {
+        Ok(document::read(&self.result_file(), report::result::SCHEMA_VERSION, "package")?)
+    }
+
+    pub(super) fn write_result(&self, result: &RunResult) -> Result<(), Error> {
+        Ok(document::write(&self.result_file(), result)?)
+    }
+
+    /// What the configuration says of `artifact`.
+    pub(super) fn declared(&self, artifact: &ArtifactResult) -> Result<Declared<'_>, Error> {
+        if artifact.is_bundle() {
+            let bundle = &self.project.bundle(&artifact.id)?.config;
+            let config::Bundle { image, registries, labels, annotations, .. } = bundle;
+            return Ok(Declared { image, registries, labels, annotations });
+        }
+        let plugin = self.project.plugin(&artifact.id)?;
+        let config::Plugin { registries, labels, annotations, .. } = &plugin.config;
+        Ok(Declared { image: &plugin.image, registries, labels, annotations })
+    }
+
+    /// The channel with this name, from a plan or a result.
+    pub(super) fn channel(&self, name: &str) -> Result<ChosenChannel, Error> {
+        Ok(self.project.config.channel_for(&self.ci.event, Some(name))?)
+    }
+
+    /// The channel that the command line or the occasion chooses; says so where nothing will be pushed.
+    pub(super) fn choose_channel(&self, named: Option<&str>) -> Result<ChosenChannel, Error> {
+        let chosen = self.project.config.channel_for(&self.ci.event, named)?;
+        match chosen.because {
+            Because::NothingMatched => self.ui.warn(&format!(
+                "no channel of `{}` is for this event ({}): nothing is pushed to a registry",
+                self.project.config.file.display(),
+                self.ci.event,
+            )),
+            Because::Local if chosen.built_in && self.project.config.has_remote_registries() => self.ui.note(
+                "channel `local`: artifacts go to folders only; `--channel NAME` chooses another",
+            ),
+            _ => {}
+        }
+        Ok(chosen)
+    }
+
+    /// The Backstage version of the workspace that `artifact` comes from; a bundle's is that of its first plugin.
+    pub(super) fn backstage(&self, artifact: &ArtifactResult) -> Option<String> {
+        let plugin = self.project.plugin(artifact.members.first().unwrap_or(&artifact.id)).ok()?;
+        self.project.workspaces.by_path.get(&plugin.workspace)?.backstage.clone()
+    }
+
+    /// `path` as the result document has it: relative to the output folder where it is in it.
+    pub(super) fn in_out(&self, path: &Path) -> String {
+        path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
+    }
+
+    /// Shows every plugin's or bundle's failure.
+    pub(super) fn show_failures(&self, result: &RunResult) {
+        for artifact in result.artifacts() {
+            if let Some(failure) = &artifact.error {
+                let log = failure.log.as_ref().map(|log| self.out.join(log).display().to_string());
+                self.ui.failure(&artifact.label(), &failure.message, failure.help.as_deref(), log.as_deref());
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The CNCF registry, started for one test on a port of its own, with its data in a folder of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Who may use the registry.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    /// Everybody.
+    Open,
+    /// Whoever knows a name and its password.
+    Basic { username: &'static str, password: &'static str },
+    /// Whoever has a token of the server at `realm`, signed with the key of `certificate` (PEM file).
+    Token { realm: String, certificate: PathBuf },
+}
+
+/// A running registry; it ends with this value.
+pub(crate) struct Registry {
+    /// `127.0.0.1:<port>`.
+    pub(crate) host: String,
+    /// Everything that the registry keeps.
+    pub(crate) data: PathBuf,
+    folder: TempDir,
+    child: Child,
+}
+
+impl Registry {
+    pub(crate) fn start(auth: Auth) -> Self {
+        Self::start_with(auth, "", "")
+    }
+
+    /// With `http` (more lines below `http:`) and `more` (at the top) in the configuration.
+    pub(crate) fn start_with(auth: Auth, http: &str, more: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        let auth = match auth {
+            Auth::Open => String::new(),
+            Auth::Basic { username, password } => {
+                let output =
+                    run("htpasswd", "apache2-utils", Command::new("htpasswd").args(["-Bbn", username, password]));
+                let file = folder.path().join("htpasswd");
+                std::fs::write(&file, output).unwrap();
+                format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display())
+            }
+            Auth::Token { realm, certificate } => format!(
+                "auth:\n  token:\n    realm: {realm}\n    service: registry\n    issuer: test\n    rootcertbundle: {}\n",
+                certificate.display()
+            ),
+        };
+        // Another process may take the port between our look and the registry's start: then there is another port.
+        for _ in 0..5 {
+            let port = free_port();
+            let config = format!(
+                "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
+                 filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{http}{auth}{more}",
+                data.display()
+            );
+            let file = folder.path().join("config.yml");
+            std::fs::write(&file, config).unwrap();
+            let log = std::fs::File::create(folder.path().join("log")).unwrap();
+            let mut command = Command::new("docker-registry");
+            command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+            let child = command.spawn().unwrap_or_else(|error| missing("docker-registry", "docker-registry", &error));
+            let mut registry =
+                Self { host: format!("127.0.0.1:{port}"), data: data.clone(), folder: TempDir::new().unwrap(), child };
+            if registry.is_up() {
+                registry.folder = folder;
+                return registry;
+            }
+        }
+        panic!("docker-registry does not start: {}", std::fs::read_to_string(folder.path().join("log")).unwrap());
+    }
+
+    /// What the registry wrote to its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn is_up(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if TcpStream::connect(&self.host).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// The tags and their digests that skopeo sees in a repository, with `options` before the command.
+    pub(crate) fn skopeo_digest(&self, repository: &str, tag: &str, options: &[&str]) -> Option<String> {
+        let reference = format!("docker://{}/{repository}:{tag}", self.host);
+        let mut command = Command::new("skopeo");
+        command.args(["inspect", "--tls-verify=false", "--no-tags", "--format", "{{.Digest}}"]).args(options);
+        let output = command.arg(reference).output().unwrap_or_else(|error| missing("skopeo", "skopeo", &error));
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a tool of the tests; its stdout.
+pub(crate) fn run(program: &str, package: &str, command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap_or_else(|error| missing(program, package, &error));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A missing tool is a failure that says how to get it.
+pub(crate) fn missing(program: &str, package: &str, error: &std::io::Error) -> ! {
+    panic!("cannot run `{program}` ({error}); install what the tests need: `.ci/tools`, or `apt-get install {package}`")
+}
+
+/// The lines of a file.
+pub(crate) fn lines(path: &Path) -> Vec<String> {
+    BufReader::new(std::fs::File::open(path).unwrap()).lines().map(Result::unwrap).collect()
+}

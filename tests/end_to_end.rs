@@ -1,0 +1,232 @@
+//! The whole way on `examples/todo`: the real RHDH CLI exports its three plugins, rhdh-pack packages and pushes
+//! them to a real registry with basic auth, and skopeo, tar and node read everything back.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::registry::{Auth, Registry};
+use serde_json::Value;
+
+/// What each plugin of the example is called in the images.
+const PLUGINS: [(&str, &str); 3] = [
+    ("todo", "acme-plugin-todo"),
+    ("todo-backend", "acme-plugin-todo-backend"),
+    ("todo-seed", "acme-plugin-todo-backend-module-seed"),
+];
+
+#[test]
+fn the_whole_way_on_a_real_workspace() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("todo");
+    copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/todo"), &project);
+    let registry = Registry::start(Auth::Basic { username: "acme", password: "correct horse" });
+    let mut config = fs_err::read_to_string(project.join("rhdh-plugins.toml")).unwrap();
+    config.push_str(&format!(
+        "\n[defaults]\nregistries = [\"cncf\", \"site\"]\n\
+         [registries.cncf]\noci = \"{}/acme\"\n\
+         [registries.site]\ndir = \"public/plugins\"\nbase-url = \"https://plugins.acme.dev\"\n\
+         [channels.next]\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n",
+        registry.host()
+    ));
+    fs_err::write(project.join("rhdh-plugins.toml"), config).unwrap();
+
+    let run = common::rhdh_pack(&project)
+        .args(["--verbose", "run", "--channel", "next"])
+        .env("REGISTRY_AUTH_FILE", registry.auth_file())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("rhdh-pack's own part"), "{stderr}");
+    assert!(!stderr.contains("correct horse"), "{stderr}");
+
+    let result: Value = read_json(&project.join(".rhdh-pack/result.json"));
+    assert_eq!(result["outcome"], "success");
+    assert_eq!(result["channel"], "next");
+    for (id, dir) in PLUGINS {
+        let plugin = find(&result["plugins"], id);
+        assert_eq!(plugin["state"], "published", "{plugin}");
+        let unpacked = read_back(&registry, dir, &plugin["images"][0], folder.path());
+        check_layer(&unpacked, &[dir]);
+        assert_eq!(read_json(&unpacked.join(dir).join("package.json"))["version"], "0.1.0");
+        check_archive(&project, plugin);
+    }
+    let bundle = find(&result["bundles"], "todo");
+    let unpacked = read_back(&registry, "todo-bundle", &bundle["images"][0], folder.path());
+    check_layer(&unpacked, &PLUGINS.map(|(_, dir)| dir));
+
+    // What RHDH's backend does with it: load the entry point, expect a backend feature as its default export.
+    for dir in ["acme-plugin-todo-backend", "acme-plugin-todo-backend-module-seed"] {
+        assert_eq!(backend_feature(&unpacked.join(dir), &project), "@backstage/BackendFeature");
+    }
+
+    let snippet = fs_err::read_to_string(project.join(".rhdh-pack/dynamic-plugins.yaml")).unwrap();
+    let snippet: Value = serde_yaml::from_str(&snippet).unwrap();
+    let entries = snippet["plugins"].as_array().unwrap();
+    assert_eq!(entries.len(), 3, "{snippet}");
+    for ((id, dir), entry) in PLUGINS.iter().zip(entries) {
+        let digest = find(&result["plugins"], id)["images"][0]["digest"].as_str().unwrap();
+        assert_eq!(entry["package"], format!("oci://{}/acme/{dir}@{digest}!{dir}", registry.host()));
+        assert_eq!(entry["disabled"], false);
+    }
+    assert!(entries[0]["pluginConfig"]["dynamicPlugins"]["frontend"]["acme.plugin-todo"].is_object(), "{snippet}");
+
+    the_same_bytes_again(&project, &result, folder.path());
+    nothing_is_pushed_twice(&project, &registry, &result);
+}
+
+/// `package` gives the same digests a second time, and in a copy of the repository with other file times, another
+/// umask, another locale and another number of threads.
+fn the_same_bytes_again(project: &Path, result: &Value, folder: &Path) {
+    let expected = digests(result);
+    let again = common::rhdh_pack(project).args(["package"]).status().unwrap();
+    assert!(again.success());
+    assert_eq!(digests(&read_json(&project.join(".rhdh-pack/result.json"))), expected);
+
+    let copy = folder.join("another place/todo");
+    fs_err::create_dir_all(copy.parent().unwrap()).unwrap();
+    // A new umask and new times for every file of the copy; the permission to execute is content, and stays.
+    let script = "umask 077 && cp -R --no-preserve=timestamps,ownership \"$1\" \"$2\" && \
+                  find \"$2/plugins\" -exec touch -h -d 2001-02-03 {} +";
+    run(Command::new("bash").args(["-c", script, "copy"]).arg(project).arg(&copy));
+    fs_err::remove_dir_all(copy.join(".rhdh-pack")).unwrap();
+    let elsewhere = common::rhdh_pack(&copy)
+        .args(["package", "--jobs", "1"])
+        .envs([("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Asia/Kathmandu")])
+        .status()
+        .unwrap();
+    assert!(elsewhere.success());
+    assert_eq!(digests(&read_json(&copy.join(".rhdh-pack/result.json"))), expected);
+}
+
+/// A second push finds everything where it is.
+fn nothing_is_pushed_twice(project: &Path, registry: &Registry, result: &Value) {
+    let push = common::rhdh_pack(project)
+        .args(["push"])
+        .env("REGISTRY_AUTH_FILE", registry.auth_file())
+        .output()
+        .unwrap();
+    assert_eq!(push.status.code(), Some(0), "{}", String::from_utf8_lossy(&push.stderr));
+    let second: Value = read_json(&project.join(".rhdh-pack/result.json"));
+    for (id, _) in PLUGINS {
+        let image = |result: &Value| find(&result["plugins"], id)["images"][0].clone();
+        assert_eq!(image(&second)["digest"], image(result)["digest"]);
+        assert_eq!(image(&second)["state"], "already-there");
+    }
+}
+
+/// Copies a pushed image with skopeo, checks digests and annotation, and unpacks its layer; returns that folder.
+fn read_back(registry: &Registry, image: &str, published: &Value, folder: &Path) -> PathBuf {
+    let digest = published["digest"].as_str().unwrap();
+    let by_tag = format!("docker://{}/acme/{image}:next__0.1.0", registry.host());
+    let inspected: Value = serde_json::from_slice(&run(registry.skopeo("inspect").arg(&by_tag))).unwrap();
+    assert_eq!(inspected["Digest"], digest, "{inspected}");
+    assert_eq!(inspected["Os"], "linux");
+    assert_eq!(inspected["Architecture"], "amd64");
+    assert_eq!(inspected["Layers"].as_array().unwrap().len(), 1);
+
+    let by_digest = format!("docker://{}/acme/{image}@{digest}", registry.host());
+    assert_eq!(published["reference"], by_digest.trim_start_matches("docker://"));
+    let copied = folder.join(format!("copied-{image}"));
+    run(registry.skopeo("copy").arg(&by_digest).arg(format!("dir:{}", copied.display())));
+    let manifest = fs_err::read(copied.join("manifest.json")).unwrap();
+    assert_eq!(digest, rhdh_pack::digest::Digest::of(&manifest).as_str());
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let annotation = manifest["annotations"]["io.backstage.dynamic-packages"].as_str().unwrap();
+    let decoded = run(Command::new("bash").args(["-c", "printf %s \"$1\" | base64 -d", "decode", annotation]));
+    let packages: Vec<BTreeMap<String, Value>> = serde_json::from_slice(&decoded).unwrap();
+
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:");
+    let unpacked = folder.join(format!("unpacked-{image}"));
+    fs_err::create_dir_all(&unpacked).unwrap();
+    run(Command::new("tar").arg("-xzf").arg(copied.join(layer)).arg("-C").arg(&unpacked));
+    for package in packages {
+        for dir in package.keys() {
+            assert!(unpacked.join(dir).join("package.json").is_file(), "{dir} of the annotation is not in the layer");
+        }
+    }
+    unpacked
+}
+
+/// The layer holds these folders, `index.json`, and nothing that an installer skips.
+fn check_layer(unpacked: &Path, dirs: &[&str]) {
+    let mut names: Vec<String> = fs_err::read_dir(unpacked)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut expected: Vec<String> = dirs.iter().map(|&dir| dir.to_owned()).chain(["index.json".to_owned()]).collect();
+    names.sort();
+    expected.sort();
+    assert_eq!(names, expected);
+    let odd = run(Command::new("find").arg(unpacked).args(["-not", "-type", "f", "-not", "-type", "d"]));
+    assert_eq!(String::from_utf8_lossy(&odd), "");
+}
+
+/// The archive in the folder registry has the integrity of the result, of its `.integrity` file, and of openssl.
+fn check_archive(project: &Path, plugin: &Value) {
+    let file = &plugin["files"][0];
+    let path = project.join("public/plugins").join(file["url"].as_str().unwrap().rsplit('/').next().unwrap());
+    let script = "openssl dgst -sha512 -binary \"$1\" | base64 -w0";
+    let digest = run(Command::new("bash").args(["-c", script, "integrity"]).arg(&path));
+    let integrity = format!("sha512-{}", String::from_utf8(digest).unwrap());
+    assert_eq!(file["integrity"], integrity.as_str());
+    assert_eq!(plugin["tgz"]["integrity"], integrity.as_str());
+    let beside = fs_err::read_to_string(format!("{}.integrity", path.display())).unwrap();
+    assert_eq!(beside.trim(), integrity);
+}
+
+/// Loads a backend plugin in node as RHDH does: its `@backstage/*` peers come from the application.
+fn backend_feature(plugin: &Path, project: &Path) -> String {
+    let script = "const feature = require(process.argv[1]); process.stdout.write(String(feature.default.$$type))";
+    let out = run(Command::new("node")
+        .args(["-e", script])
+        .arg(plugin)
+        .env("NODE_PATH", project.join("node_modules")));
+    String::from_utf8(out).unwrap()
+}
+
+fn digests(result: &Value) -> Vec<(String, String, String)> {
+    let artifacts = result["plugins"].as_array().unwrap().iter().chain(result["bundles"].as_array().unwrap());
+    artifacts
+        .map(|artifact| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&artifact["id"]), text(&artifact["image"]["digest"]), text(&artifact["tgz"]["integrity"]))
+        })
+        .collect()
+}
+
+fn find<'a>(artifacts: &'a Value, id: &str) -> &'a Value {
+    artifacts.as_array().unwrap().iter().find(|artifact| artifact["id"] == id).unwrap()
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+}
+
+/// The command's stdout; a failure shows its stderr.
+fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `bash .ci/tools` installs it"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// What git would hold of the example: no installed packages, no build output of an earlier try.
+fn copy_sources(from: &Path, to: &Path) {
+    const MADE: [&str; 6] = ["node_modules", "dist", "dist-types", "dist-dynamic", "dist-scalprum", ".rhdh-pack"];
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        if MADE.iter().any(|made| name == *made) || name == ".yarn" {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            copy_sources(&entry.path(), &to.join(name));
+        } else {
+            fs_err::copy(entry.path(), to.join(name)).unwrap();
+        }
+    }
+}

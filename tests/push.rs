@@ -1,0 +1,321 @@
+//! Pushing to a real registry and to folders, and reading everything back with another program.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::layout::{add_image, add_tgz, blob, layer};
+use common::registry::{Auth, Registry, free_port};
+use rhdh_pack::config;
+use rhdh_pack::package::{PackagedImage, PackagedTgz};
+use rhdh_pack::push::{self, ArtifactToPush, Pushed, Request, State};
+use rhdh_pack::registry::{Keychain, Limits, ManifestRef, Session};
+use rhdh_pack::repo_path::RepoPath;
+use rhdh_pack::ui::{Ui, Verbosity};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// Waits that fit a test.
+fn limits() -> Limits {
+    Limits {
+        connect: Duration::from_secs(2),
+        idle: Duration::from_secs(2),
+        whole: Duration::from_secs(20),
+        first_wait: Duration::from_millis(5),
+        ..Limits::default()
+    }
+}
+
+fn keychain(variables: &[(&str, &str)]) -> Keychain {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Keychain::read(variables, 0).unwrap()
+}
+
+struct Setup {
+    output: TempDir,
+    artifacts: Vec<ArtifactToPush>,
+    overwrite: bool,
+    atomic: bool,
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let output = TempDir::new().unwrap();
+        Self { output, artifacts: Vec::new(), overwrite: false, atomic: true, variables: Vec::new() }
+    }
+
+    fn image(&mut self, name: &str, layer: &[u8], tags: &[&str], prefixes: &[&str]) -> PackagedImage {
+        let image = add_image(self.output.path(), name, "1.0.0", layer);
+        self.artifacts.push(artifact(name, Some(image.clone()), None, tags, prefixes));
+        image
+    }
+
+    async fn push(&self) -> Result<Vec<Pushed>, push::Error> {
+        self.push_until(&CancellationToken::new()).await
+    }
+
+    async fn push_until(&self, cancel: &CancellationToken) -> Result<Vec<Pushed>, push::Error> {
+        let ui = Ui::new(Verbosity::Quiet);
+        let request = Request {
+            output: self.output.path().to_owned(),
+            root: self.output.path().to_owned(),
+            artifacts: self.artifacts.clone(),
+            overwrite: self.overwrite,
+            atomic: self.atomic,
+            session: Session::new(keychain(&self.variables), limits(), &ui),
+        };
+        push::push(&request, &ui, cancel).await
+    }
+}
+
+fn artifact(
+    id: &str,
+    image: Option<PackagedImage>,
+    tgz: Option<PackagedTgz>,
+    tags: &[&str],
+    prefixes: &[&str],
+) -> ArtifactToPush {
+    let oci = |prefix: &&str| config::Registry::Oci { prefix: (*prefix).to_owned(), insecure: false };
+    let registries = prefixes.iter().enumerate().map(|(position, prefix)| (format!("r{position}"), oci(prefix)));
+    ArtifactToPush {
+        id: id.to_owned(),
+        image,
+        tgz,
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        registries: registries.collect(),
+    }
+}
+
+fn messages(pushed: &[Pushed]) -> Vec<String> {
+    let failures = pushed.iter().flat_map(|pushed| &pushed.failures);
+    failures.map(|failure| format!("{}: {}", failure.code, failure.message)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pushed_with_its_tags_and_read_back_by_skopeo() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret" });
+    let mut setup = Setup::new();
+    setup.variables = vec![("RHDH_PACK_R0_USERNAME", "ann"), ("RHDH_PACK_R0_PASSWORD", "s3cret")];
+    let prefix = format!("{}/acme", registry.host);
+    let image = setup.image("todo", &layer(1, 3_000_000), &["1.0.0", "next"], &[&prefix]);
+
+    let pushed = setup.push().await.unwrap();
+    assert_eq!(messages(&pushed), Vec::<String>::new());
+    let published = &pushed[0].images[0];
+    assert_eq!(published.reference, format!("{prefix}/todo@{}", image.digest));
+    assert_eq!(published.tags, ["1.0.0", "next"]);
+    assert_eq!(published.state, State::New);
+    for tag in ["1.0.0", "next"] {
+        let digest = registry.skopeo_digest("acme/todo", tag, &["--creds", "ann:s3cret"]);
+        assert_eq!(digest.as_deref(), Some(image.digest.as_str()));
+    }
+
+    let again = setup.push().await.unwrap();
+    assert_eq!(messages(&again), Vec::<String>::new());
+    assert_eq!(again[0].images[0].state, State::AlreadyThere);
+    assert_eq!(again[0].images[0].tags, ["1.0.0", "next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_a_missing_registry_are_said_before_anything_is_done() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret" });
+    let mut setup = Setup::new();
+    setup.image("todo", &layer(1, 1000), &["1"], &[&registry.host]);
+    let error = setup.push().await.unwrap_err();
+    assert!(error.is_environment());
+    let text = format!("{:?}", miette::Report::new(error));
+    assert!(text.contains("authentication required"), "{text}");
+    assert!(text.contains("podman login 127.0.0.1"), "{text}");
+
+    setup.variables = vec![("RHDH_PACK_R0_USERNAME", "ann"), ("RHDH_PACK_R0_PASSWORD", "wr0ng")];
+    let error = setup.push().await.unwrap_err();
+    assert!(error.is_environment());
+    let text = format!("{:?}", miette::Report::new(error));
+    assert!(text.contains("`RHDH_PACK_R0_PASSWORD`"), "{text}");
+    assert!(!text.contains("wr0ng"), "{text}");
+
+    let mut setup = Setup::new();
+    setup.image("todo", &layer(1, 1000), &["1"], &[&format!("127.0.0.1:{}", free_port())]);
+    let error = setup.push().await.unwrap_err();
+    assert!(error.is_environment());
+    let text = format!("{:?}", miette::Report::new(error));
+    assert!(text.contains("onnection refused"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_content_under_an_existing_tag_stops_the_run_before_anything_is_uploaded() {
+    let registry = Registry::start(Auth::Open);
+    let mut first = Setup::new();
+    let old = first.image("todo", &layer(1, 1000), &["1.0.0"], &[&registry.host]);
+    assert_eq!(messages(&first.push().await.unwrap()), Vec::<String>::new());
+
+    let mut second = Setup::new();
+    let new = second.image("todo", &layer(2, 1000), &["1.0.0"], &[&registry.host]);
+    second.image("other", &layer(3, 1000), &["1.0.0"], &[&registry.host]);
+    let pushed = second.push().await.unwrap();
+    let messages = messages(&pushed);
+    assert!(messages[0].starts_with("tag-exists: "), "{messages:?}");
+    for part in [old.digest.as_str(), new.digest.as_str(), "version 1.0.0"] {
+        assert!(messages[0].contains(part), "{messages:?}");
+    }
+    assert!(messages[1].starts_with("held-back: "), "{messages:?}");
+    assert!(!registry.data.join("docker/registry/v2/repositories/other").exists());
+    assert!(
+        !registry
+            .data
+            .join("docker/registry/v2/blobs/sha256")
+            .join(&new.digest.hex()[..2])
+            .join(new.digest.hex())
+            .exists()
+    );
+
+    second.overwrite = true;
+    let pushed = second.push().await.unwrap();
+    assert_eq!(self::messages(&pushed), Vec::<String>::new());
+    assert_eq!(registry.skopeo_digest("todo", "1.0.0", &[]).as_deref(), Some(new.digest.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_broken_image_keeps_all_tags_of_an_atomic_run() {
+    let registry = Registry::start(Auth::Open);
+    let mut setup = Setup::new();
+    setup.image("good", &layer(1, 1000), &["1"], &[&registry.host]);
+    let bytes = layer(2, 2_000_000);
+    setup.image("bad", &bytes, &["1"], &[&registry.host]);
+    let path = blob(setup.output.path(), &rhdh_pack::digest::Digest::of(&bytes));
+    let mut changed = bytes.clone();
+    changed[1_000_000] ^= 1;
+    std::fs::write(&path, &changed).unwrap();
+
+    let pushed = setup.push().await.unwrap();
+    let found = messages(&pushed);
+    assert!(found[0].starts_with("held-back: no tag"), "{found:?}");
+    assert!(found[1].starts_with("oci-layout: "), "{found:?}");
+    assert_eq!(registry.skopeo_digest("good", "1", &[]), None);
+    let uploaded = rhdh_pack::digest::Digest::of(&changed);
+    let kept = registry.data.join("docker/registry/v2/blobs/sha256").join(&uploaded.hex()[..2]).join(uploaded.hex());
+    assert!(!kept.exists());
+
+    setup.atomic = false;
+    let pushed = setup.push().await.unwrap();
+    assert_eq!(messages(&pushed).len(), 1);
+    assert!(registry.skopeo_digest("good", "1", &[]).is_some());
+
+    std::fs::write(&path, &bytes[..1_999_999]).unwrap();
+    let found = messages(&setup.push().await.unwrap());
+    assert!(found[0].contains("its descriptor says"), "{found:?}");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+    let found = messages(&setup.push().await.unwrap());
+    assert!(found[0].contains("oci-layout"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_is_read_by_tag_and_tags_are_listed() {
+    let registry = Registry::start(Auth::Open);
+    let mut setup = Setup::new();
+    let image = setup.image("todo", &layer(1, 1000), &["b", "a"], &[&registry.host]);
+    setup.push().await.unwrap();
+    let session = Session::new(keychain(&[]), limits(), &Ui::new(Verbosity::Quiet));
+    let client = session.client("r0", &registry.host, false).unwrap();
+    let repository = client.repository("todo").await.unwrap();
+    let manifest = repository.manifest(ManifestRef::Tag("a")).await.unwrap().unwrap();
+    assert_eq!(manifest.digest, image.digest);
+    assert_eq!(manifest.annotations()["org.opencontainers.image.version"], "1.0.0");
+    assert_eq!(repository.manifest_digest(ManifestRef::Tag("c")).await.unwrap(), None);
+    let mut tags = repository.tags().await.unwrap();
+    tags.sort();
+    assert_eq!(tags, ["a", "b"]);
+    let nothing = client.repository("nothing").await.unwrap();
+    assert_eq!(nothing.tags().await.unwrap(), Vec::<String>::new());
+    assert_eq!(nothing.manifest(ManifestRef::Digest(&image.digest)).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_push_ends_at_once_and_says_what_is_missing() {
+    // A registry that takes connections and never says anything.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = Registry::start(Auth::Open);
+    let mut setup = Setup::new();
+    setup.image("todo", &layer(1, 1000), &["1"], &[&registry.host, &silent.local_addr().unwrap().to_string()]);
+    let cancel = CancellationToken::new();
+    let started = Instant::now();
+    let (pushed, ()) = tokio::join!(setup.push_until(&cancel), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cancel.cancel();
+    });
+    assert!(started.elapsed() < Duration::from_millis(1300));
+    let found = messages(&pushed.unwrap());
+    assert!(found.iter().all(|message| message.starts_with("interrupted: ")), "{found:?}");
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_go_to_a_folder_with_their_integrity_and_a_listing() {
+    let mut setup = Setup::new();
+    let dir = |path: &str| config::Registry::Dir {
+        path: RepoPath::new(path).unwrap(),
+        base_url: Some("https://plugins.example.com".to_owned()),
+    };
+    let tgz = add_tgz(setup.output.path(), "acme-todo-1.0.0.tgz", b"archive");
+    let mut todo = artifact("todo", None, Some(tgz.clone()), &[], &[]);
+    todo.registries = vec![("site".to_owned(), dir("public/plugins"))];
+    setup.artifacts = vec![todo];
+    let pushed = setup.push().await.unwrap();
+    assert_eq!(messages(&pushed), Vec::<String>::new());
+    let file = &pushed[0].files[0];
+    assert_eq!(file.path, "public/plugins/acme-todo-1.0.0.tgz");
+    assert_eq!(file.url.as_deref(), Some("https://plugins.example.com/acme-todo-1.0.0.tgz"));
+    assert_eq!(file.state, State::New);
+    let folder = setup.output.path().join("public/plugins");
+    assert_eq!(std::fs::read(folder.join("acme-todo-1.0.0.tgz")).unwrap(), b"archive");
+    let integrity = std::fs::read_to_string(folder.join("acme-todo-1.0.0.tgz.integrity")).unwrap();
+    assert_eq!(integrity, format!("{}\n", tgz.integrity));
+    let mut names: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["acme-todo-1.0.0.tgz", "acme-todo-1.0.0.tgz.integrity", "plugins.json"]);
+
+    assert_eq!(setup.push().await.unwrap()[0].files[0].state, State::AlreadyThere);
+
+    setup.artifacts[0].tgz = Some(add_tgz(setup.output.path(), "acme-todo-1.0.0.tgz", b"another"));
+    let found = messages(&setup.push().await.unwrap());
+    assert!(found[0].starts_with("file-exists: "), "{found:?}");
+    assert_eq!(std::fs::read(folder.join("acme-todo-1.0.0.tgz")).unwrap(), b"archive");
+    setup.overwrite = true;
+    assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
+    assert_eq!(std::fs::read(folder.join("acme-todo-1.0.0.tgz")).unwrap(), b"another");
+
+    // Beside it, a second archive: the listing keeps the first.
+    let mut other = artifact("other", None, Some(add_tgz(setup.output.path(), "other-2.0.0.tgz", b"other")), &[], &[]);
+    other.registries = vec![("site".to_owned(), dir("public/plugins"))];
+    setup.artifacts = vec![other];
+    setup.push().await.unwrap();
+    let listing: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("plugins.json")).unwrap()).unwrap();
+    let files: Vec<_> = listing["plugins"].as_array().unwrap().iter().map(|plugin| &plugin["file"]).collect();
+    assert_eq!(files, ["acme-todo-1.0.0.tgz", "other-2.0.0.tgz"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_behind_a_link_out_of_the_repository_is_refused() {
+    let elsewhere = TempDir::new().unwrap();
+    let mut setup = Setup::new();
+    std::os::unix::fs::symlink(elsewhere.path(), setup.output.path().join("public")).unwrap();
+    let mut todo = artifact("todo", None, Some(add_tgz(setup.output.path(), "a.tgz", b"archive")), &[], &[]);
+    let path = RepoPath::new("public/plugins").unwrap();
+    todo.registries = vec![("site".to_owned(), config::Registry::Dir { path, base_url: None })];
+    setup.artifacts = vec![todo];
+    let found = messages(&setup.push().await.unwrap());
+    assert!(found[0].contains("leaves the repository through a link"), "{found:?}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+
+    let outside: &Path = Path::new("../../etc/passwd");
+    setup.artifacts[0].tgz.as_mut().unwrap().file = outside.to_owned();
+    let found = messages(&setup.push().await.unwrap());
+    assert!(found[0].contains("is not a file of the output folder"), "{found:?}");
+}
