@@ -84,9 +84,7 @@ pub fn read<T: DeserializeOwned>(path: &Path, supported: u32, writer: &'static s
     let malformed = |source| Error::Malformed { path: path.to_owned(), source, writer };
     let value: serde_json::Value = serde_json::from_slice(&fs_err::read(path)?).map_err(malformed)?;
     match value.get("schema_version").and_then(serde_json::Value::as_u64) {
-        Some(found) if found > u64::from(supported) => {
-            Err(Error::Version { path: path.to_owned(), found, supported })
-        }
+        Some(found) if found > u64::from(supported) => Err(Error::Version { path: path.to_owned(), found, supported }),
         _ => serde_json::from_value(value).map_err(malformed),
     }
 }

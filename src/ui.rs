@@ -112,7 +112,11 @@ impl Ui {
         for (name, value) in [("help", help), ("log", log)] {
             if let Some(value) = value {
                 let indent = " ".repeat(name.len() + 4);
-                text.push_str(&format!("\n  {}: {}", self.paint("36", name), value.trim_end().replace('\n', &format!("\n{indent}"))));
+                text.push_str(&format!(
+                    "\n  {}: {}",
+                    self.paint("36", name),
+                    value.trim_end().replace('\n', &format!("\n{indent}"))
+                ));
             }
         }
         self.line(&text);

@@ -104,11 +104,8 @@ fn the_same_bytes_again(project: &Path, result: &Value, folder: &Path) {
 
 /// A second push finds everything where it is.
 fn nothing_is_pushed_twice(project: &Path, registry: &Registry, result: &Value) {
-    let push = common::rhdh_pack(project)
-        .args(["push"])
-        .env("REGISTRY_AUTH_FILE", registry.auth_file())
-        .output()
-        .unwrap();
+    let push =
+        common::rhdh_pack(project).args(["push"]).env("REGISTRY_AUTH_FILE", registry.auth_file()).output().unwrap();
     assert_eq!(push.status.code(), Some(0), "{}", String::from_utf8_lossy(&push.stderr));
     let second: Value = read_json(&project.join(".rhdh-pack/result.json"));
     for (id, _) in PLUGINS {
@@ -153,10 +150,8 @@ fn read_back(registry: &Registry, image: &str, published: &Value, folder: &Path)
 
 /// The layer holds these folders, `index.json`, and nothing that an installer skips.
 fn check_layer(unpacked: &Path, dirs: &[&str]) {
-    let mut names: Vec<String> = fs_err::read_dir(unpacked)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs_err::read_dir(unpacked).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let mut expected: Vec<String> = dirs.iter().map(|&dir| dir.to_owned()).chain(["index.json".to_owned()]).collect();
     names.sort();
     expected.sort();
@@ -181,10 +176,7 @@ fn check_archive(project: &Path, plugin: &Value) {
 /// Loads a backend plugin in node as RHDH does: its `@backstage/*` peers come from the application.
 fn backend_feature(plugin: &Path, project: &Path) -> String {
     let script = "const feature = require(process.argv[1]); process.stdout.write(String(feature.default.$$type))";
-    let out = run(Command::new("node")
-        .args(["-e", script])
-        .arg(plugin)
-        .env("NODE_PATH", project.join("node_modules")));
+    let out = run(Command::new("node").args(["-e", script]).arg(plugin).env("NODE_PATH", project.join("node_modules")));
     String::from_utf8(out).unwrap()
 }
 

@@ -39,7 +39,7 @@ pub(super) fn plan(session: &Session, channel: &ChosenChannel, options: &PlanOpt
         } else {
             (Action::Skip, "not-chosen", "not chosen on the command line".to_owned())
         };
-        (action, vec![Reason { kind: kind.to_owned(), text }])
+        (action, vec![Reason { kind: kind.to_owned(), text, detail: Vec::new() }])
     };
     let plugins = project.plugins.values().map(|plugin| {
         let (action, reasons) = decide(all || plugins.contains(&plugin.config.id), "plugin");
@@ -73,5 +73,6 @@ pub(super) fn plan(session: &Session, channel: &ChosenChannel, options: &PlanOpt
         base_reason: "no base: every plugin is built".to_owned(),
         plugins: plugins.collect(),
         bundles: bundles.collect(),
+        notes: Vec::new(),
     })
 }

@@ -128,7 +128,7 @@ mod tests {
         let mut records = Records::default();
         records.add("cli", "", "1.9.1");
         let key = records.key();
-        assert_eq!(key.tag(), "key-");
-        assert_eq!(key.as_str(), "");
+        assert_eq!(key.tag(), "key-0ec0347cb8c32fa8976f");
+        assert_eq!(key.as_str(), "0ec0347cb8c32fa8976fbc8a612cb8f38e8a34926f4f8a1fef3c9cbf107fe2e7");
     }
 }

@@ -5,19 +5,6 @@ use std::fmt::Write as _;
 use super::base::short;
 use super::{Action, ContentKey, Plan, Reason};
 
-impl Action {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Copy => "copy",
-            Self::Skip => "skip",
-            Self::Remove => "remove",
-        }
-    }
-}
-
 /// A row: id, action, version, reasons, content key.
 type Row<'a> = (&'a str, Action, &'a str, &'a [Reason], Option<&'a ContentKey>);
 

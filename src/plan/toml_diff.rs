@@ -109,6 +109,6 @@ mod tests {
         let labels = BASE.replace("a = \"1\"", "a = \"3\"");
         assert_eq!(changed(labels, "other"), Some(vec!["labels".to_owned()]));
         assert_eq!(parse(BASE).changed_keys(&parse(""), "plugins", "todo"), None);
-        assert_eq!(parse(BASE).ids("plugins"), ["other", "todo"]);
+        assert_eq!(parse(BASE).ids("plugins"), ["todo", "other"]);
     }
 }

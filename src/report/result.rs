@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
-use crate::plan::{Action, Plan, PlannedBundle, PlannedPlugin, Reason};
+use crate::plan::{ContentKey, Action, Plan, PlannedBundle, PlannedPlugin, Reason};
 use crate::push::{PublishedFile, PublishedImage};
 use crate::workspace::package_json::Role;
 
@@ -100,7 +100,7 @@ pub struct ArtifactResult {
     /// Its version.
     pub version: String,
     /// The content key, 64 hexadecimal digits.
-    pub content_key: Option<String>,
+    pub content_key: Option<ContentKey>,
     /// The plugin's role; `None` for bundles.
     pub role: Option<Role>,
     /// The ids of a bundle's plugins; empty for plugins.
@@ -222,7 +222,7 @@ impl ArtifactResult {
         id: String,
         action: Action,
         reasons: Vec<Reason>,
-        content_key: Option<String>,
+        content_key: Option<ContentKey>,
         version: String,
     ) -> Self {
         let state = match action {

@@ -1,0 +1,7 @@
+//! What a plan says, on real git repositories that the tests make.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends here")]
+
+mod changes;
+mod repo;
