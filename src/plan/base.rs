@@ -123,12 +123,22 @@ fn known(git: &Git, head: &str, id: &str, reason: &str) -> Base {
     }
 }
 
-/// Asks again and again while a shallow clone is deepened from `commits`; `None` where all of history has no answer.
+/// Asks again and again while the clone gets what it lacks: first those of `commits` that are not here, then, where it
+/// is shallow, more and more of their history. `None` where all of it has no answer.
 fn until<T>(git: &Git, commits: &[&str], answer: impl Fn() -> Option<T>) -> Option<T> {
     if let Some(found) = answer() {
         return Some(found);
     }
-    // `--depth` would cut off again what an earlier step has brought.
+    let missing: Vec<&str> = commits.iter().copied().filter(|commit| git.commit(commit).is_none()).collect();
+    if !missing.is_empty() {
+        // A depth cuts history off where it is given for a commit that is here. These are not, and in a shallow clone
+        // each would else bring all of its history along.
+        let depth: &[&str] = if git.is_shallow() { &["--depth=1"] } else { &[] };
+        fetch(git, &[depth, &["origin"], &missing].concat());
+        if let Some(found) = answer() {
+            return Some(found);
+        }
+    }
     let steps = STEPS.iter().map(|step| format!("--deepen={step}")).chain(std::iter::once("--unshallow".to_owned()));
     for step in steps {
         // A commit that only this clone has, or one that is gone, makes the server refuse the whole fetch.

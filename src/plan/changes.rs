@@ -74,7 +74,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let locks = head_locks(request, git.filter(|_| request.head.is_some()), &head)?;
     let mut notes: Vec<String> = Vec::new();
     for (workspace, lock) in &locks {
-        if let Lock::Unread { why } = lock {
+        if let Some(why) = lock.error() {
             notes.push(format!("{why}; every plugin of the workspace `{workspace}` depends on all of it"));
         }
     }

@@ -6,15 +6,9 @@ use super::inputs::join;
 use crate::repo_path::RepoPath;
 use crate::workspace::{Closure, LockChange, Lockfile, PackageJson, Root, Workspace};
 
-/// One state of a lock file.
+/// One state of a lock file, or why it cannot be read: then all of it counts for every plugin.
 #[derive(Debug)]
-pub(super) enum Lock {
-    Read(Lockfile),
-    /// It cannot be read: all of it counts for every plugin.
-    Unread {
-        why: String,
-    },
-}
+pub(super) struct Lock(Result<Lockfile, String>);
 
 /// The lock files at one state of the repository, by workspace.
 pub(super) type Locks<'a> = HashMap<&'a RepoPath, Lock>;
@@ -23,21 +17,19 @@ impl Lock {
     /// Reads the lock file of `workspace`; `manifest` is the root's `package.json` of the same state.
     pub(super) fn read(text: &[u8], workspace: &Workspace, manifest: &PackageJson) -> Self {
         let path = join(workspace.path.as_str(), "yarn.lock");
-        match Lockfile::parse(text, &path, manifest.ranges("resolutions")) {
-            Ok(lockfile) => Self::Read(lockfile),
-            Err(error) => Self::Unread { why: error.to_string() },
-        }
+        let lockfile = Lockfile::parse(text, &path, manifest.ranges("resolutions"));
+        Self(lockfile.map_err(|error| error.to_string()))
+    }
+
+    /// Why it cannot be read.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.0.as_ref().err().map(String::as_str)
     }
 
     /// What `roots` lead to; the reason where that cannot be told.
     pub(super) fn closure(&self, roots: &[Root<'_>]) -> Result<(&Lockfile, Closure), String> {
-        match self {
-            Self::Read(lockfile) => match lockfile.closure(roots) {
-                Ok(closure) => Ok((lockfile, closure)),
-                Err(error) => Err(error.to_string()),
-            },
-            Self::Unread { why } => Err(why.clone()),
-        }
+        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
+        Ok((lockfile, lockfile.closure(roots).map_err(|error| error.to_string())?))
     }
 
     /// What is different between this lock file's closure and the one at `base`. Nothing is missed where the base's
@@ -47,10 +39,7 @@ impl Lock {
         roots: &[Root<'_>],
         head: (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
-        let Self::Read(before) = base else {
-            let Self::Unread { why } = base else { return Ok(Vec::new()) };
-            return Err(why.clone());
-        };
+        let before = base.0.as_ref().map_err(Clone::clone)?;
         let closure = before.closure_of_known(roots);
         let (lockfile, after) = head;
         if before.digest(&closure) == lockfile.digest(after) {

@@ -4,4 +4,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends here")]
 
 mod changes;
+mod events;
+mod property;
 mod repo;
+mod states;
