@@ -11,9 +11,14 @@ use crate::ui::Verbosity;
 
 /// Export, package and push Backstage plugins as Red Hat Developer Hub dynamic plugins.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, after_help = "\
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
 Exit codes: 0 all done, or nothing to do; 1 at least one plugin failed; 2 the command line, the configuration \
-or the repository is wrong; 3 the environment is (no node, no registry, not logged in).")]
+or the repository is wrong; 3 the environment is (no node, no registry, not logged in)."
+)]
 pub struct Cli {
     /// Work as if started in this folder
     #[arg(short = 'C', value_name = "DIR", global = true)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{ExportOptions, Error};
+use super::{Error, ExportOptions};
 use crate::export::{self, CliVersion, PluginToExport};
 use crate::plan::{Action, Plan};
 use crate::report::{Failure, RunResult, State};

@@ -92,19 +92,6 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Channel(#[from] UnknownChannel),
-    /// `--plugin` or `--bundle` names none, or a document names one that the configuration no longer has.
-    #[error("there is no {what} `{id}` in `{}`", file.display())]
-    #[diagnostic(help("{help}"))]
-    Unknown {
-        /// `plugin` or `bundle`.
-        what: &'static str,
-        /// The id.
-        id: String,
-        /// The configuration file.
-        file: PathBuf,
-        /// The nearest ids, or the known ones.
-        help: String,
-    },
     /// A tag of the channel cannot be made on this occasion.
     #[error("a tag of channel `{channel}` cannot be made for `{artifact}`")]
     #[diagnostic(help("use `--channel NAME` to choose a channel that fits this occasion, or change `tags`"))]
@@ -129,16 +116,12 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Package(#[from] crate::package::Error),
-    /// The credentials for the registries.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Registry(#[from] crate::registry::Error),
     /// No artifact can be pushed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Push(#[from] crate::push::Error),
     /// `dynamic-plugins.yaml`.
-    #[error("`dynamic-plugins.yaml` cannot be written")]
+    #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
@@ -150,16 +133,22 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Project(_)
-            | Error::Config(_)
-            | Error::Channel(_)
-            | Error::Unknown { .. }
-            | Error::Tag { .. }
-            | Error::Yaml(_) => 2,
-            Error::Document(error) => if error.is_environment() { 3 } else { 2 },
+            Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
+            Error::Document(error) => {
+                if error.is_environment() {
+                    3
+                } else {
+                    2
+                }
+            }
             Error::Export(_) | Error::Package(_) | Error::Start(_) => 3,
-            Error::Registry(error) => if error.is_environment() { 3 } else { 2 },
-            Error::Push(error) => if error.is_environment() { 3 } else { 2 },
+            Error::Push(error) => {
+                if error.is_environment() {
+                    3
+                } else {
+                    2
+                }
+            }
         }
     }
 }

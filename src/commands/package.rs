@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::session::Session;
 use super::{Error, report};
-use crate::document;
 use crate::config::Registry;
+use crate::document;
 use crate::package::{self, ArtifactRequest, Member};
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
@@ -27,15 +27,20 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
     fail_bundles_of_failed_members(result);
     let artifacts = result
         .artifacts()
-        .filter(|artifact| matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published))
+        .filter(|artifact| {
+            matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published)
+        })
         .map(|artifact| request(session, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
     let request = package::Request {
         output: session.out.clone(),
         artifacts,
         rhdh: vec![session.project.config.rhdh.version.clone()],
-        threads: jobs.unwrap_or_else(all_cores),
+        threads: jobs.unwrap_or(0),
+        level: package::DEFAULT_LEVEL,
+        time: package::source_date_epoch()?,
     };
+    let project = &session.project;
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
         let Some(artifact) = result.labelled(&packaged.id) else { continue };
         artifact.timings.package = Some(packaged.seconds);
@@ -46,13 +51,13 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
                 artifact.tgz = made.tgz;
                 artifact.packages = made.packages;
                 artifact.findings = made.findings;
+                artifact.plugin_config =
+                    project.plugins.get(&artifact.id).and_then(|plugin| plugin.plugin_config.clone());
             }
-            Err(failure) => artifact.fail(Failure {
-                code: failure.code.to_owned(),
-                message: failure.message,
-                help: failure.help,
-                log: None,
-            }),
+            Err(failure) => {
+                artifact.findings = failure.findings;
+                artifact.fail(Failure { code: failure.code, message: failure.message, help: failure.help, log: None })
+            }
         }
     }
     Ok(())
@@ -81,23 +86,17 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
         members,
         labels: declared.labels.clone(),
         annotations: declared.annotations.clone(),
+        artifact_type: None,
+        allow: Vec::new(),
         image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),
         tgz: !artifact.is_bundle() && (nowhere || !declared.registries.iter().all(is_oci)),
     })
 }
 
-fn all_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// A bundle is all of its members or nothing.
 fn fail_bundles_of_failed_members(result: &mut RunResult) {
-    let failed: Vec<String> = result
-        .plugins
-        .iter()
-        .filter(|plugin| plugin.state == State::Failed)
-        .map(|plugin| plugin.id.clone())
-        .collect();
+    let failed: Vec<String> =
+        result.plugins.iter().filter(|plugin| plugin.state == State::Failed).map(|plugin| plugin.id.clone()).collect();
     for bundle in &mut result.bundles {
         if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
             let message = format!("its plugin `{member}` failed");

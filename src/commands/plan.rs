@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::session::Session;
 use super::{Error, PlanOptions};
 use crate::config::channels::ChosenChannel;
-use crate::report::RunResult;
 use crate::plan::{Action, Plan, PlannedBundle, PlannedPlugin, Reason, SCHEMA_VERSION};
+use crate::report::RunResult;
 
 /// The stage alone: writes `plan.json`, and shows it.
 pub(super) fn command(session: &Session, options: &PlanOptions) -> Result<u8, Error> {

@@ -2,7 +2,6 @@
 //! file comes in; what goes out is a [`Project`] in which nothing is missing, or all problems of both at once.
 
 use std::collections::HashMap;
-
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -14,6 +13,9 @@ use crate::config::template::is_tag;
 use crate::config::{self, Bundle, Config, Plugin, Problem};
 use crate::repo_path::RepoPath;
 use crate::workspace::{self, Package, Role, Workspaces};
+
+/// No app-config of a plugin comes near this, in bytes.
+const MAX_APP_CONFIG: u64 = 1 << 20;
 
 /// A configuration and the plugins that it names, as they stand in the repository.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct ProjectPlugin {
     pub image: String,
     /// The version in its `package.json`.
     pub version: String,
+    /// What its app-config file holds: `pluginConfig` in `dynamic-plugins.yaml`.
+    pub plugin_config: Option<serde_json::Value>,
 }
 
 /// One bundle, with its version worked out.
@@ -161,7 +165,7 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
     let fault = match version {
         None => Some(format!("`{file}` has no `version`")),
         Some(version) if !is_exact_version(version) || !is_tag(version) => {
-            Some(format!("`version` of `{file}` is `{version}`, which is not one"))
+            Some(format!("`version` of `{file}` is `{version}`, which is not a version"))
         }
         Some(_) => None,
     };
@@ -175,6 +179,10 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
         let help = format!("give it one below `[plugins.{id}]`: `image = \"{}\"`", to_image_name(image));
         problems.push(config.problem(&path, message, "no fit name", help));
     }
+    let plugin_config = plugin_config(config, plugin).unwrap_or_else(|problem| {
+        problems.push(*problem);
+        None
+    });
     match (role, image, version) {
         (Ok(role), Some(image), Some(version)) if problems.is_empty() => Ok(ProjectPlugin {
             config: plugin.clone(),
@@ -183,8 +191,30 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
             workspace: workspace.path.clone(),
             image,
             version: version.to_owned(),
+            plugin_config,
         }),
         _ => Err(problems),
+    }
+}
+
+/// The plugin's app-config: a YAML mapping, as RHDH merges it into its configuration.
+fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<serde_json::Value>, Box<Problem>> {
+    let Some(path) = &plugin.app_config else { return Ok(None) };
+    // What is not a file of the repository was reported when the configuration was read.
+    let Some(file) = path.locate(&config.root).ok().filter(|file| file.is_file()) else { return Ok(None) };
+    let problem = |message: String| {
+        let help = "it holds what goes below `pluginConfig:` in dynamic-plugins.yaml, for example `app: …`";
+        Box::new(config.problem(&["plugins", &plugin.id, "app-config"], message, "no app-config", help))
+    };
+    let size = fs_err::metadata(&file).map_or(0, |metadata| metadata.len());
+    if size > MAX_APP_CONFIG {
+        return Err(problem(format!("`{path}` is larger than 1 MiB")));
+    }
+    let text = fs_err::read_to_string(&file).map_err(|error| problem(format!("`{path}` cannot be read: {error}")))?;
+    match serde_yaml::from_str(&text) {
+        Ok(serde_json::Value::Object(values)) => Ok(Some(serde_json::Value::Object(values))),
+        Ok(_) => Err(problem(format!("`{path}` is not a mapping of keys"))),
+        Err(error) => Err(problem(format!("`{path}` is not YAML: {error}"))),
     }
 }
 
@@ -196,20 +226,19 @@ fn image_of(package: &str) -> String {
 
 /// Plugins and bundles whose image has the name of an earlier one's.
 fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> Vec<Problem> {
-    let plugins = plugins.iter().map(|(id, plugin)| ("plugins", "plugin", id, &plugin.image));
-    let bundles = config.bundles.iter().map(|(id, bundle)| ("bundles", "bundle", id, &bundle.image));
+    let plugins =
+        plugins.values().map(|plugin| (["plugins", &plugin.config.id], &plugin.image, Some(&plugin.config.path)));
+    let bundles = config.bundles.values().map(|bundle| (["bundles", &bundle.id], &bundle.image, None));
     let mut owners = HashMap::new();
     let mut problems = Vec::new();
-    for (table, what, id, image) in plugins.chain(bundles) {
-        if let Some((other_what, other)) = owners.get(image) {
-            // A plugin and a bundle with one id have been reported as that.
-            if *other != id {
-                let message = format!("{other_what} `{other}` and {what} `{id}` have the same image name `{image}`");
-                let help = format!("give one of them another: `image = \"{image}-2\"`");
-                problems.push(config.problem(&[table, id, "image"], message, "the name is taken", help));
-            }
-        } else {
-            owners.insert(image, (what, id));
+    for (key, image, path) in plugins.chain(bundles) {
+        let (other, other_path) = *owners.entry(image).or_insert((key, path));
+        // Two names for one plugin have been reported as that.
+        if other != key && (path.is_none() || path != other_path) {
+            let name = |[table, id]: [&str; 2]| format!("{} `{id}`", table.trim_end_matches('s'));
+            let message = format!("{} and {} have the same image name `{image}`", name(other), name(key));
+            let help = format!("give one of them another: `image = \"{image}-2\"`");
+            problems.push(config.problem(&[key[0], key[1], "image"], message, "the name is taken", help));
         }
     }
     problems
@@ -230,7 +259,8 @@ fn bundle_version(
             return Some(version);
         }
         let message = format!("`{version}` cannot be the version of a bundle");
-        let help = "tags are made from it: at most 128 letters, digits, `.`, `_`, `-` and `+`, the first no sign";
+        let help =
+            "tags are made from it: at most 128 letters, digits, `.`, `_`, `-` and `+`, not beginning with a sign";
         problems.push(config.problem(&key, message, "not fit for a tag", help));
         return None;
     }

@@ -49,7 +49,8 @@ fn targets(
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
 pub(super) fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
-    let keychain = registry::Keychain::from_env().map_err(registry::Error::from)?;
+    let keychain = registry::Keychain::from_env()
+        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
     Ok(registry::Session::new(keychain, registry::Limits::default(), &session.ui))
 }
 

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{ExportOptions, Error, PlanOptions, export, package, plan, push, report};
+use super::{Error, ExportOptions, PlanOptions, export, package, plan, push, report};
 use crate::report::RunResult;
 
 /// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
-pub(super) async fn run(session: &Session, plan_options: &PlanOptions, export_options: &ExportOptions) -> Result<u8, Error> {
+pub(super) async fn run(
+    session: &Session,
+    plan_options: &PlanOptions,
+    export_options: &ExportOptions,
+) -> Result<u8, Error> {
     let started = Instant::now();
     let channel = session.choose_channel(plan_options.channel.as_deref())?;
     let plan = plan::plan(session, &channel, plan_options)?;

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use tokio_util::sync::CancellationToken;
 
 use super::project::{self, Project};
 use super::{Error, Request};
 use crate::ci::Ci;
-use crate::config::channels::{Because, ChosenChannel};
 use crate::config;
+use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
+use crate::package::Finding;
 use crate::plan::{self, Plan};
 use crate::report::{self, ArtifactResult, RunResult};
 use crate::ui::Ui;
@@ -60,7 +62,9 @@ impl Session {
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
     pub(super) fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
         match fs_err::remove_file(self.result_file()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(document::Error::from(error).into()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(document::Error::from(error).into());
+            }
             _ => {}
         }
         Ok(document::write(&self.out.join("plan.json"), plan)?)
@@ -104,9 +108,9 @@ impl Session {
                 self.project.config.file.display(),
                 self.ci.event,
             )),
-            Because::Local if chosen.built_in && self.project.config.has_remote_registries() => self.ui.note(
-                "channel `local`: artifacts go to folders only; `--channel NAME` chooses another",
-            ),
+            Because::Local if chosen.built_in && self.project.config.has_remote_registries() => {
+                self.ui.note("channel `local`: artifacts go to folders only; `--channel NAME` chooses another")
+            }
             _ => {}
         }
         Ok(chosen)
@@ -123,9 +127,20 @@ impl Session {
         path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
     }
 
-    /// Shows every plugin's or bundle's failure.
+    /// Shows what the rehearsal found, and every plugin's or bundle's failure.
     pub(super) fn show_failures(&self, result: &RunResult) {
         for artifact in result.artifacts() {
+            // What is fatal is part of the failure; what the configuration allows is known. One line a rule.
+            let mut warnings: IndexMap<String, Vec<&Finding>> = IndexMap::new();
+            for finding in artifact.findings.iter().filter(|finding| !finding.is_fatal() && finding.allowed.is_none()) {
+                warnings.entry(finding.rule.name()).or_default().push(finding);
+            }
+            for (rule, findings) in warnings {
+                let more =
+                    if findings.len() > 1 { format!(" (and {} more)", findings.len() - 1) } else { String::new() };
+                let (label, first) = (artifact.label(), findings[0]);
+                self.ui.warn(&format!("{label}: {}{more} [{rule}]\n  help: {}", first.text, first.help));
+            }
             if let Some(failure) = &artifact.error {
                 let log = failure.log.as_ref().map(|log| self.out.join(log).display().to_string());
                 self.ui.failure(&artifact.label(), &failure.message, failure.help.as_deref(), log.as_deref());

@@ -133,8 +133,9 @@ impl<'a> Check<'a> {
 
     /// Checks one glob.
     pub(super) fn glob(&mut self, key: &[&str], glob: &str) {
-        let fault = if glob.is_empty() { Some("it is empty".to_owned()) } else { compile_glob(glob).err() };
-        if let Some(fault) = fault {
+        if glob.is_empty() {
+            self.report(key, "the glob is empty", "empty", "write `*` for any name, `**` for any path, or remove it");
+        } else if let Err(fault) = compile_glob(glob) {
             let help = "`*` stands for any characters but `/`, `**/` for any folders, `{a,b}` for either, `[ab]` for one character";
             self.report(key, format!("`{glob}` is not a glob"), fault, help);
         }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::check::{Check, Named};
 use super::format::{self, File};
-use super::names::{is_image_name, to_image_name};
+use super::names::{is_id, is_image_name, to_image_name};
 use super::paths::Target;
 use super::template::Template;
 use super::{Bundle, Plugin};
@@ -57,12 +57,7 @@ pub(super) fn bundles(check: &mut Check<'_>, file: &File) -> IndexMap<String, Bu
     for (id, own) in file.bundles.iter().flatten() {
         let key = ["bundles", id];
         check.name(&key, id);
-        if plugin_ids.contains(&id.as_str()) {
-            let help = format!("rename the bundle: `[bundles.{id}-bundle]`");
-            let problem = check.source.problem(&key, format!("`{id}` is a plugin and a bundle"), "a bundle", help);
-            check.push(problem.and(check.source, &["plugins", id], "a plugin"));
-        }
-        image(check, &key, own.image.as_deref());
+        image(check, &key, own.image.as_deref().or(Some(id).filter(|id| is_id(id)).map(String::as_str)));
         shared_settings(check, &key, own.registries.as_deref(), own.labels.as_ref(), own.annotations.as_ref());
         match own.plugins.as_deref() {
             Some(plugins) if !plugins.is_empty() => check.names(&["bundles", id, "plugins"], plugins, Named::Plugin),
@@ -148,7 +143,10 @@ fn settings(check: &mut Check<'_>, key: &[&str], values: &format::Plugin) {
         for (index, package) in list.iter().flatten().enumerate() {
             // The RHDH CLI would take it for one of its options.
             if package.is_empty() || package.starts_with('-') || package.chars().any(char::is_control) {
-                let message = format!("`{}` is not the name of a package", package.escape_debug());
+                let message = match package.as_str() {
+                    "" => "the name of the package is empty".to_owned(),
+                    _ => format!("`{}` is not the name of a package", package.escape_debug()),
+                };
                 let help = "options for the RHDH CLI stand in `export-args`";
                 let index = check.entry(&key, index);
                 check.report(&[&key[..], &[&index]].concat(), message, "not a package", help);
@@ -171,10 +169,14 @@ fn shared_settings(
             let key = [key, &[name, entry]].concat();
             if entry.is_empty() || entry.chars().any(|character| character.is_control() || character.is_whitespace()) {
                 let what = name.trim_end_matches('s');
+                let (message, label) = match entry.as_str() {
+                    "" => (format!("the name of the {what} is empty"), "empty"),
+                    _ => (format!("`{}` is not a name", entry.escape_debug()), "with spaces"),
+                };
                 let problem = check.source.key_problem(
                     &key,
-                    format!("`{}` is not the name of a {what}", entry.escape_debug()),
-                    "empty, or with spaces",
+                    message,
+                    label,
                     format!("names look like `{name} = {{ \"dev.acme.team\" = \"…\" }}`"),
                 );
                 check.push(problem);

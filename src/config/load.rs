@@ -3,7 +3,6 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -19,18 +18,18 @@ pub const FILE_NAME: &str = "rhdh-plugins.toml";
 /// Far more than a thousand plugins need, and little enough for every tool that reads the file.
 const MAX_SIZE: u64 = 1024 * 1024;
 
-const MINIMAL: &str = "the smallest one is these two lines:\n[plugins.todo]\npath = \"plugins/todo\"";
+const MINIMAL: &str = "these two lines are a whole one:\n[plugins.todo]\npath = \"plugins/todo\"";
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
     /// The file that was named is not there.
     #[error("there is no `{}`", .0.display())]
-    #[diagnostic(help("{MINIMAL}"))]
+    #[diagnostic(help("correct `--config`, or write the file: {MINIMAL}"))]
     Missing(PathBuf),
     /// Neither this folder nor one above it has the file.
     #[error("there is no `{FILE_NAME}` in `{}` or above it", .0.display())]
-    #[diagnostic(help("name the file with `--config FILE`, or write one; {MINIMAL}"))]
+    #[diagnostic(help("name the file with `--config FILE`, or write one: {MINIMAL}"))]
     NotFound(PathBuf),
     /// A folder, a pipe or a device.
     #[error("`{}` is not a file", .0.display())]
@@ -61,7 +60,7 @@ pub enum Error {
     Problems(#[from] Problems),
 }
 
-/// The nearest `rhdh-plugins.toml`: in `start`, or in a folder above it, up to the repository's root (the folder
+/// The nearest `rhdh-plugins.toml`: in `start`, a folder, or in one above it, up to the repository's root (the folder
 /// that holds `.git`).
 ///
 /// # Errors
@@ -71,13 +70,17 @@ pub fn find(start: &Path) -> Result<PathBuf, Error> {
     for folder in absolute.ancestors() {
         let file = folder.join(FILE_NAME);
         if file.symlink_metadata().is_ok() {
-            return Ok(file);
+            return Ok(if folder == absolute {
+                start.strip_prefix(".").unwrap_or(start).join(FILE_NAME)
+            } else {
+                file
+            });
         }
         if folder.join(".git").symlink_metadata().is_ok() {
             break;
         }
     }
-    Err(Error::NotFound(start.to_owned()))
+    Err(Error::NotFound(absolute))
 }
 
 /// Reads `file` and checks all of it.
@@ -95,10 +98,13 @@ pub fn load(file: &Path) -> Result<Config, Error> {
 /// # Errors
 /// When the file cannot be read, or is not TOML.
 pub fn read(file: &Path) -> Result<(Config, Vec<Problem>), Error> {
-    let text = read_text(file)?;
-    let shown = std::env::current_dir().ok().and_then(|folder| file.strip_prefix(folder).ok()).unwrap_or(file);
-    let (document, errors) = DeTable::parse_recoverable(&text);
-    let source = Source::new(shown.display().to_string(), &text, document.get_ref());
+    parse(file, &read_text(file)?)
+}
+
+/// As [`read`], with `text` for what is in the file.
+pub(super) fn parse(file: &Path, text: &str) -> Result<(Config, Vec<Problem>), Error> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let source = Source::new(file.display().to_string(), text, document.get_ref());
     if !errors.is_empty() {
         return Err(source.problems(syntax_problems(&source, &errors)).into());
     }
@@ -127,18 +133,21 @@ fn syntax_problems(source: &Source, errors: &[toml::de::Error]) -> Vec<Problem> 
         let line = source.line(span.start);
         if line != last_line && problems.len() <= MAX_SHOWN {
             last_line = line;
-            let help = match error.message() {
-                "duplicate key" => "remove one of the two",
-                _ => "a line is `key = \"value\"` or `[table.name]`, and a text ends on the line where it begins",
+            let (label, help) = match error.message() {
+                "duplicate key" => ("again", "remove one of the two"),
+                _ => (
+                    "not TOML",
+                    "a line is `key = \"value\"` or `[table.name]`, and a text ends on the line where it begins",
+                ),
             };
-            problems.push(source.at(span, error.message().to_owned(), "not TOML".to_owned(), help.to_owned()));
+            problems.push(source.at(span, error.message().to_owned(), label.to_owned(), help.to_owned()));
         }
     }
     problems
 }
 
 /// The file's text, without a byte order mark.
-fn read_text(file: &Path) -> Result<Arc<str>, Error> {
+fn read_text(file: &Path) -> Result<String, Error> {
     let metadata = match fs_err::metadata(file) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Error::Missing(file.to_owned())),
@@ -162,5 +171,5 @@ fn read_text(file: &Path) -> Result<Arc<str>, Error> {
             return Err(Error::NotUtf8 { file: file.to_owned(), line, column });
         }
     };
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
 }

@@ -22,6 +22,8 @@ mod paths;
 mod source;
 mod targets;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 pub use load::{Error, FILE_NAME, find, load, read};
 pub use source::{Problem, Problems};

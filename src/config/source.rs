@@ -88,13 +88,16 @@ enum Shape {
     #[default]
     Single,
     List,
+    /// Under a header, or made by dotted keys.
     Table,
+    /// In braces.
+    InlineTable,
 }
 
 impl Source {
     /// Keeps the places of everything in `document`, which was read from `text`; `name` is the file, as shown.
     pub(super) fn new(name: String, text: &str, document: &DeTable<'_>) -> Self {
-        let root = Spot { shape: Shape::Table, entries: table_entries(document), ..Spot::default() };
+        let root = Spot { shape: Shape::Table, entries: table_entries(text, document), ..Spot::default() };
         let lines = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
         Self { name, text: without_control_characters(text).into(), lines, root }
     }
@@ -168,19 +171,19 @@ impl Source {
 
     /// The value of `key` as it is written.
     pub(super) fn written(&self, key: &[&str]) -> &str {
-        self.text.get(self.spot(key).value.clone()).unwrap_or_default()
+        self.exact_spot(key).and_then(|spot| self.text.get(spot.value.clone())).unwrap_or_default()
     }
 
-    /// The keys of the table `key`, in the order of the file.
+    /// The keys of the table `key`, in the order of the file; none where there is no such table.
     pub(super) fn keys(&self, key: &[&str]) -> Vec<&str> {
-        let spot = self.spot(key);
-        if spot.shape == Shape::Table { spot.entries.keys().map(String::as_str).collect() } else { Vec::new() }
+        let table = self.exact_spot(key).filter(|spot| matches!(spot.shape, Shape::Table | Shape::InlineTable));
+        table.into_iter().flat_map(|spot| spot.entries.keys().map(String::as_str)).collect()
     }
 
     /// How people call the value of `key`: "`path` of `[plugins.todo]`", "value 2 of `registries` of `[defaults]`".
     pub(super) fn subject(&self, key: &[&str]) -> String {
         let Some((last, table)) = key.split_last() else { return "the file".to_owned() };
-        if self.spot(table).shape == Shape::List {
+        if self.exact_spot(table).is_some_and(|spot| spot.shape == Shape::List) {
             let number = last.parse::<usize>().map_or(0, |index| index + 1);
             return format!("value {number} of {}", self.subject(table));
         }
@@ -189,12 +192,11 @@ impl Source {
 
     /// The spot of `key`, or of the longest beginning of it that is in the file.
     fn spot(&self, key: &[&str]) -> &Spot {
-        let mut spot = &self.root;
-        for part in key {
-            let Some(next) = spot.entries.get(*part) else { break };
-            spot = next;
-        }
-        spot
+        (0..=key.len()).rev().find_map(|length| self.exact_spot(&key[..length])).unwrap_or(&self.root)
+    }
+
+    fn exact_spot(&self, key: &[&str]) -> Option<&Spot> {
+        key.iter().try_fold(&self.root, |spot, part| spot.entries.get(*part))
     }
 }
 
@@ -222,19 +224,23 @@ fn without_control_characters(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn table_entries(table: &DeTable<'_>) -> IndexMap<String, Spot> {
-    table.iter().map(|(key, value)| (key.get_ref().to_string(), spot_of(key.span(), value))).collect()
+fn table_entries(text: &str, table: &DeTable<'_>) -> IndexMap<String, Spot> {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), spot_of(text, key.span(), value))).collect()
 }
 
-fn spot_of(key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Spot {
+fn spot_of(text: &str, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Spot {
+    let span = value.span();
     let (shape, entries) = match value.get_ref() {
-        DeValue::Table(table) => (Shape::Table, table_entries(table)),
+        DeValue::Table(table) => {
+            let in_braces = text.as_bytes().get(span.start) == Some(&b'{');
+            (if in_braces { Shape::InlineTable } else { Shape::Table }, table_entries(text, table))
+        }
         DeValue::Array(values) => {
-            let entry =
-                |(index, value): (usize, &Spanned<DeValue<'_>>)| (index.to_string(), spot_of(value.span(), value));
-            (Shape::List, values.iter().enumerate().map(entry).collect())
+            let entries = values.iter().enumerate();
+            let entries = entries.map(|(index, value)| (index.to_string(), spot_of(text, value.span(), value)));
+            (Shape::List, entries.collect())
         }
         _ => (Shape::Single, IndexMap::new()),
     };
-    Spot { key, value: value.span(), shape, entries }
+    Spot { key, value: span, shape, entries }
 }

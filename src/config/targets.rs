@@ -84,9 +84,10 @@ fn registry(check: &mut Check<'_>, id: &str, own: &format::Registry) -> Option<R
         (Some(prefix), None, None) => oci(check, id, prefix, own.insecure.unwrap_or(false)),
         (None, Some(text), None) => url(check, &["registries", id, "npm"], text).map(|url| Registry::Npm { url }),
         (None, None, Some(text)) => {
-            let base_url = own.base_url.as_ref().map(|text| url(check, &["registries", id, "base-url"], text));
+            // What is wrong is reported, so a URL that is left out goes nowhere.
+            let base_url = own.base_url.as_ref().and_then(|text| url(check, &["registries", id, "base-url"], text));
             let path = check.path(&["registries", id, "dir"], text, Target::NewFolder)?;
-            Some(Registry::Dir { path, base_url: base_url? })
+            Some(Registry::Dir { path, base_url })
         }
         (None, None, None) => {
             if check.is_whole(&table) {

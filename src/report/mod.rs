@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn sizes_are_readable() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_960, "1.0 MB"), (24_100_000, "24.1 MB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_960, "1.0 MB"), (24_100_000, "24.1 MB")]
+        {
             assert_eq!(human_size(bytes), text);
         }
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
-use crate::plan::{ContentKey, Action, Plan, PlannedBundle, PlannedPlugin, Reason};
+use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Reason};
 use crate::push::{PublishedFile, PublishedImage};
 use crate::workspace::package_json::Role;
 

@@ -13,7 +13,7 @@ pub fn render(result: &RunResult) -> String {
         text.push_str(&row(artifact));
     }
     for (artifact, failure) in result.artifacts().filter_map(|artifact| Some((artifact, artifact.error.as_ref()?))) {
-        text.push_str(&format!("\n### {} failed\n\n{}\n", escape(&artifact.id), escape(&failure.message)));
+        text.push_str(&format!("\n### {} failed\n\n{}\n", escape(&artifact.label()), escape(&failure.message)));
         if let Some(help) = &failure.help {
             text.push_str(&fenced(help));
         }
@@ -44,7 +44,7 @@ fn row(artifact: &ArtifactResult) -> String {
     };
     let size = artifact.image.as_ref().map_or_else(String::new, |image| human_size(image.size));
     let integrity = artifact.tgz.as_ref().map_or_else(String::new, |tgz| code(tgz.integrity.as_str()));
-    let (id, state, version) = (escape(&artifact.id), artifact.state.as_str(), escape(&artifact.version));
+    let (id, state, version) = (escape(&artifact.label()), artifact.state.as_str(), escape(&artifact.version));
     format!("| {id} | {state} | {version} | {reference} | {size} | {integrity} |\n")
 }
 

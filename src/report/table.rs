@@ -7,8 +7,9 @@ use super::{ArtifactResult, RunResult, human_size};
 pub fn render(result: &RunResult) -> String {
     let mut rows = vec![["", "state", "version", "image", "size", "tgz", "size"].map(str::to_owned)];
     rows.extend(result.artifacts().map(row));
-    let widths: Vec<usize> =
-        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect::<Vec<_>>();

@@ -1,0 +1,336 @@
+//! The archives of an artifact: the files of its members come in; an image layer, a tgz, or both from the same reads go
+//! out, written once and hashed on the way. What is written is read back at the same time, as an installer would.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+mod gzip;
+mod pool;
+mod read;
+mod tar;
+
+pub(crate) use pool::Pool;
+pub(crate) use read::{Member, ReadFailure};
+
+use crate::digest::{Digest, Integrity};
+use pool::Results;
+use read::{Piece, ReadAhead};
+use tar::Kind;
+
+/// npm's time for every file: 1985-10-26T08:15:00Z, in seconds since 1970.
+pub(crate) const NPM_TIME: u64 = 499_162_500;
+
+/// Compressed blocks that wait for whoever reads them back.
+const READ_BACK_AHEAD: usize = 8;
+
+/// An archive that is wanted.
+#[derive(Debug)]
+pub(crate) enum Format {
+    /// Folders named after the members, and at the end this `index.json`.
+    Layer { index: Vec<u8> },
+    /// The folder `package`, as `npm pack` makes it.
+    Tgz,
+}
+
+/// How all archives of a run are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Of every entry, in seconds since 1970.
+    pub(crate) time: u64,
+    /// 1 to 9.
+    pub(crate) level: u32,
+    /// Blocks that are being compressed at a time, or wait for it or for being written.
+    pub(crate) in_flight: u64,
+}
+
+/// An archive that was written.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    pub(crate) digest: Digest,
+    /// Computed only for a tgz.
+    pub(crate) integrity: Option<Integrity>,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// What reading it back gave.
+    pub(crate) read_back: T,
+}
+
+/// Why no archive was written.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Read(ReadFailure),
+    Write(std::io::Error),
+    Cancelled,
+}
+
+impl From<ReadFailure> for Failure {
+    fn from(failure: ReadFailure) -> Self {
+        Self::Read(failure)
+    }
+}
+
+/// Writes the archives `wanted` of `members`, each to its file, and gives each to `read_back` as it is being written.
+pub(crate) fn write<T: Send>(
+    members: &[Member],
+    wanted: Vec<(Format, &mut File)>,
+    settings: Settings,
+    pool: &Pool,
+    is_cancelled: &dyn Fn() -> bool,
+    read_back: impl Fn(&mut dyn Read) -> T + Sync,
+) -> Result<Vec<Written<T>>, Failure> {
+    let read_back = &read_back;
+    std::thread::scope(|scope| {
+        let mut streams = Vec::new();
+        let mut readers = Vec::new();
+        for (format, file) in wanted {
+            let (sender, receiver) = sync_channel(READ_BACK_AHEAD);
+            readers.push(scope.spawn(move || read_back(&mut BlockReader { receiver, block: Vec::new(), at: 0 })));
+            streams.push(Stream::new(format, file, sender));
+        }
+        let mut writer = Writer { pool, settings, streams, results: Results::new(), submitted: 0, taken: 0 };
+        writer.run(members, is_cancelled)?;
+        let streams = writer.streams;
+        let mut written = Vec::new();
+        for (stream, reader) in streams.into_iter().zip(readers) {
+            let sink = stream.sink;
+            drop(sink.read_back);
+            let Ok(read_back) = reader.join() else {
+                return Err(Failure::Write(std::io::Error::other("the archive could not be read back")));
+            };
+            written.push(Written {
+                digest: Digest::from_sha256(sink.sha256.finalize().into()),
+                integrity: sink.sha512.map(|sha512| Integrity::from_sha512(sha512.finalize().into())),
+                size: sink.size,
+                read_back,
+            });
+        }
+        Ok(written)
+    })
+}
+
+/// An archive being written.
+struct Stream<'a> {
+    format: Format,
+    /// The window, then what was added since the last block.
+    buffer: Vec<u8>,
+    window: usize,
+    /// Of the whole uncompressed archive so far.
+    length: u64,
+    checksum: crc32fast::Hasher,
+    sink: Sink<'a>,
+}
+
+/// Where compressed bytes go.
+struct Sink<'a> {
+    file: &'a mut File,
+    size: u64,
+    sha256: Sha256,
+    sha512: Option<Sha512>,
+    read_back: SyncSender<Vec<u8>>,
+}
+
+/// A block that was compressed.
+struct Compressed {
+    stream: usize,
+    bytes: Result<Vec<u8>, gzip::DeflateFailed>,
+    checksum: crc32fast::Hasher,
+}
+
+struct Writer<'a> {
+    pool: &'a Pool,
+    settings: Settings,
+    streams: Vec<Stream<'a>>,
+    results: Results<Compressed>,
+    submitted: u64,
+    taken: u64,
+}
+
+impl<'a> Stream<'a> {
+    fn new(format: Format, file: &'a mut File, read_back: SyncSender<Vec<u8>>) -> Self {
+        let sha512 = matches!(format, Format::Tgz).then(Sha512::new);
+        Self {
+            format,
+            buffer: Vec::with_capacity(gzip::WINDOW + gzip::BLOCK),
+            window: 0,
+            length: 0,
+            checksum: crc32fast::Hasher::new(),
+            sink: Sink { file, size: 0, sha256: Sha256::new(), sha512, read_back },
+        }
+    }
+}
+
+impl Sink<'_> {
+    fn put(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.sha256.update(&bytes);
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(&bytes);
+        }
+        self.size += bytes.len() as u64;
+        self.file.write_all(&bytes).map_err(Failure::Write)?;
+        // Who reads back may have seen enough, or found an error: it tells so itself.
+        let _ = self.read_back.send(bytes);
+        Ok(())
+    }
+}
+
+impl Writer<'_> {
+    fn run(&mut self, members: &[Member], is_cancelled: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let time = self.settings.time;
+        for stream in &mut self.streams {
+            stream.sink.put(gzip::header(self.settings.level).to_vec())?;
+        }
+        let files = ReadAhead::new(members);
+        if let Some(layer) = self.streams.iter().position(|stream| matches!(stream.format, Format::Layer { .. })) {
+            for folder in folders(&files) {
+                self.add(layer, &tar::header(&folder, Kind::Folder, 0, time))?;
+            }
+        }
+        files.run(self.pool, |piece| {
+            if is_cancelled() {
+                return Err(Failure::Cancelled);
+            }
+            self.piece(members, &piece)
+        })?;
+        for index in 0..self.streams.len() {
+            self.finish(index)?;
+        }
+        while self.taken < self.submitted {
+            self.take_one()?;
+        }
+        for stream in &mut self.streams {
+            let checksum = std::mem::replace(&mut stream.checksum, crc32fast::Hasher::new()).finalize();
+            stream.sink.put(gzip::trailer(checksum, stream.length).to_vec())?;
+            stream.sink.file.flush().map_err(Failure::Write)?;
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, members: &[Member], piece: &Piece<'_>) -> Result<(), Failure> {
+        let size = piece.file.size();
+        for index in 0..self.streams.len() {
+            if piece.first {
+                let folder = match self.streams[index].format {
+                    Format::Layer { .. } => members[piece.turn.member].folder.as_str(),
+                    Format::Tgz => "package",
+                };
+                let path = format!("{folder}/{}", piece.file.path);
+                let kind = Kind::File { executable: piece.file.executable };
+                self.add(index, &tar::header(&path, kind, size, self.settings.time))?;
+            }
+            self.add(index, piece.content)?;
+            if piece.last {
+                self.add(index, tar::padding(size))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, index: usize) -> Result<(), Failure> {
+        if let Format::Layer { index: json } = &mut self.streams[index].format {
+            let json = std::mem::take(json);
+            let size = json.len() as u64;
+            let kind = Kind::File { executable: false };
+            self.add(index, &tar::header("index.json", kind, size, self.settings.time))?;
+            self.add(index, &json)?;
+            self.add(index, tar::padding(size))?;
+        }
+        self.add(index, &tar::END)?;
+        self.submit(index, true)
+    }
+
+    /// Adds bytes to an uncompressed archive.
+    fn add(&mut self, index: usize, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            let stream = &mut self.streams[index];
+            let room = stream.window + gzip::BLOCK - stream.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            stream.buffer.extend_from_slice(now);
+            stream.length += now.len() as u64;
+            bytes = later;
+            if stream.buffer.len() == stream.window + gzip::BLOCK {
+                self.submit(index, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the block that was collected compressed, and begins the next.
+    fn submit(&mut self, index: usize, last: bool) -> Result<(), Failure> {
+        while self.submitted - self.taken >= self.settings.in_flight
+            || (self.taken < self.submitted && self.results.is_done(self.taken))
+        {
+            self.take_one()?;
+        }
+        let stream = &mut self.streams[index];
+        let kept = stream.buffer.len().saturating_sub(gzip::WINDOW);
+        let mut next = Vec::with_capacity(if last { 0 } else { gzip::WINDOW + gzip::BLOCK });
+        next.extend_from_slice(&stream.buffer[kept..]);
+        let buffer = std::mem::replace(&mut stream.buffer, next);
+        let window = std::mem::replace(&mut stream.window, stream.buffer.len());
+        let level = self.settings.level;
+        self.pool.submit(&self.results, self.submitted, move |worker| {
+            let (window, block) = buffer.split_at(window);
+            let mut checksum = crc32fast::Hasher::new();
+            checksum.update(block);
+            Compressed { stream: index, bytes: worker.deflater(level).block(window, block, last), checksum }
+        });
+        self.submitted += 1;
+        Ok(())
+    }
+
+    /// Writes the next block that is compressed.
+    fn take_one(&mut self) -> Result<(), Failure> {
+        let failed = || Failure::Write(std::io::Error::other("the compressor failed"));
+        let Compressed { stream, bytes, checksum } = self.results.take(self.taken).ok_or_else(failed)?;
+        self.taken += 1;
+        let stream = &mut self.streams[stream];
+        stream.checksum.combine(&checksum);
+        stream.sink.put(bytes.map_err(|_| failed())?)
+    }
+}
+
+/// Every folder of the layer, once, each before what is in it.
+fn folders(files: &ReadAhead<'_>) -> BTreeSet<String> {
+    let mut folders = BTreeSet::new();
+    let mut previous = String::new();
+    for (member, path) in files.paths() {
+        let mut folder = match path.rsplit_once('/') {
+            Some((folder, _)) => format!("{}/{folder}", member.folder),
+            None => member.folder.clone(),
+        };
+        if folder == previous {
+            continue;
+        }
+        previous.clone_from(&folder);
+        while folders.insert(folder.clone()) {
+            let Some((parent, _)) = folder.rsplit_once('/') else { break };
+            folder = parent.to_owned();
+        }
+    }
+    folders
+}
+
+/// The compressed bytes, as they are written.
+struct BlockReader {
+    receiver: Receiver<Vec<u8>>,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Read for BlockReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at == self.block.len() {
+            let Ok(block) = self.receiver.recv() else { return Ok(0) };
+            self.block = block;
+            self.at = 0;
+        }
+        let length = buffer.len().min(self.block.len() - self.at);
+        buffer[..length].copy_from_slice(&self.block[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}

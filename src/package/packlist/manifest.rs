@@ -1,0 +1,49 @@
+//! What npm's rules read of a plugin's `package.json`.
+
+use serde_json::Value;
+
+/// The fields that decide which files are packed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    /// `files`; `None` where there is none.
+    pub(super) files: Option<Vec<String>>,
+    pub(super) main: Option<String>,
+    pub(super) browser: Option<String>,
+    /// The targets of `bin`, normalised as npm does it.
+    pub(super) bin: Vec<String>,
+}
+
+impl Fields {
+    /// Reads the fields; the error says what is wrong with one.
+    pub(super) fn of(manifest: &Value) -> Result<Self, String> {
+        let files = match manifest.get("files") {
+            None | Some(Value::Null | Value::Bool(false)) => None,
+            Some(Value::Array(entries)) => Some(
+                entries
+                    .iter()
+                    .map(|entry| entry.as_str().map(str::to_owned))
+                    .collect::<Option<Vec<_>>>()
+                    .ok_or("`files` holds something that is no text")?,
+            ),
+            Some(_) => return Err("`files` is no list".to_owned()),
+        };
+        let text = |key: &str| manifest.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let browser = match manifest.get("browser") {
+            // npm-packlist 10 makes a rule even of an object, by JavaScript's way to turn it into text.
+            Some(Value::Object(_)) => Some("[object Object]"),
+            _ => text("browser"),
+        };
+        let bin = match manifest.get("bin") {
+            Some(Value::String(target)) => vec![target.as_str()],
+            Some(Value::Object(targets)) => targets.values().filter_map(Value::as_str).collect(),
+            Some(Value::Array(targets)) => targets.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            files,
+            main: text("main").map(str::to_owned),
+            browser: browser.map(str::to_owned),
+            bin: bin.into_iter().map(super::normalise).filter(|target| !target.is_empty()).collect(),
+        })
+    }
+}

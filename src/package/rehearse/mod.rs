@@ -1,0 +1,132 @@
+//! The rehearsal: every rule of the programs that install dynamic plugins into RHDH, applied to finished bytes before
+//! anybody pushes them. An archive's contents come in; findings go out: what fails in RHDH, what installs there and is
+//! broken anyway, and what works but should be known.
+
+use serde::{Deserialize, Serialize};
+
+mod contents;
+mod image;
+mod layer;
+mod plugin;
+mod release;
+mod rule;
+mod tgz;
+
+pub(crate) use contents::Contents;
+pub(crate) use image::{ImageBytes, image};
+pub use release::{NotARelease, Release};
+pub use rule::{Rule, Severity};
+pub(crate) use tgz::tgz;
+
+/// The annotation that RHDH's installers read.
+pub(crate) const DYNAMIC_PACKAGES: &str = "io.backstage.dynamic-packages";
+
+/// Something that the rehearsal found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule, by the name that `allow` takes.
+    pub rule: Rule,
+    /// What happens where the rule is broken.
+    pub severity: Severity,
+    /// What it is about: the image, the tgz, or both.
+    pub archives: Vec<ArchiveKind>,
+    /// The plugin's folder, where one plugin is concerned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plugin: Option<String>,
+    /// The entry of the archive, where one is concerned: its path in the plugin.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub entry: Option<String>,
+    /// The RHDH releases concerned.
+    pub releases: Vec<Release>,
+    /// What is so, in one sentence.
+    pub text: String,
+    /// What to do about it.
+    pub help: String,
+    /// The reason that the configuration gives for allowing it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub allowed: Option<String>,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveKind {
+    /// An OCI image.
+    Image,
+    /// An archive as `npm pack` makes it.
+    Tgz,
+}
+
+/// A rule that the configuration allows to be broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// The rule.
+    pub rule: Rule,
+    /// Why.
+    pub reason: String,
+}
+
+impl Finding {
+    /// Whether an artifact with this finding must not be published.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.severity == Severity::Error && self.allowed.is_none()
+    }
+}
+
+/// The findings about an artifact's image and about its tgz; what is found in both is told once.
+pub(crate) fn merge(image: Vec<Finding>, tgz: Vec<Finding>) -> Vec<Finding> {
+    let mut merged = image;
+    for finding in tgz {
+        let same = |other: &&mut Finding| (other.rule, &other.text) == (finding.rule, &finding.text);
+        match merged.iter_mut().find(same) {
+            Some(other) => other.archives.extend(finding.archives),
+            None => merged.push(finding),
+        }
+    }
+    merged
+}
+
+/// Collects findings about one archive for the releases that matter.
+struct Findings<'a> {
+    archive: ArchiveKind,
+    releases: &'a [Release],
+    found: Vec<Finding>,
+}
+
+impl<'a> Findings<'a> {
+    fn new(archive: ArchiveKind, releases: &'a [Release]) -> Self {
+        Self { archive, releases, found: Vec::new() }
+    }
+
+    /// Adds a finding about a plugin, an entry, both or neither, for the releases that have the rule.
+    fn add(&mut self, rule: Rule, plugin: Option<&str>, entry: Option<&str>, text: String) {
+        self.add_for(rule, plugin, entry, text, |release| rule.holds_for(release));
+    }
+
+    /// As [`Findings::add`], for the releases that `concerns` tells.
+    fn add_for(
+        &mut self,
+        rule: Rule,
+        plugin: Option<&str>,
+        entry: Option<&str>,
+        text: String,
+        concerns: impl Fn(Release) -> bool,
+    ) {
+        let releases: Vec<Release> = self.releases.iter().copied().filter(|release| concerns(*release)).collect();
+        if releases.is_empty() {
+            return;
+        }
+        self.found.push(Finding {
+            rule,
+            severity: rule.severity(),
+            archives: vec![self.archive],
+            plugin: plugin.map(str::to_owned),
+            entry: entry.map(str::to_owned),
+            releases,
+            text,
+            help: rule.help().to_owned(),
+            allowed: None,
+        });
+    }
+}

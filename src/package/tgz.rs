@@ -1,0 +1,62 @@
+//! The name of an archive as `npm pack` gives it, and the file with its integrity beside it.
+
+use std::path::Path;
+
+use crate::digest::Integrity;
+
+/// `@acme/plugin-todo` 1.0.0 is `acme-plugin-todo-1.0.0.tgz`.
+pub(crate) fn file_name(name: &str, version: &str) -> String {
+    format!("{}-{version}.tgz", name.strip_prefix('@').unwrap_or(name).replace('/', "-"))
+}
+
+/// The file that holds the integrity of the archive `file_name`.
+pub(crate) fn integrity_name(file_name: &str) -> String {
+    format!("{file_name}.integrity")
+}
+
+/// The content of that file.
+pub(crate) fn integrity_line(integrity: &Integrity) -> String {
+    format!("{integrity}\n")
+}
+
+/// Removes the archives of other versions of the package `name` from `folder`: they are of older runs.
+pub(crate) fn remove_others(folder: &Path, name: &str, keep: &str) -> std::io::Result<()> {
+    let prefix = file_name(name, "");
+    let prefix = prefix.strip_suffix(".tgz").unwrap_or(&prefix);
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let archive = file.strip_suffix(".integrity").unwrap_or(&file);
+        let version = archive.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".tgz"));
+        if archive != keep && version.is_some_and(|version| nodejs_semver::Version::parse(version).is_ok()) {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_versions_of_the_same_package_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "acme-todo-1.0.0.tgz",
+            "acme-todo-0.9.0.tgz",
+            "acme-todo-0.9.0.tgz.integrity",
+            "acme-todo-backend-0.9.0.tgz",
+            "acme-todo-.tgz",
+            "README",
+        ];
+        for name in names {
+            fs_err::write(folder.path().join(name), "").unwrap();
+        }
+        remove_others(folder.path(), "@acme/todo", "acme-todo-1.0.0.tgz").unwrap();
+        let mut left: Vec<_> =
+            fs_err::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["README", "acme-todo-.tgz", "acme-todo-1.0.0.tgz", "acme-todo-backend-0.9.0.tgz"]);
+    }
+}
