@@ -7,93 +7,16 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::layout::{add_image, add_tgz, blob, layer};
+use common::layout::{add_tgz, blob, layer};
+use common::push::{Setup, artifact, keychain, limits, messages};
 use common::registry::{Auth, Registry, free_port};
 use rhdh_pack::config;
-use rhdh_pack::package::{PackagedImage, PackagedTgz};
-use rhdh_pack::push::{self, ArtifactToPush, Pushed, Request, State};
-use rhdh_pack::registry::{Keychain, Limits, ManifestRef, Session};
+use rhdh_pack::push::State;
+use rhdh_pack::registry::{ManifestRef, Session};
 use rhdh_pack::repo_path::RepoPath;
 use rhdh_pack::ui::{Ui, Verbosity};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-
-/// Waits that fit a test.
-fn limits() -> Limits {
-    Limits {
-        connect: Duration::from_secs(2),
-        idle: Duration::from_secs(2),
-        whole: Duration::from_secs(20),
-        first_wait: Duration::from_millis(5),
-        ..Limits::default()
-    }
-}
-
-fn keychain(variables: &[(&str, &str)]) -> Keychain {
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Keychain::read(variables, 0).unwrap()
-}
-
-struct Setup {
-    output: TempDir,
-    artifacts: Vec<ArtifactToPush>,
-    overwrite: bool,
-    atomic: bool,
-    variables: Vec<(&'static str, &'static str)>,
-}
-
-impl Setup {
-    fn new() -> Self {
-        let output = TempDir::new().unwrap();
-        Self { output, artifacts: Vec::new(), overwrite: false, atomic: true, variables: Vec::new() }
-    }
-
-    fn image(&mut self, name: &str, layer: &[u8], tags: &[&str], prefixes: &[&str]) -> PackagedImage {
-        let image = add_image(self.output.path(), name, "1.0.0", layer);
-        self.artifacts.push(artifact(name, Some(image.clone()), None, tags, prefixes));
-        image
-    }
-
-    async fn push(&self) -> Result<Vec<Pushed>, push::Error> {
-        self.push_until(&CancellationToken::new()).await
-    }
-
-    async fn push_until(&self, cancel: &CancellationToken) -> Result<Vec<Pushed>, push::Error> {
-        let ui = Ui::new(Verbosity::Quiet);
-        let request = Request {
-            output: self.output.path().to_owned(),
-            root: self.output.path().to_owned(),
-            artifacts: self.artifacts.clone(),
-            overwrite: self.overwrite,
-            atomic: self.atomic,
-            session: Session::new(keychain(&self.variables), limits(), &ui),
-        };
-        push::push(&request, &ui, cancel).await
-    }
-}
-
-fn artifact(
-    id: &str,
-    image: Option<PackagedImage>,
-    tgz: Option<PackagedTgz>,
-    tags: &[&str],
-    prefixes: &[&str],
-) -> ArtifactToPush {
-    let oci = |prefix: &&str| config::Registry::Oci { prefix: (*prefix).to_owned(), insecure: false };
-    let registries = prefixes.iter().enumerate().map(|(position, prefix)| (format!("r{position}"), oci(prefix)));
-    ArtifactToPush {
-        id: id.to_owned(),
-        image,
-        tgz,
-        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        registries: registries.collect(),
-    }
-}
-
-fn messages(pushed: &[Pushed]) -> Vec<String> {
-    let failures = pushed.iter().flat_map(|pushed| &pushed.failures);
-    failures.map(|failure| format!("{}: {}", failure.code, failure.message)).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pushed_with_its_tags_and_read_back_by_skopeo() {
@@ -175,7 +98,7 @@ async fn another_content_under_an_existing_tag_stops_the_run_before_anything_is_
 
     second.overwrite = true;
     let pushed = second.push().await.unwrap();
-    assert_eq!(self::messages(&pushed), Vec::<String>::new());
+    assert_eq!(common::push::messages(&pushed), Vec::<String>::new());
     assert_eq!(registry.skopeo_digest("todo", "1.0.0", &[]).as_deref(), Some(new.digest.as_str()));
 }
 

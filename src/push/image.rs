@@ -37,7 +37,8 @@ impl ImageJob {
                     notes.state = Some(State::AlreadyThere);
                 }
                 Some(digest) if !overwrite => return Err(self.conflict(tag, &digest).await),
-                _ => {}
+                Some(digest) => _ = lock(noted).before.insert(tag.clone(), digest),
+                None => {}
             }
         }
         Ok(())
@@ -126,27 +127,40 @@ impl ImageJob {
         if outcome.is_ok() {
             notes.moving = None;
             notes.tags.push(tag.to_owned());
+            let before = notes.before.get(tag).cloned();
+            notes.moved.push((tag.to_owned(), before));
         }
         Ok(outcome?)
     }
 
-    /// Looks whether another run has moved a tag that must not be moved.
-    pub(super) async fn confirm(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
-        for tag in &self.tags {
+    /// Looks whether the tags that this run moved are where it moved them: another run may have been faster, or the
+    /// registry may have said more than it did.
+    pub(super) async fn confirm(&self, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        let moved = lock(noted).moved.clone();
+        let mut failure = None;
+        for (tag, before) in &moved {
             let found = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?;
-            if found.as_ref() != Some(&self.local.digest) {
-                lock(noted).tags.retain(|placed| placed != tag);
-                return Err(match found {
-                    Some(found) => self.conflict(tag, &found).await,
-                    None => Failure {
+            if found.as_ref() == Some(&self.local.digest) {
+                continue;
+            }
+            lock(noted).tags.retain(|placed| placed != tag);
+            match found {
+                // Another run moved it on, as it may.
+                Some(found) if overwrite && before.as_ref() != Some(&found) => {}
+                Some(found) if !overwrite => failure = Some(self.conflict(tag, &found).await),
+                _ => {
+                    failure = Some(Failure {
                         code: "tag-lost",
-                        message: format!("the tag `{tag}` of `{}` was moved, and is not there now", self.repository),
+                        message: format!(
+                            "the registry said that it moved the tag `{tag}` of `{}`, and did not",
+                            self.repository
+                        ),
                         help: Some("run the command again".to_owned()),
-                    },
-                });
+                    });
+                }
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), |failure| Err(self.with_the_rest(failure, noted)))
     }
 
     /// Adds to a failure which tags were not moved.

@@ -1,6 +1,7 @@
 //! One artifact on its way to one registry: what is to be done, and what has been done so far. What has been done is
 //! kept outside of the running futures, so that it is known when they are dropped.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use super::image::ImageJob;
 use super::layout::Layout;
 use super::{PublishedFile, PublishedImage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
+use crate::digest::Digest;
 use crate::registry::{self, Repository};
 use crate::ui::Ui;
 
@@ -38,6 +40,10 @@ pub(super) struct Notes {
     done: bool,
     /// Tags that are as they should be.
     pub(super) tags: Vec<String>,
+    /// Those of them that this run moved, and where they pointed before.
+    pub(super) moved: Vec<(String, Option<Digest>)>,
+    /// Where tags point that are to be moved.
+    pub(super) before: BTreeMap<String, Digest>,
     /// The tag that is being moved: nobody knows whether it is, should the run end now.
     pub(super) moving: Option<String>,
     failure: Option<PushFailure>,
@@ -177,10 +183,10 @@ impl Job {
     }
 
     /// Looks whether the tags are still as this run left them.
-    pub(super) async fn confirm(&self) {
+    pub(super) async fn confirm(&self, overwrite: bool) {
         self.timed(async {
             match &self.target {
-                Target::Image(image) => image.confirm(&self.noted).await,
+                Target::Image(image) => image.confirm(overwrite, &self.noted).await,
                 _ => Ok(()),
             }
         })

@@ -13,6 +13,7 @@ mod layout;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -206,11 +207,8 @@ async fn prepare(request: &Request, layout: Option<&Layout>) -> Result<Vec<Job>,
             first_of_each.push((job.registry.clone(), repository.clone()));
         }
     }
-    let logins = stream::iter(first_of_each).map(|(name, repository)| async move {
-        let outcome = repository.login().await;
-        (name, outcome)
-    });
-    let outcomes: Vec<_> = logins.buffered(PARALLEL).collect().await;
+    let logins = first_of_each.into_iter().map(|(name, repository)| async move { (name, repository.login().await) });
+    let outcomes = join_all(logins).await;
     failures.extend(outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?))));
     if failures.is_empty() {
         return Ok(jobs);
@@ -237,14 +235,16 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     }
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
-    if !request.overwrite {
-        each(jobs, Job::confirm).await;
+    if !request.overwrite && jobs.iter().any(|job| !job.notes().moved.is_empty()) {
+        tokio::time::sleep(request.session.limits().settle).await;
     }
+    each(jobs, |job| job.confirm(request.overwrite)).await;
 }
 
 async fn each<'a, F: Future<Output = ()>>(jobs: &'a [Job], step: impl Fn(&'a Job) -> F) {
-    let going = jobs.iter().filter(|job| job.goes_on());
-    stream::iter(going.map(step)).buffer_unordered(PARALLEL).collect::<()>().await;
+    // Collected first: an iterator with closures, held while waiting, would tie the future to one thread.
+    let going: Vec<F> = jobs.iter().filter(|job| job.goes_on()).map(step).collect();
+    stream::iter(going).buffer_unordered(PARALLEL).collect::<()>().await;
 }
 
 /// Whether one failure ends the run here: then all others are told.

@@ -93,6 +93,10 @@ impl Repository {
         let Some(answer) = self.ask(&what, &Method::GET, &parts, &accepted(), Body::None).await? else {
             return Ok(None);
         };
+        // Proxies that want somebody to log in answer 200 with a page of theirs.
+        if !serde_json::from_slice::<Versioned>(&answer.body).is_ok_and(|manifest| manifest.schema_version == 2) {
+            return Err(Error::Garbage { what, why: "the answer is not a manifest".to_owned() });
+        }
         let digest = Digest::of(&answer.body);
         let named = match reference {
             ManifestRef::Digest(digest) => Some(digest.clone()),
@@ -159,6 +163,13 @@ impl Repository {
         }
         Ok(tags)
     }
+}
+
+/// What every manifest and index has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    schema_version: u8,
 }
 
 /// What a registry would have said, had its 404 a body.

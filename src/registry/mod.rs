@@ -63,6 +63,9 @@ pub struct Limits {
     pub patience: Duration,
     /// Requests to one host at once.
     pub parallel: usize,
+    /// Between the last tag that must not move and a last look at it. Registries cannot be asked to write a tag only if
+    /// it is not there, so of two runs at once both may write; this is the time that the slower one has for it.
+    pub settle: Duration,
 }
 
 impl Default for Limits {
@@ -75,6 +78,7 @@ impl Default for Limits {
             first_wait: Duration::from_millis(500),
             patience: Duration::from_secs(180),
             parallel: 8,
+            settle: Duration::from_secs(1),
         }
     }
 }
@@ -100,6 +104,12 @@ impl Session {
     #[must_use]
     pub fn new(keychain: Keychain, limits: Limits, ui: &Ui) -> Arc<Self> {
         Arc::new(Self { keychain, limits, ui: ui.clone(), hosts: Mutex::default() })
+    }
+
+    /// The session's limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The registry `name` of the configuration, `prefix` being its `host[:port][/namespace]`. With `insecure` the host

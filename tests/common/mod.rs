@@ -7,9 +7,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+pub(crate) mod certificates;
+pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod repository;
+pub(crate) mod tokens;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.
 pub(crate) fn rhdh_pack(folder: &Path) -> Command {

@@ -1,8 +1,8 @@
 //! The CNCF registry, started for one test on a port of its own, with its data in a folder of its own.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ impl Registry {
         Self::start_with(auth, "", "")
     }
 
-    /// With `http` (more lines below `http:`) and `more` (at the top) in the configuration.
-    pub(crate) fn start_with(auth: Auth, http: &str, more: &str) -> Self {
+    /// With more lines below `http:` and `storage:` in the configuration.
+    pub(crate) fn start_with(auth: Auth, http: &str, storage: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let auth = match auth {
@@ -57,7 +57,7 @@ impl Registry {
             let port = free_port();
             let config = format!(
                 "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
-                 filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{http}{auth}{more}",
+                 filesystem:\n    rootdirectory: {}\n{storage}http:\n  addr: 127.0.0.1:{port}\n{http}{auth}",
                 data.display()
             );
             let file = folder.path().join("config.yml");
@@ -129,7 +129,16 @@ pub(crate) fn missing(program: &str, package: &str, error: &std::io::Error) -> !
     panic!("cannot run `{program}` ({error}); install what the tests need: `.ci/tools`, or `apt-get install {package}`")
 }
 
-/// The lines of a file.
-pub(crate) fn lines(path: &Path) -> Vec<String> {
-    BufReader::new(std::fs::File::open(path).unwrap()).lines().map(Result::unwrap).collect()
+/// The status and the body of what is at an `http://` URL, as an image's manifest if it is one.
+pub(crate) fn get(url: &str) -> (u16, Vec<u8>) {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let accept = "application/vnd.oci.image.manifest.v1+json";
+    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let body = bytes.split_off(end);
+    let status = String::from_utf8(bytes).unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body)
 }
