@@ -29,6 +29,9 @@ use sha2::{Digest as _, Sha256};
 
 const FORMAT: &[u8] = b"rhdh-pack content key 1";
 
+/// The annotation of an image's manifest that holds its content key.
+pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
+
 /// How many digits of a key stand in its tag.
 const TAG_DIGITS: usize = 20;
 
@@ -38,6 +41,13 @@ const TAG_DIGITS: usize = 20;
 pub struct ContentKey(String);
 
 impl ContentKey {
+    /// The key that an annotation holds; `None` where it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(text.to_owned()))
+    }
+
     /// The 64 digits: the value of the annotation that images carry.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -27,7 +27,7 @@ mod toml_diff;
 pub use base::NoSuchBase;
 pub use decide::{Found, Memory, Question, TakenTag};
 pub use git::GitError;
-pub use key::ContentKey;
+pub use key::{CONTENT_KEY_ANNOTATION, ContentKey};
 pub use matrix::{Leg, Legs, github, gitlab, matrix};
 pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Selection, Survey, survey};
 

@@ -141,6 +141,14 @@ pub enum Error {
     TakenTags(Vec<TakenTag>),
 }
 
+impl Error {
+    /// Whether the environment is to blame: no git, or one that does not trust the repository.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Git(_))
+    }
+}
+
 /// What the repository says; [`Survey::decide`] makes the plan of it.
 #[derive(Clone, Debug)]
 pub struct Survey {

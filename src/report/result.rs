@@ -227,6 +227,7 @@ impl ArtifactResult {
     ) -> Self {
         let state = match action {
             Action::Build | Action::Copy => State::Planned,
+            Action::Skip if reasons.iter().any(|reason| reason.kind == "up-to-date") => State::UpToDate,
             Action::Skip => State::Skipped,
             Action::Remove => State::Removed,
         };

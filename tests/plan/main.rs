@@ -5,6 +5,7 @@
 
 mod changes;
 mod events;
+mod program;
 mod property;
 mod repo;
 mod states;
