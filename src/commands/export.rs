@@ -54,6 +54,7 @@ pub(super) async fn export(
         install: options.install,
         tsc: options.tsc,
         fail_fast: options.fail_fast,
+        variables: export::Variables::of_process(),
     };
     let exported = export::export(&request, &project.workspaces, &session.ui, &session.cancel).await?;
     for exported in exported {

@@ -64,6 +64,9 @@ impl Problem {
 /// How many problems are shown: nobody reads more at once, and each is shown with its part of the text.
 pub(super) const MAX_SHOWN: usize = 100;
 
+/// How many bytes of the file are shown with problems: each shows its whole line, which may be the whole file.
+const MAX_LENGTH: usize = 64 * 1024;
+
 /// The text of a configuration file, and the place of every key and value in it.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -155,18 +158,31 @@ impl Source {
     /// `problems` as one error, in the order of the file.
     pub(super) fn problems(&self, mut problems: Vec<Problem>) -> Problems {
         problems.sort_by_key(Problem::position);
-        let count = match problems.len() {
+        let mut length = 0;
+        let shown = problems.iter().take(MAX_SHOWN).take_while(|problem| {
+            let enough = length > MAX_LENGTH;
+            length += self.line_length(problem.position());
+            !enough
+        });
+        let shown = shown.count();
+        let count = match shown {
+            _ if shown < problems.len() => format!("the first {shown} of many problems"),
             1 => "1 problem".to_owned(),
-            count if count <= MAX_SHOWN => format!("{count} problems"),
-            _ => format!("more than {MAX_SHOWN} problems, of which these are the first,"),
+            _ => format!("{shown} problems"),
         };
-        problems.truncate(MAX_SHOWN);
+        problems.truncate(shown);
         Problems { file: self.name.clone(), count, problems }
     }
 
     /// The line of a byte of the text, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset) + 1
+    }
+
+    fn line_length(&self, offset: usize) -> usize {
+        let next = self.lines.partition_point(|start| *start <= offset);
+        let start = next.checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or(0);
+        self.lines.get(next).copied().unwrap_or(self.text.len()).saturating_sub(start)
     }
 
     /// The value of `key` as it is written.

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
 /// One command: run without a shell.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Command {
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,

@@ -11,10 +11,41 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The largest `.npmrc` or `.yarnrc.yml` that is read, in bytes.
 const MAX_SIZE: u64 = 1024 * 1024;
+
+/// The variables of rhdh-pack's own process. Shown without their values: some are secrets.
+#[derive(Clone, Default)]
+pub struct Variables(Vec<(OsString, OsString)>);
+
+impl Variables {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// A variable's value, unless it is empty.
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Variables {
+    fn from_iter<Items: IntoIterator<Item = (OsString, OsString)>>(items: Items) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 /// What a variable is, judged by its name and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +61,7 @@ enum Class {
 }
 
 /// The environment of the children of one workspace.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Environment {
     plain: Vec<(OsString, OsString)>,
     for_installs: Vec<(OsString, OsString)>,
@@ -39,14 +70,14 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process, for children in `workspace`.
-    pub(super) fn for_workspace(workspace: &Path) -> Self {
-        Self::of(std::env::vars_os(), &named_variables(&configuration_files(workspace)))
+    /// What children in `workspace` get of these variables.
+    pub(super) fn for_workspace(variables: &Variables, workspace: &Path) -> Self {
+        Self::of(variables, &named_variables(&configuration_files(variables, workspace)))
     }
 
-    fn of(variables: impl IntoIterator<Item = (OsString, OsString)>, named: &BTreeSet<String>) -> Self {
+    fn of(variables: &Variables, named: &BTreeSet<String>) -> Self {
         let mut environment = Self::default();
-        for (name, value) in variables {
+        for (name, value) in variables.0.iter().cloned() {
             let asked_for = name.to_str().is_some_and(|name| named.contains(name));
             match class(&name, &value) {
                 Class::Plain => environment.plain.push((name, value)),
@@ -100,6 +131,12 @@ impl Environment {
     }
 }
 
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.plain.iter().chain(&self.for_installs).map(|(name, _)| name)).finish()
+    }
+}
+
 /// Judges a variable. Rather one too many than one too few counts as a credential.
 fn class(name: &OsStr, value: &OsStr) -> Class {
     let name = name.to_string_lossy().to_uppercase();
@@ -141,11 +178,11 @@ fn has_user_info(value: &str) -> bool {
 }
 
 /// Where yarn and npm look for their configuration when they run in `workspace`.
-fn configuration_files(workspace: &Path) -> Vec<PathBuf> {
-    let home = etcetera::home_dir().ok();
+fn configuration_files(variables: &Variables, workspace: &Path) -> Vec<PathBuf> {
+    let home = variables.get("HOME").map(PathBuf::from);
     let folders = workspace.ancestors().map(Path::to_owned).chain(home);
     let named = folders.flat_map(|folder| [".yarnrc.yml", ".yarnrc", ".npmrc"].map(|file| folder.join(file)));
-    let user = ["NPM_CONFIG_USERCONFIG", "npm_config_userconfig"].into_iter().filter_map(std::env::var_os);
+    let user = ["NPM_CONFIG_USERCONFIG", "npm_config_userconfig"].into_iter().filter_map(|name| variables.get(name));
     named.chain(user.map(PathBuf::from)).collect()
 }
 
@@ -237,8 +274,8 @@ mod tests {
             .unwrap();
         let variables =
             ["ACME_TOKEN", "RHDH_PACK_QUAY_PASSWORD", "OTHER_TOKEN", "SSH_AUTH_SOCK", "LANG", "FORCE_COLOR"];
-        let variables = variables.map(|name| (OsString::from(name), OsString::from("v")));
-        let environment = Environment::of(variables, &named_variables(&[file]));
+        let variables = variables.map(|name| (OsString::from(name), OsString::from("v"))).into_iter().collect();
+        let environment = Environment::of(&variables, &named_variables(&[file]));
         let (install, code) = (environment.for_install(), environment.for_code());
         assert_eq!((value(&install, "ACME_TOKEN"), value(&code, "ACME_TOKEN")), (Some("v"), Some("")));
         assert_eq!((value(&install, "SSH_AUTH_SOCK"), value(&code, "SSH_AUTH_SOCK")), (Some("v"), None));
@@ -253,7 +290,9 @@ mod tests {
 
     #[test]
     fn path_gets_a_first_and_a_last_folder() {
-        let environment = Environment::of([("PATH".into(), "/usr/bin:/bin".into())], &BTreeSet::new());
+        let variables = Variables::from_iter([("PATH".into(), "/usr/bin:/bin".into())]);
+        assert_eq!(format!("{variables:?}"), "{\"PATH\"}", "no values");
+        let environment = Environment::of(&variables, &BTreeSet::new());
         let environment = environment.with_path(Path::new("/shim"), &[PathBuf::from("/cli/bin")]);
         assert_eq!(environment.get("PATH").unwrap(), "/shim:/usr/bin:/bin:/cli/bin");
     }

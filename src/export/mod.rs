@@ -38,6 +38,7 @@ use crate::config;
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
+pub use environment::Variables;
 pub use run::export;
 pub use toolchain::Error;
 
@@ -60,6 +61,8 @@ pub struct Request {
     pub tsc: bool,
     /// Whether the first failure ends all others.
     pub fail_fast: bool,
+    /// The environment that children get a part of; `RHDH_PACK_CACHE` in it names the cache folder.
+    pub variables: Variables,
 }
 
 /// One plugin of a [`Request`].

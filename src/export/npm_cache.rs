@@ -9,7 +9,7 @@ use nodejs_semver::Version;
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Command, Ended};
-use super::environment::Environment;
+use super::environment::{Environment, Variables};
 use super::failure::{self, Log, Scene};
 use super::toolchain::Node;
 use super::{ExportFailure, Failed};
@@ -31,10 +31,10 @@ pub(super) struct NpmCache<'run> {
 }
 
 /// The user's cache folder for rhdh-pack.
-fn cache_folder() -> PathBuf {
+fn cache_folder(variables: &Variables) -> PathBuf {
     use etcetera::BaseStrategy as _;
-    if let Some(folder) = std::env::var_os("RHDH_PACK_CACHE").filter(|folder| !folder.is_empty()) {
-        return std::path::absolute(&folder).unwrap_or_else(|_| folder.into());
+    if let Some(folder) = variables.get("RHDH_PACK_CACHE") {
+        return std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     }
     let user = etcetera::choose_base_strategy().map(|base| base.cache_dir());
     // A user without a home folder: CI containers have such.
@@ -44,12 +44,13 @@ fn cache_folder() -> PathBuf {
 impl<'run> NpmCache<'run> {
     pub(super) fn new(
         node: &'run Node,
+        variables: &Variables,
         environment: Environment,
         logs: PathBuf,
         ui: &'run Ui,
         cancel: &'run CancellationToken,
     ) -> Self {
-        Self { dir: cache_folder(), node, environment, logs, ui, cancel }
+        Self { dir: cache_folder(variables), node, environment, logs, ui, cancel }
     }
 
     /// The folder of this package in its version, installed where it is not there yet.
@@ -87,13 +88,16 @@ impl<'run> NpmCache<'run> {
             .tempdir_in(&home)
             .map_err(|error| failed("make a folder in", &home, &error))?;
         let step = self.ui.step(&format!("{name} {version}"), "fetch");
-        match self.install(name, version, temporary.path()).await {
-            Ok(()) => {}
-            Err(error) => {
+        if let Err(error) = self.install(name, version, temporary.path()).await {
+            if error.failure.code == "cancelled" {
+                drop(step);
+            } else {
                 step.failed(&error.failure.message);
-                return Err(error);
             }
+            return Err(error);
         }
+        // Without its package it was never complete, whoever left it there.
+        let _ = fs_err::remove_dir_all(&installed);
         fs_err::rename(temporary.path(), &installed).map_err(|error| failed("put in place", &installed, &error))?;
         // Renamed: there is nothing left for it to remove.
         let _ = temporary.keep();

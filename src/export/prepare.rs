@@ -27,7 +27,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(run: &Run<'_>, workspace: &Workspace) -> Result<Prepared, Failed> {
     let root = &run.request.root;
     let folder = workspace.path.under(root);
-    let environment = Environment::for_workspace(&folder);
+    let environment = Environment::for_workspace(&run.request.variables, &folder);
     let yarn = Yarn::find(root, workspace, run.node, &run.cache, &environment, run.stop).await?;
     let name = shown(&workspace.path);
     run.ui.verbose(&format!("{name}: yarn {} from {}", yarn.version, yarn.source));

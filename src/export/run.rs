@@ -83,7 +83,7 @@ async fn export_with_cli(
     let request = &Request { root: absolute(&request.root), output: absolute(&request.output), ..request.clone() };
     let logs = request.output.join("logs");
     fs_err::create_dir_all(&logs).map_err(|source| Error::Output { path: logs.clone(), source })?;
-    let environment = Environment::for_workspace(&request.root);
+    let environment = Environment::for_workspace(&request.variables, &request.root);
     let node = &Node::find(&environment, cancel).await?;
     let stop = &cancel.child_token();
     let run = Run {
@@ -91,7 +91,7 @@ async fn export_with_cli(
         ui,
         stop,
         node,
-        cache: NpmCache::new(node, environment, logs.join("@toolchain"), ui, stop),
+        cache: NpmCache::new(node, &request.variables, environment, logs.join("@toolchain"), ui, stop),
         slots: Slots::new(request.jobs),
         logs,
         workspaces,

@@ -14,6 +14,7 @@ use super::layout::{self, Layout};
 use super::packlist::{PackList, Problem};
 use super::rehearse::{self, Contents, Finding, ImageBytes, Release};
 use super::{Artifact, ArtifactRequest, PackageFailure, PackagedImage, PackagedTgz, PackedPlugin, check, tgz};
+use crate::ui::human_size;
 
 /// What all artifacts of a run share.
 pub(super) struct Workshop<'a> {
@@ -228,10 +229,10 @@ pub(super) fn summary(artifact: &Artifact) -> String {
     let files: u64 = artifact.packages.iter().map(|package| package.files).sum();
     let mut parts = vec![format!("{files} files")];
     if let Some(image) = &artifact.image {
-        parts.push(format!("image {}", megabytes(image.size)));
+        parts.push(format!("image {}", human_size(image.size)));
     }
     if let Some(tgz) = &artifact.tgz {
-        parts.push(format!("tgz {}", megabytes(tgz.size)));
+        parts.push(format!("tgz {}", human_size(tgz.size)));
     }
     match artifact.findings.len() {
         0 => {}
@@ -239,11 +240,6 @@ pub(super) fn summary(artifact: &Artifact) -> String {
         count => parts.push(format!("{count} findings")),
     }
     parts.join(", ")
-}
-
-fn megabytes(size: u64) -> String {
-    let tenths = size.saturating_add(50_000) / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
 pub(super) fn failure(code: &str, message: String, help: &str) -> PackageFailure {

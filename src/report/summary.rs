@@ -1,6 +1,7 @@
 //! `summary.md`: the same as the table, and the failures, in GitHub's and GitLab's markdown.
 
-use super::{ArtifactResult, Outcome, RunResult, human_size};
+use super::{ArtifactResult, Outcome, RunResult};
+use crate::ui::human_size;
 
 /// The summary's text.
 #[must_use]

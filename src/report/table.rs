@@ -1,6 +1,7 @@
 //! The table at the end of a run, on stderr.
 
-use super::{ArtifactResult, RunResult, human_size};
+use super::{ArtifactResult, RunResult};
+use crate::ui::human_size;
 
 /// The table: a head, and a row for each plugin and bundle. Columns are as wide as their widest cell.
 #[must_use]
