@@ -1,6 +1,8 @@
 //! Which CI this is and what it says about the run: the occasion, the commit, the pull request. The environment
 //! comes in; nothing else of the program reads it for this purpose.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 /// Who runs this program.
@@ -70,6 +72,23 @@ pub struct Ci {
     pub sha: Option<String>,
     /// The branch: of the push, or the head of the pull request.
     pub branch: Option<String>,
+    /// What the commit is to be compared with.
+    pub compare: Compare,
+}
+
+/// What the CI says about the commits before the one that is built. Nothing of it need be in the clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compare {
+    /// Of a pull request, merge request or merge queue: the commit of the target branch.
+    pub base: Option<String>,
+    /// Of a pull request or merge request: the newest commit of its own branch.
+    pub head: Option<String>,
+    /// Of a push: where the branch stood before; zeros where it did not exist.
+    pub before: Option<String>,
+    /// Of a push: whether it threw commits away, as far as the CI says.
+    pub forced: bool,
+    /// The branch that others start from.
+    pub default_branch: Option<String>,
 }
 
 impl Ci {
@@ -92,7 +111,7 @@ impl Ci {
             None | Some("false" | "0") => (Provider::Local, Event::Local),
             Some(_) => (Provider::Other, Event::Other("unknown".to_owned())),
         };
-        Self { provider, event, sha: None, branch: None }
+        Self { provider, event, sha: None, branch: None, compare: Compare::default() }
     }
 }
 
@@ -100,11 +119,15 @@ impl Ci {
 fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let name = variable("GITHUB_EVENT_NAME").unwrap_or_default();
     let reference = variable("GITHUB_REF").unwrap_or_default();
+    let payload = variable("GITHUB_EVENT_PATH").map(|file| payload(Path::new(&file))).unwrap_or_default();
+    let text = |pointer| payload.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
     let event = match name.as_str() {
         "pull_request" | "pull_request_target" => reference
             .strip_prefix("refs/pull/")
             .and_then(|rest| rest.split('/').next())
             .and_then(|number| number.parse().ok())
+            // `pull_request_target` runs on the target branch: only the payload has the number.
+            .or_else(|| payload.get("number")?.as_u64())
             .map_or(Event::Other(name), |number| Event::PullRequest { number }),
         "push" => match (reference.strip_prefix("refs/tags/"), reference.strip_prefix("refs/heads/")) {
             (Some(tag), _) => Event::Tag { name: tag.to_owned() },
@@ -116,7 +139,20 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         _ => Event::Other(name),
     };
     let branch = variable("GITHUB_HEAD_REF").or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned));
-    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch }
+    let compare = Compare {
+        base: text("/pull_request/base/sha").or_else(|| text("/merge_group/base_sha")),
+        head: text("/pull_request/head/sha").or_else(|| text("/merge_group/head_sha")),
+        before: text("/before"),
+        forced: payload.get("forced").and_then(serde_json::Value::as_bool).unwrap_or_default(),
+        default_branch: text("/repository/default_branch"),
+    };
+    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch, compare }
+}
+
+/// What GitHub says about the event: <https://docs.github.com/webhooks/webhook-events-and-payloads>. `null` where it
+/// cannot be read: everything that is taken from it may be missing.
+fn payload(file: &Path) -> serde_json::Value {
+    fs_err::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 /// GitLab CI: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
@@ -132,7 +168,15 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         ("push", _, _, Some(branch)) => Event::Push { branch: branch.clone() },
         _ => Event::Other(source),
     };
-    Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch }
+    let compare = Compare {
+        base: variable("CI_MERGE_REQUEST_DIFF_BASE_SHA"),
+        head: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"),
+        before: variable("CI_COMMIT_BEFORE_SHA"),
+        // GitLab does not say; whether the commit before is an ancestor does.
+        forced: false,
+        default_branch: variable("CI_DEFAULT_BRANCH"),
+    };
+    Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch, compare }
 }
 
 #[cfg(test)]
@@ -154,6 +198,44 @@ mod tests {
         assert_eq!(event("schedule", "refs/heads/main"), Event::Schedule);
         assert_eq!(event("workflow_dispatch", "refs/heads/main"), Event::Manual);
         assert_eq!(event("pull_request", "garbage"), Event::Other("pull_request".into()));
+    }
+
+    #[test]
+    fn github_says_what_to_compare_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let compare = |event: &str, payload: &str| {
+            let file = folder.path().join("event.json");
+            std::fs::write(&file, payload).unwrap();
+            let path = file.to_string_lossy();
+            let variables = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", event), ("GITHUB_EVENT_PATH", &path)];
+            read(&variables)
+        };
+        let pull = compare(
+            "pull_request_target",
+            r#"{"number": 4, "pull_request": {"base": {"sha": "b", "ref": "main"}, "head": {"sha": "h"}}}"#,
+        );
+        assert_eq!(pull.event, Event::PullRequest { number: 4 });
+        assert_eq!((pull.compare.base.as_deref(), pull.compare.head.as_deref()), (Some("b"), Some("h")));
+        let push = compare("push", r#"{"before": "c", "forced": true, "repository": {"default_branch": "trunk"}}"#);
+        assert_eq!((push.compare.before.as_deref(), push.compare.forced), (Some("c"), true));
+        assert_eq!(push.compare.default_branch.as_deref(), Some("trunk"));
+        assert_eq!(compare("merge_group", r#"{"merge_group": {"base_sha": "q"}}"#).compare.base.as_deref(), Some("q"));
+        assert_eq!(compare("push", "garbage").compare, Compare::default());
+    }
+
+    #[test]
+    fn gitlab_says_what_to_compare_with() {
+        let ci = read(&[
+            ("GITLAB_CI", "true"),
+            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", "b"),
+            ("CI_COMMIT_BEFORE_SHA", "c"),
+            ("CI_DEFAULT_BRANCH", "main"),
+        ]);
+        let Compare { base, before, default_branch, .. } = ci.compare;
+        assert_eq!(
+            [base.as_deref(), before.as_deref(), default_branch.as_deref()],
+            [Some("b"), Some("c"), Some("main")]
+        );
     }
 
     #[test]

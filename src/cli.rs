@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{Command, ExportOptions, PlanOptions, Request};
+use crate::commands::{Command, ExportOptions, PlanOptions, PlanOutput, Request};
+use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
 
@@ -52,6 +53,15 @@ enum Subcommands {
     Plan {
         #[command(flatten)]
         plan: PlanArgs,
+        /// Print the plan on stdout
+        #[arg(long, value_enum, conflicts_with_all = ["explain", "matrix"])]
+        format: Option<PlanFormat>,
+        /// Print every reason for one plugin or bundle
+        #[arg(long, value_name = "ID", conflicts_with = "matrix")]
+        explain: Option<String>,
+        /// Print a job matrix: at most N legs [default: one for each plugin that is built]
+        #[arg(long, value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..))]
+        matrix: Option<Option<u16>>,
     },
     /// Make dist-dynamic of the planned plugins with the RHDH CLI
     Export {
@@ -86,6 +96,22 @@ struct PlanArgs {
     /// Only this bundle, and its plugins; may be repeated
     #[arg(long = "bundle", value_name = "ID")]
     bundles: Vec<String>,
+    /// Everything, changed or not
+    #[arg(long, conflicts_with_all = ["plugins", "bundles"])]
+    all: bool,
+    /// Compare with this revision [default: the one for this CI event; outside a CI the merge base with the default
+    /// branch]
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Plan this revision, which must be checked out [default: what stands on disk, committed or not]
+    #[arg(long, value_name = "REV")]
+    head: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PlanFormat {
+    /// plan.json
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -132,7 +158,17 @@ impl Cli {
     pub fn into_request(self) -> Request {
         let command = match self.command {
             Subcommands::Run { plan, export } => Command::Run(plan.into(), export.into()),
-            Subcommands::Plan { plan } => Command::Plan(plan.into()),
+            Subcommands::Plan { plan, format, explain, matrix } => {
+                let output = match (format, explain, matrix) {
+                    (Some(PlanFormat::Json), ..) => PlanOutput::Json,
+                    (_, Some(id), _) => PlanOutput::Explain(id),
+                    (.., Some(legs)) => {
+                        PlanOutput::Matrix(legs.map_or(Legs::OneEach, |number| Legs::AtMost(number.into())))
+                    }
+                    _ => PlanOutput::Table,
+                };
+                Command::Plan(plan.into(), output)
+            }
             Subcommands::Export { export } => Command::Export(export.into()),
             Subcommands::Package { jobs } => Command::Package { jobs: jobs.into() },
             Subcommands::Push => Command::Push,
@@ -145,8 +181,8 @@ impl Cli {
 
 impl From<PlanArgs> for PlanOptions {
     fn from(args: PlanArgs) -> Self {
-        let PlanArgs { channel, plugins, bundles } = args;
-        Self { channel, plugins, bundles }
+        let PlanArgs { channel, plugins, bundles, all, base, head } = args;
+        Self { channel, plugins, bundles, all, base, head }
     }
 }
 

@@ -6,12 +6,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::channels::UnknownChannel;
 use crate::config::template::MissingValue;
+use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Ui;
 use crate::{config, document};
 
 mod check;
 mod export;
+mod memory;
 mod package;
 mod plan;
 pub mod project;
@@ -37,7 +39,7 @@ pub enum Command {
     /// The whole way.
     Run(PlanOptions, ExportOptions),
     /// `plan.json` only.
-    Plan(PlanOptions),
+    Plan(PlanOptions, PlanOutput),
     /// `dist-dynamic` of what is planned.
     Export(ExportOptions),
     /// Images and archives of what is planned.
@@ -62,6 +64,25 @@ pub struct PlanOptions {
     pub plugins: Vec<String>,
     /// Ids of the bundles to plan, with all of their plugins.
     pub bundles: Vec<String>,
+    /// Plan everything, changed or not.
+    pub all: bool,
+    /// The revision to compare with; `None`: the one for this CI event.
+    pub base: Option<String>,
+    /// The revision to plan; `None`: what stands on disk.
+    pub head: Option<String>,
+}
+
+/// What `plan` prints on stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanOutput {
+    /// Nothing: a table on stderr.
+    Table,
+    /// `plan.json`.
+    Json,
+    /// All reasons for one plugin or bundle.
+    Explain(String),
+    /// A job matrix.
+    Matrix(Legs),
 }
 
 /// How to export.
@@ -108,6 +129,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Document(#[from] document::Error),
+    /// What changed cannot be told, or may not be published.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Plan(#[from] crate::plan::Error),
     /// No plugin can be exported.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -134,6 +159,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
+            Error::Plan(error) => {
+                if error.is_environment() {
+                    3
+                } else {
+                    2
+                }
+            }
             Error::Document(error) => {
                 if error.is_environment() {
                     3
@@ -171,7 +203,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
     let session = session::Session::open(request, ui, cancel)?;
     match &request.command {
         Command::Run(plan, build) => run::run(&session, plan, build).await,
-        Command::Plan(options) => plan::command(&session, options),
+        Command::Plan(options, output) => plan::command(&session, options, output).await,
         Command::Export(options) => export::command(&session, options).await,
         Command::Package { jobs } => package::command(&session, *jobs),
         Command::Push => push::command(&session).await,

@@ -7,6 +7,7 @@ use super::{Error, report};
 use crate::config::Registry;
 use crate::document;
 use crate::package::{self, ArtifactRequest, Member};
+use crate::plan::CONTENT_KEY_ANNOTATION;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
@@ -79,13 +80,17 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
     // An image for OCI registries, a tgz for npm registries and folders; both where it goes nowhere.
     let is_oci = |name: &String| matches!(project.config.registries.get(name), Some(Registry::Oci { .. }));
     let nowhere = declared.registries.is_empty();
+    let mut annotations = declared.annotations.clone();
+    if let Some(key) = &artifact.content_key {
+        annotations.insert(CONTENT_KEY_ANNOTATION.to_owned(), key.to_string());
+    }
     Ok(ArtifactRequest {
         id: artifact.label(),
         image: declared.image.to_owned(),
         version: artifact.version.clone(),
         members,
         labels: declared.labels.clone(),
-        annotations: declared.annotations.clone(),
+        annotations,
         artifact_type: None,
         allow: Vec::new(),
         image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),

@@ -1,77 +1,160 @@
 //! `rhdh-pack plan`: what will be built and why.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::push::Named;
 use super::session::Session;
-use super::{Error, PlanOptions};
+use super::{Error, PlanOptions, PlanOutput, memory, push};
+use crate::ci::Provider;
+use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
-use crate::plan::{Action, Plan, PlannedBundle, PlannedPlugin, Reason, SCHEMA_VERSION};
+use crate::plan::{self, Action, ArtifactTarget, BundleToPlan, Legs, Memory, Plan, PluginToPlan, Selection, Survey};
+use crate::registry;
+use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 
-/// The stage alone: writes `plan.json`, and shows it.
-pub(super) fn command(session: &Session, options: &PlanOptions) -> Result<u8, Error> {
+/// The stage alone: writes `plan.json`, and shows what was asked for.
+pub(super) async fn command(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
-    let plan = plan(session, &channel, options)?;
+    let plan = plan(session, &channel, options, &push::connect(session)?).await?;
     session.write_plan(&plan)?;
-    for artifact in RunResult::of(&plan, Timestamp::now()).artifacts() {
-        let reasons: Vec<&str> = artifact.reasons.iter().map(|reason| reason.text.as_str()).collect();
-        session.ui.note(&format!("{:<24} {:<6} {}", artifact.label(), artifact.action.as_str(), reasons.join("; ")));
-    }
+    let text = match output {
+        PlanOutput::Table => {
+            session.ui.note(plan.table().trim_end());
+            return Ok(0);
+        }
+        PlanOutput::Json => serde_json::to_string_pretty(&plan).map_err(std::io::Error::from),
+        PlanOutput::Explain(id) => {
+            let Some(text) = plan.explain(id) else {
+                // Every plugin of the configuration is in the plan: this says which there are.
+                return session.project.plugin(id).map(|_| 2).map_err(Error::from);
+            };
+            Ok(text.trim_end().to_owned())
+        }
+        PlanOutput::Matrix(legs) => Ok(matrix(session, &plan, *legs)),
+    };
+    let written = text.and_then(|text| writeln!(std::io::stdout(), "{text}"));
+    // Nobody reads on: nothing to tell them.
+    drop(written);
     Ok(0)
 }
 
-/// Plans every plugin and bundle that `options` chooses.
-pub(super) fn plan(session: &Session, channel: &ChosenChannel, options: &PlanOptions) -> Result<Plan, Error> {
-    let project = &session.project;
-    let all = options.plugins.is_empty() && options.bundles.is_empty();
-    let mut plugins = BTreeSet::new();
-    for id in &options.plugins {
-        plugins.insert(&project.plugin(id)?.config.id);
-    }
-    for id in &options.bundles {
-        plugins.extend(&project.bundle(id)?.config.plugins);
-    }
-    let decide = |chosen: bool, what: &str| {
-        let (action, kind, text) = if chosen {
-            (Action::Build, "all", format!("every {what} is built"))
-        } else {
-            (Action::Skip, "not-chosen", "not chosen on the command line".to_owned())
-        };
-        (action, vec![Reason { kind: kind.to_owned(), text }])
+/// Plans what `options` choose, asking the registries what they hold.
+pub(super) async fn plan(
+    session: &Session,
+    channel: &ChosenChannel,
+    options: &PlanOptions,
+    registries: &Arc<registry::Session>,
+) -> Result<Plan, Error> {
+    let survey = tokio::task::block_in_place(|| survey(session, channel, options))?;
+    let questions = survey.questions();
+    let memory = if session.project.config.inputs.memory && !questions.is_empty() {
+        memory::ask(session, registries, &questions).await
+    } else {
+        Memory::default()
     };
+    decide(session, survey, &memory)
+}
+
+/// Plans everything, asking nobody: for stages that are run without a plan.
+pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<Plan, Error> {
+    let options = PlanOptions { all: true, ..PlanOptions::default() };
+    decide(session, survey(session, channel, &options)?, &Memory::default())
+}
+
+fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Error> {
+    let mut plan = survey.decide(memory)?;
+    for note in &plan.notes {
+        session.ui.warn(note);
+    }
+    // A push cannot copy from one registry to another yet: what would be copied is built again, with the same outcome.
+    let plugins = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
+    for action in plugins.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
+        if *action == Action::Copy {
+            *action = Action::Build;
+        }
+    }
+    Ok(plan)
+}
+
+fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions) -> Result<Survey, Error> {
+    let project = &session.project;
+    let started = Timestamp::now();
+    let target = |own: &[String], named: &Named<'_>| {
+        let registries = project.config.registries_for(channel, own);
+        let is_oci = |registry: &Registry| matches!(registry, Registry::Oci { .. });
+        ArtifactTarget {
+            elsewhere: registries.iter().any(|(_, registry)| !is_oci(registry)),
+            registries: registries.into_iter().filter(|(_, registry)| is_oci(registry)).map(|(name, _)| name).collect(),
+            // A tag that cannot be made here stops a run before it builds; it is no question.
+            tags: named.tags(session, channel).unwrap_or_default(),
+        }
+    };
+    let commit = session.ci.sha.as_deref();
+    let backstage = |workspace: &RepoPath| project.workspaces.by_path.get(workspace)?.backstage.clone();
     let plugins = project.plugins.values().map(|plugin| {
-        let (action, reasons) = decide(all || plugins.contains(&plugin.config.id), "plugin");
-        PlannedPlugin {
-            id: plugin.config.id.clone(),
-            action,
-            reasons,
-            content_key: None,
-            version: plugin.version.clone(),
+        let backstage = backstage(&plugin.workspace);
+        let named = Named { image: &plugin.image, version: &plugin.version, backstage, commit, started };
+        PluginToPlan {
+            config: &plugin.config,
             role: plugin.role,
-            path: plugin.config.path.clone(),
             workspace: plugin.workspace.clone(),
+            version: plugin.version.clone(),
+            image: plugin.image.clone(),
+            target: target(&plugin.config.registries, &named),
         }
     });
     let bundles = project.bundles.values().map(|bundle| {
-        let (action, reasons) = decide(all || options.bundles.contains(&bundle.config.id), "bundle");
-        PlannedBundle {
-            id: bundle.config.id.clone(),
-            action,
-            reasons,
-            content_key: None,
+        let first = bundle.config.plugins.first().and_then(|id| project.plugins.get(id));
+        let backstage = first.and_then(|plugin| backstage(&plugin.workspace));
+        let named = Named { image: &bundle.config.image, version: &bundle.version, backstage, commit, started };
+        BundleToPlan {
+            config: &bundle.config,
             version: bundle.version.clone(),
-            members: bundle.config.plugins.clone(),
+            target: target(&bundle.config.registries, &named),
         }
     });
-    Ok(Plan {
-        schema_version: SCHEMA_VERSION,
-        channel: channel.name.clone(),
-        base: None,
-        head: session.ci.sha.clone(),
-        base_reason: "no base: every plugin is built".to_owned(),
+    let chosen = || options.plugins.iter().chain(&options.bundles).cloned().collect::<Vec<_>>();
+    let selection = match (options.all, chosen().is_empty()) {
+        (true, _) => Selection::All,
+        (false, true) => Selection::Changed,
+        (false, false) => Selection::Only(chosen()),
+    };
+    let rhdh = &project.config.rhdh;
+    let output = session.out.canonicalize().unwrap_or_else(|_| session.out.clone());
+    let root = project.config.root.canonicalize().unwrap_or_else(|_| project.config.root.clone());
+    let output = output.strip_prefix(&root).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
+    Ok(plan::survey(&plan::Request {
+        config: &project.config,
+        workspaces: &project.workspaces,
         plugins: plugins.collect(),
         bundles: bundles.collect(),
-    })
+        channel: channel.name.clone(),
+        overwrite: channel.channel.overwrite,
+        ci: &session.ci,
+        cli: rhdh.cli.clone().unwrap_or_else(|| format!("{}.x", rhdh.version)),
+        output: output.unwrap_or_default(),
+        selection,
+        base: options.base.clone(),
+        head: options.head.clone(),
+    })?)
+}
+
+/// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.
+fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
+    let recorded: BTreeMap<String, f64> = session.read_result().map(|result| export_times(&result)).unwrap_or_default();
+    let legs = plan::matrix(plan, legs, &recorded);
+    match session.ci.provider {
+        Provider::GitLab => plan::gitlab(&legs).to_string(),
+        _ => plan::github(&legs).to_string(),
+    }
+}
+
+/// How long each export of an earlier run took, in seconds.
+fn export_times(result: &RunResult) -> BTreeMap<String, f64> {
+    result.plugins.iter().filter_map(|plugin| Some((plugin.id.clone(), plugin.timings.export?))).collect()
 }

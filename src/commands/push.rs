@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::session::Session;
 use super::{Error, report};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::config::template::{MissingValue, to_tag};
+use crate::plan::ContentKey;
 use crate::push::{self, ArtifactToPush};
 use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
@@ -136,6 +139,7 @@ pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &Ru
     result.artifacts().try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
 }
 
+/// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
 fn tags(
     session: &Session,
     channel: &ChosenChannel,
@@ -143,25 +147,47 @@ fn tags(
     artifact: &ArtifactResult,
 ) -> Result<Vec<String>, Error> {
     let declared = session.declared(artifact)?;
-    let value = |name: &str| match name {
-        "name" => Some(declared.image.to_owned()),
-        "version" => Some(artifact.version.clone()),
-        "backstage" => session.backstage(artifact),
-        "rhdh" => Some(session.project.config.rhdh.version.clone()),
-        "pr" => match session.ci.event {
-            Event::PullRequest { number } => Some(number.to_string()),
-            _ => None,
-        },
-        "branch" => session.ci.branch.clone(),
-        "sha" => result.commit.clone(),
-        "short-sha" => result.commit.as_deref().and_then(|sha| sha.get(..7)).map(str::to_owned),
-        "date" => Some(result.started.strftime("%Y%m%d").to_string()),
-        _ => None,
+    let named = Named {
+        image: declared.image,
+        version: &artifact.version,
+        backstage: session.backstage(artifact),
+        commit: result.commit.as_deref(),
+        started: result.started,
     };
-    let tags = channel.channel.tags.iter().map(|tag| Ok(to_tag(&tag.render(value)?)));
-    tags.collect::<Result<_, MissingValue>>().map_err(|source| Error::Tag {
+    let tags = named.tags(session, channel).map_err(|source| Error::Tag {
         channel: channel.name.clone(),
         artifact: artifact.label(),
         source,
-    })
+    })?;
+    Ok(artifact.content_key.as_ref().map(ContentKey::tag).into_iter().chain(tags).collect())
+}
+
+/// What the tags of one artifact are made from, besides the channel and the occasion.
+pub(super) struct Named<'a> {
+    pub(super) image: &'a str,
+    pub(super) version: &'a str,
+    pub(super) backstage: Option<String>,
+    pub(super) commit: Option<&'a str>,
+    pub(super) started: Timestamp,
+}
+
+impl Named<'_> {
+    pub(super) fn tags(&self, session: &Session, channel: &ChosenChannel) -> Result<Vec<String>, MissingValue> {
+        let value = |name: &str| match name {
+            "name" => Some(self.image.to_owned()),
+            "version" => Some(self.version.to_owned()),
+            "backstage" => self.backstage.clone(),
+            "rhdh" => Some(session.project.config.rhdh.version.clone()),
+            "pr" => match session.ci.event {
+                Event::PullRequest { number } => Some(number.to_string()),
+                _ => None,
+            },
+            "branch" => session.ci.branch.clone(),
+            "sha" => self.commit.map(str::to_owned),
+            "short-sha" => self.commit.and_then(|sha| sha.get(..7)).map(str::to_owned),
+            "date" => Some(self.started.strftime("%Y%m%d").to_string()),
+            _ => None,
+        };
+        channel.channel.tags.iter().map(|tag| Ok(to_tag(&tag.render(value)?))).collect()
+    }
 }

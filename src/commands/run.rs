@@ -16,11 +16,11 @@ pub(super) async fn run(
 ) -> Result<u8, Error> {
     let started = Instant::now();
     let channel = session.choose_channel(plan_options.channel.as_deref())?;
-    let plan = plan::plan(session, &channel, plan_options)?;
+    let registries = push::connect(session)?;
+    let plan = plan::plan(session, &channel, plan_options, &registries).await?;
     session.write_plan(&plan)?;
     let mut result = RunResult::of(&plan, Timestamp::now());
     push::check_tags(session, &channel, &result)?;
-    let registries = push::connect(session)?;
     push::log_in(session, &channel, &registries, &result).await?;
 
     let exporting = Instant::now();

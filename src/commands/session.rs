@@ -55,7 +55,7 @@ impl Session {
             Ok(document::read(&file, plan::SCHEMA_VERSION, "plan")?)
         } else {
             let channel = self.choose_channel(None)?;
-            super::plan::plan(self, &channel, &super::PlanOptions::default())
+            super::plan::everything(self, &channel)
         }
     }
 

@@ -88,13 +88,16 @@ impl<'run> NpmCache<'run> {
             .tempdir_in(&home)
             .map_err(|error| failed("make a folder in", &home, &error))?;
         let step = self.ui.step(&format!("{name} {version}"), "fetch");
-        match self.install(name, version, temporary.path()).await {
-            Ok(()) => {}
-            Err(error) => {
+        if let Err(error) = self.install(name, version, temporary.path()).await {
+            if error.failure.code == "cancelled" {
+                drop(step);
+            } else {
                 step.failed(&error.failure.message);
-                return Err(error);
             }
+            return Err(error);
         }
+        // Without its package it was never complete, whoever left it there.
+        let _ = fs_err::remove_dir_all(&installed);
         fs_err::rename(temporary.path(), &installed).map_err(|error| failed("put in place", &installed, &error))?;
         // Renamed: there is nothing left for it to remove.
         let _ = temporary.keep();

@@ -1,9 +1,35 @@
-//! What a run will do and why: `plan.json`.
+//! What a run will do and why. The configuration, the workspaces and what the CI says come in; what goes out is a
+//! [`Plan`], written as `plan.json`.
+//!
+//! It is made in two steps, because the second needs the network: [`survey`] looks at the repository and gives every
+//! artifact its content key and the reasons to build it; [`Survey::decide`] takes what the registries hold under those
+//! keys, and says what is to be built, copied, or left alone.
 
 use serde::{Deserialize, Serialize};
 
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
+
+mod base;
+mod changes;
+mod decide;
+mod git;
+mod inputs;
+mod key;
+mod lock;
+mod matrix;
+mod reasons;
+mod show;
+mod snapshot;
+mod survey;
+mod toml_diff;
+
+pub use base::NoSuchBase;
+pub use decide::{Found, Memory, Question, TakenTag};
+pub use git::GitError;
+pub use key::{CONTENT_KEY_ANNOTATION, ContentKey};
+pub use matrix::{Leg, Legs, github, gitlab, matrix};
+pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Selection, Survey, survey};
 
 /// The version of the `plan.json` format that this program writes. Fields are only ever added to a version.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -23,8 +49,11 @@ pub struct Plan {
     pub base_reason: String,
     /// Every plugin of the configuration, in its order, then the removed ones.
     pub plugins: Vec<PlannedPlugin>,
-    /// Every bundle of the configuration, in its order.
+    /// Every bundle of the configuration, in its order, then the removed ones.
     pub bundles: Vec<PlannedBundle>,
+    /// What could not be determined, or was not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What a run does with a plugin or bundle.
@@ -61,6 +90,9 @@ pub struct Reason {
     pub kind: String,
     /// The reason in words.
     pub text: String,
+    /// What is behind it, line by line: the files, the way from package to package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
 }
 
 /// One plugin of a [`Plan`].
@@ -72,8 +104,8 @@ pub struct PlannedPlugin {
     pub action: Action,
     /// Why, most direct reason first.
     pub reasons: Vec<Reason>,
-    /// The content key, 64 hexadecimal digits; `None` where it cannot be known.
-    pub content_key: Option<String>,
+    /// The content key; `None` for what is removed.
+    pub content_key: Option<ContentKey>,
     /// `version` of its `package.json`.
     pub version: String,
     /// Its role.
@@ -93,8 +125,8 @@ pub struct PlannedBundle {
     pub action: Action,
     /// Why, most direct reason first.
     pub reasons: Vec<Reason>,
-    /// The content key, 64 hexadecimal digits; `None` where it cannot be known.
-    pub content_key: Option<String>,
+    /// The content key; `None` for what is removed.
+    pub content_key: Option<ContentKey>,
     /// The bundle's version.
     pub version: String,
     /// The ids of its plugins.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
-use crate::plan::{Action, Plan, PlannedBundle, PlannedPlugin, Reason};
+use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Reason};
 use crate::push::{PublishedFile, PublishedImage};
 use crate::workspace::package_json::Role;
 
@@ -100,7 +100,7 @@ pub struct ArtifactResult {
     /// Its version.
     pub version: String,
     /// The content key, 64 hexadecimal digits.
-    pub content_key: Option<String>,
+    pub content_key: Option<ContentKey>,
     /// The plugin's role; `None` for bundles.
     pub role: Option<Role>,
     /// The ids of a bundle's plugins; empty for plugins.
@@ -218,9 +218,16 @@ impl ArtifactResult {
         Self { members, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
-    fn planned(id: String, action: Action, reasons: Vec<Reason>, content_key: Option<String>, version: String) -> Self {
+    fn planned(
+        id: String,
+        action: Action,
+        reasons: Vec<Reason>,
+        content_key: Option<ContentKey>,
+        version: String,
+    ) -> Self {
         let state = match action {
             Action::Build | Action::Copy => State::Planned,
+            Action::Skip if reasons.iter().any(|reason| reason.kind == "up-to-date") => State::UpToDate,
             Action::Skip => State::Skipped,
             Action::Remove => State::Removed,
         };

@@ -7,6 +7,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 
 use super::lockfile::{self, Entry, LockfileError, name_of};
+use super::{Package, Workspace};
+
+/// Development dependencies that make what is shipped: `backstage-cli package build` and `tsc` write `dist`. All others
+/// (test libraries, linters) leave no trace in a plugin.
+const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 
 /// A `yarn.lock`, ready to be asked.
 #[derive(Debug)]
@@ -38,6 +43,17 @@ struct Resolution {
     name: String,
     range: Option<String>,
     to: String,
+}
+
+/// A dependency on a package from outside the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root<'a> {
+    /// The name of the workspace's package that has it.
+    pub dependant: &'a str,
+    /// The name of what it depends on.
+    pub name: &'a str,
+    /// The range, as `package.json` has it.
+    pub range: &'a str,
 }
 
 /// The locked packages that some dependencies lead to.
@@ -91,23 +107,23 @@ impl Lockfile {
         Ok(Self { path: path.to_owned(), entries, digests, edges, missing, index })
     }
 
-    /// What the dependencies `roots` (name and range) of the package `dependant` lead to.
+    /// What `roots` lead to.
     ///
     /// # Errors
     /// When the lock file lacks a package on the way. See [`Lockfile::closure_of_known`].
-    pub fn closure(&self, dependant: &str, roots: &[(&str, &str)]) -> Result<Closure, LockfileError> {
+    pub fn closure(&self, roots: &[Root<'_>]) -> Result<Closure, LockfileError> {
         let incomplete = |descriptor: String, dependant: &str| LockfileError::Incomplete {
             path: self.path.clone(),
             descriptor,
             dependant: dependant.to_owned(),
         };
-        let unknown = |(name, range): &&(&str, &str)| {
-            !is_local(range) && self.index.find(Some(dependant), name, range).is_empty()
+        let unknown = |root: &&Root<'_>| {
+            !is_local(root.range) && self.index.find(Some(root.dependant), root.name, root.range).is_empty()
         };
-        if let Some((name, range)) = roots.iter().find(unknown) {
-            return Err(incomplete(format!("{name}@{range}"), dependant));
+        if let Some(root) = roots.iter().find(unknown) {
+            return Err(incomplete(format!("{}@{}", root.name, root.range), root.dependant));
         }
-        let closure = self.closure_of_known(dependant, roots);
+        let closure = self.closure_of_known(roots);
         for (entry, _) in &closure.members {
             if let Some(descriptor) = &self.missing[*entry as usize] {
                 return Err(incomplete(descriptor.clone(), &self.entries[*entry as usize].name));
@@ -118,12 +134,13 @@ impl Lockfile {
 
     /// As [`Lockfile::closure`], but what the lock file lacks is left out.
     #[must_use]
-    pub fn closure_of_known(&self, dependant: &str, roots: &[(&str, &str)]) -> Closure {
+    pub fn closure_of_known(&self, roots: &[Root<'_>]) -> Closure {
         let mut seen = vec![false; self.entries.len()];
         let mut members = Vec::new();
         let mut next: VecDeque<(u32, Option<u32>)> = VecDeque::new();
-        for (name, range) in roots {
-            next.extend(self.index.find(Some(dependant), name, range).into_iter().map(|entry| (entry, None)));
+        for root in roots {
+            let found = self.index.find(Some(root.dependant), root.name, root.range);
+            next.extend(found.into_iter().map(|entry| (entry, None)));
         }
         // Breadth first: the way that is remembered is a shortest one.
         while let Some((entry, from)) = next.pop_front() {
@@ -284,6 +301,38 @@ impl Resolution {
         self.name == name
             && self.parent.as_deref().is_none_or(|wanted| Some(wanted) == parent)
             && self.range.as_deref().is_none_or(|wanted| plain(wanted) == plain(range))
+    }
+}
+
+impl Workspace {
+    /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
+    /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
+    /// build sees; and the tools of [`BUILD_TOOLS`].
+    #[must_use]
+    pub fn roots<'a>(&'a self, package: &'a Package) -> Vec<Root<'a>> {
+        let own = &package.manifest;
+        let range_of = |wanted: &str| {
+            let fields = ["dependencies", "devDependencies"];
+            let places = [own, &self.manifest].into_iter().flat_map(|json| fields.map(|field| (json, field)));
+            let mut ranges = places.flat_map(|(json, field)| json.ranges(field));
+            ranges.find(|(name, _)| *name == wanted)
+        };
+        let in_workspace = |wanted: &str| {
+            let targets = package.depends_on.iter().filter_map(|path| self.packages.get(path));
+            targets.into_iter().any(|target| target.manifest.name.as_deref() == Some(wanted))
+        };
+        let direct = ["dependencies", "optionalDependencies"].into_iter().flat_map(|field| own.ranges(field));
+        let peers = own.ranges("peerDependencies").filter_map(|(name, _)| range_of(name));
+        let tools = BUILD_TOOLS.into_iter().filter_map(range_of);
+        let dependant = own.name.as_deref().unwrap_or_default();
+        let mut roots: Vec<Root<'a>> = Vec::new();
+        for (name, range) in direct.chain(peers).chain(tools).filter(|(name, _)| !in_workspace(name)) {
+            let root = Root { dependant, name, range };
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        roots
     }
 }
 

@@ -1,0 +1,161 @@
+//! The commit that the repository is compared with. What the CI says and what the user asked for come in; what goes
+//! out is a commit that is in this clone, with the reason in words, or the reason why there is none. A shallow clone
+//! is deepened, step by step, as far as the answer needs.
+
+use super::git::Git;
+use crate::ci::{Ci, Event};
+
+/// How many commits each fetch adds to a shallow clone; then the rest.
+const STEPS: [u32; 4] = [2, 20, 200, 2_000];
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// Compare with this commit.
+    Commit { id: String, reason: String },
+    /// There is nothing to compare with, and should not be: everything counts as changed.
+    Everything { reason: String },
+    /// There should be a base, but it cannot be known.
+    Unknown { reason: String },
+}
+
+/// `commit` as people read it.
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
+}
+
+/// Finds the base of the commit `head`; `named` is the user's `--base`.
+pub(super) fn find(git: &Git, head: Option<&str>, ci: &Ci, named: Option<&str>) -> Result<Base, NoSuchBase> {
+    let Some(head) = head else {
+        return Ok(unknown("the repository has no commit yet"));
+    };
+    if let Some(revision) = named {
+        let missing = || NoSuchBase { revision: revision.to_owned() };
+        let id = until(git, &[head], || git.commit(revision)).ok_or_else(missing)?;
+        return Ok(Base::Commit { id, reason: format!("`--base {revision}`") });
+    }
+    Ok(match &ci.event {
+        Event::PullRequest { .. } => pull_request(git, head, ci),
+        Event::Push { branch } => push(git, head, ci, branch),
+        Event::Tag { name } => everything(&format!("a tag (`{name}`) is compared with the registries only")),
+        Event::Schedule => everything("a scheduled run is compared with the registries only"),
+        Event::Manual => everything("a run started by hand is compared with the registries only"),
+        Event::Local => local(git, head),
+        Event::Other(event) => match ci.compare.base.as_deref().filter(|_| event == "merge_group") {
+            Some(base) => known(git, head, base, "the base of the merge queue's group"),
+            None => unknown(&format!("rhdh-pack does not know what an event `{event}` is compared with")),
+        },
+    })
+}
+
+/// `--base` names nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error("`--base {revision}` is no commit of this repository")]
+#[diagnostic(help("fetch it first: `git fetch origin {revision}`, or see `git log --oneline` for what is here"))]
+pub struct NoSuchBase {
+    revision: String,
+}
+
+fn unknown(reason: &str) -> Base {
+    Base::Unknown { reason: reason.to_owned() }
+}
+
+fn everything(reason: &str) -> Base {
+    Base::Everything { reason: reason.to_owned() }
+}
+
+fn pull_request(git: &Git, head: &str, ci: &Ci) -> Base {
+    // The CI checks out a merge of the pull request into its target: the first parent is the target.
+    let parents = git.parents(head).unwrap_or_default();
+    if let [target, own] = parents.as_slice()
+        && ci.compare.head.as_ref().is_none_or(|head| head == own)
+        && ci.sha.as_ref().is_none_or(|sha| sha == head)
+    {
+        return known(git, head, target, "the target branch, as it was merged with");
+    }
+    let Some(target) = ci.compare.base.as_deref() else {
+        return unknown("the CI does not say what the pull request is for");
+    };
+    // The target branch may have gone on: what counts is where the pull request left it.
+    let common = || git.merge_base(&git.commit(target)?, head);
+    match until(git, &[head, target], common) {
+        Some(id) => Base::Commit { reason: format!("the merge base with the target branch ({})", short(target)), id },
+        None => unknown(&format!("the clone has no common ancestor with the target's commit {}", short(target))),
+    }
+}
+
+fn push(git: &Git, head: &str, ci: &Ci, branch: &str) -> Base {
+    let Some(before) = ci.compare.before.as_deref() else {
+        return unknown("the CI does not say where the branch stood before the push");
+    };
+    if before.bytes().all(|digit| digit == b'0') {
+        return unknown(&format!("`{branch}` is new: it has no commit before the push"));
+    }
+    let before_is_kept = || git.is_ancestor(before, head).then(|| before.to_owned());
+    match until(git, &[head], before_is_kept).filter(|_| !ci.compare.forced) {
+        Some(id) => Base::Commit { id, reason: format!("where `{branch}` stood before the push") },
+        None => unknown(&format!("a force push replaced {}, where `{branch}` stood before", short(before))),
+    }
+}
+
+fn local(git: &Git, head: &str) -> Base {
+    let remote = git.run(&["symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"]).ok();
+    let remote = remote.map(|name| String::from_utf8_lossy(&name).trim().to_owned());
+    let usual = ["refs/remotes/origin/main", "refs/remotes/origin/master", "refs/heads/main", "refs/heads/master"];
+    for branch in remote.into_iter().chain(usual.map(str::to_owned)) {
+        if let Some(target) = git.commit(&branch) {
+            let shown = branch.trim_start_matches("refs/remotes/").trim_start_matches("refs/heads/");
+            return match until(git, &[head, &target], || git.merge_base(&target, head)) {
+                Some(id) => Base::Commit { id, reason: format!("the merge base with `{shown}`") },
+                None => unknown(&format!("there is no common ancestor with `{shown}`")),
+            };
+        }
+    }
+    unknown("there is no default branch to compare with: no `origin/HEAD`, `main` or `master`")
+}
+
+/// The commit `id`, fetched if need be.
+fn known(git: &Git, head: &str, id: &str, reason: &str) -> Base {
+    let found = until(git, &[head], || git.commit(id));
+    match found.or_else(|| fetch(git, &["origin", id]).then(|| git.commit(id)).flatten()) {
+        Some(id) => Base::Commit { id, reason: reason.to_owned() },
+        None => unknown(&format!("{reason} is {}, which is not in this clone and cannot be fetched", short(id))),
+    }
+}
+
+/// Asks again and again while the clone gets what it lacks: first those of `commits` that are not here, then, where it
+/// is shallow, more and more of their history. `None` where all of it has no answer.
+fn until<T>(git: &Git, commits: &[&str], answer: impl Fn() -> Option<T>) -> Option<T> {
+    if let Some(found) = answer() {
+        return Some(found);
+    }
+    let missing: Vec<&str> = commits.iter().copied().filter(|commit| git.commit(commit).is_none()).collect();
+    if !missing.is_empty() {
+        // A depth cuts history off where it is given for a commit that is here. These are not, and in a shallow clone
+        // each would else bring all of its history along.
+        let depth: &[&str] = if git.is_shallow() { &["--depth=1"] } else { &[] };
+        fetch(git, &[depth, &["origin"], &missing].concat());
+        if let Some(found) = answer() {
+            return Some(found);
+        }
+    }
+    let steps = STEPS.iter().map(|step| format!("--deepen={step}")).chain(std::iter::once("--unshallow".to_owned()));
+    for step in steps {
+        // A commit that only this clone has, or one that is gone, makes the server refuse the whole fetch.
+        let all = [&[step.as_str(), "origin"], commits].concat();
+        let first = [&[step.as_str(), "origin"], commits.get(..1).unwrap_or_default()].concat();
+        if !git.is_shallow() || !(fetch(git, &all) || fetch(git, &first) || fetch(git, &[&step, "origin"])) {
+            return None;
+        }
+        if let Some(found) = answer() {
+            return Some(found);
+        }
+    }
+    None
+}
+
+fn fetch(git: &Git, arguments: &[&str]) -> bool {
+    // No tags, no submodules, no clean-up in the background that would lock the next fetch out.
+    let quiet = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"];
+    git.run(&[&quiet, arguments].concat()).is_ok()
+}

@@ -1,0 +1,144 @@
+//! The content key: one sha256 over everything that an artifact is made from. Equal keys mean equal artifacts, so it is
+//! the name under which registries remember what was built.
+//!
+//! # Format 1
+//!
+//! A sequence of fields, each written as its length in bytes (64 bits, little endian) and its bytes. First the field
+//! `rhdh-pack content key 1`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
+//! changes. Then one record for each input, of three fields: kind, name, value. Records are sorted by kind and name.
+//!
+//! | kind | name | value |
+//! | --- | --- | --- |
+//! | `cli` | | the version of the RHDH CLI |
+//! | `option` | key of `[plugins.ID]` | the effective value, as JSON; keys that shape the artifact only |
+//! | `package` | folder of the plugin, or of a workspace package that it is made from | sha256 over its files |
+//! | `file` | path of any other file: global inputs, patches in use, targets of links | kind and id |
+//! | `manifest` | `<workspace>/resolutions`, `<workspace>/packageManager` | the value, as JSON with sorted keys |
+//! | `lock` | folder of the workspace | sha256 over resolution and checksum of each package of the closure |
+//! | `unread-lock` | folder of the workspace | id of a lock file that cannot be read |
+//! | `bundle` | `image`, `version`, `labels`, `annotations` | the effective value, as JSON |
+//! | `member` | position in the bundle, four digits | the member's directory and content key |
+//!
+//! The sha256 over the files of a package is one over path (relative to the package), mode and id of each, sorted by path,
+//! as fields; the ids are those of `snapshot`. No path on this machine, no time, no commit, no branch goes in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+const FORMAT: &[u8] = b"rhdh-pack content key 1";
+
+/// The annotation of an image's manifest that holds its content key.
+pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
+
+/// How many digits of a key stand in its tag.
+const TAG_DIGITS: usize = 20;
+
+/// A content key: 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ContentKey(String);
+
+impl ContentKey {
+    /// The key that an annotation holds; `None` where it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The 64 digits: the value of the annotation that images carry.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tag that every image with this key gets.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        format!("key-{}", self.0.get(..TAG_DIGITS).unwrap_or(&self.0))
+    }
+}
+
+impl fmt::Display for ContentKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The inputs of one artifact.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Records(Vec<(&'static str, Vec<u8>, Vec<u8>)>);
+
+impl Records {
+    pub(super) fn add(&mut self, kind: &'static str, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.0.push((kind, name.as_ref().to_vec(), value.as_ref().to_vec()));
+    }
+
+    /// The key of an artifact with these inputs. An input that was added twice counts once.
+    pub(super) fn key(mut self) -> ContentKey {
+        self.0.sort_unstable();
+        self.0.dedup();
+        let mut fields = Fields::default();
+        fields.add(FORMAT);
+        for (kind, name, value) in &self.0 {
+            fields.add(kind.as_bytes());
+            fields.add(name);
+            fields.add(value);
+        }
+        ContentKey(hex::encode(fields.finish()))
+    }
+}
+
+/// The sha256 of a sequence of fields.
+#[derive(Default)]
+pub(super) struct Fields(Sha256);
+
+impl Fields {
+    pub(super) fn add(&mut self, field: &[u8]) {
+        self.0.update((field.len() as u64).to_le_bytes());
+        self.0.update(field);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_and_number_of_additions_do_not_matter() {
+        let mut one = Records::default();
+        one.add("file", "a", "1");
+        one.add("file", "b", "2");
+        let mut other = Records::default();
+        for (name, value) in [("b", "2"), ("a", "1"), ("b", "2")] {
+            other.add("file", name, value);
+        }
+        assert_eq!(one.key(), other.key());
+    }
+
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        let key = |name: &str, value: &str| {
+            let mut records = Records::default();
+            records.add("file", name, value);
+            records.key()
+        };
+        assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    /// The keys of published images depend on it: a new value here must go with a new number in the format.
+    #[test]
+    fn format_1_is_fixed() {
+        let mut records = Records::default();
+        records.add("cli", "", "1.9.1");
+        let key = records.key();
+        assert_eq!(key.tag(), "key-0ec0347cb8c32fa8976f");
+        assert_eq!(key.as_str(), "0ec0347cb8c32fa8976fbc8a612cb8f38e8a34926f4f8a1fef3c9cbf107fe2e7");
+    }
+}

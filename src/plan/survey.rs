@@ -1,0 +1,323 @@
+//! The first step of a plan: what the repository itself says. Every plugin and bundle gets its content key, and the
+//! reasons why it is not what it was at the base commit.
+
+use super::base::{self, Base, NoSuchBase};
+use super::decide::TakenTag;
+use super::git::{Git, GitError};
+use super::inputs::Rules;
+use super::snapshot::Snapshot;
+use super::{Action, PlannedBundle, PlannedPlugin, Reason, changes};
+use crate::ci::{Ci, Event};
+use crate::config::nearest::suggestion;
+use crate::config::{self, Config, UnknownBase};
+use crate::repo_path::RepoPath;
+use crate::workspace::{Role, Workspaces};
+
+/// What to plan.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The workspaces of its plugins.
+    pub workspaces: &'a Workspaces,
+    /// Its plugins, in its order, as far as their folders are there.
+    pub plugins: Vec<PluginToPlan<'a>>,
+    /// Its bundles, in its order.
+    pub bundles: Vec<BundleToPlan<'a>>,
+    /// The name of the channel that the run is for.
+    pub channel: String,
+    /// Whether tags of the channel may be moved to other content.
+    pub overwrite: bool,
+    /// What the CI says.
+    pub ci: &'a Ci,
+    /// The version of the RHDH CLI.
+    pub cli: String,
+    /// The output folder: nothing in it is an input.
+    pub output: RepoPath,
+    /// Which plugins and bundles are asked for.
+    pub selection: Selection,
+    /// `--base`: the revision to compare with.
+    pub base: Option<String>,
+    /// `--head`: the revision to plan; `None`: what stands on disk, committed or not. It should be the one that is
+    /// checked out: what `package.json` files say is read from disk.
+    pub head: Option<String>,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// What changed since the base.
+    #[default]
+    Changed,
+    /// Everything (`--all`).
+    All,
+    /// These plugins and bundles, changed or not (`--plugin`).
+    Only(Vec<String>),
+}
+
+/// One plugin of a [`Request`].
+#[derive(Clone, Debug)]
+pub struct PluginToPlan<'a> {
+    /// Its configuration.
+    pub config: &'a config::Plugin,
+    /// Its role.
+    pub role: Role,
+    /// The root of its yarn workspace.
+    pub workspace: RepoPath,
+    /// `version` of its `package.json`.
+    pub version: String,
+    /// Its image's name.
+    pub image: String,
+    /// Where its artifacts go.
+    pub target: ArtifactTarget,
+}
+
+/// One bundle of a [`Request`].
+#[derive(Clone, Debug)]
+pub struct BundleToPlan<'a> {
+    /// Its configuration.
+    pub config: &'a config::Bundle,
+    /// Its version.
+    pub version: String,
+    /// Where its image goes.
+    pub target: ArtifactTarget,
+}
+
+/// Where artifacts go in the channel of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactTarget {
+    /// Names of the OCI registries: they can say what they hold.
+    pub registries: Vec<String>,
+    /// Whether they also go where nobody can be asked (npm registries, folders).
+    pub elsewhere: bool,
+    /// The tags that this channel writes.
+    pub tags: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// git did not do what it should.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] GitError),
+    /// `--base` names nothing.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NoSuchBase(#[from] NoSuchBase),
+    /// `--head` names nothing.
+    #[error("`--head {0}` is no commit of this repository")]
+    #[diagnostic(help("see `git log --oneline` for what is here"))]
+    NoSuchHead(String),
+    /// `--base` or `--head` outside of a git repository.
+    #[error("`--base` and `--head` need a git repository, and `{0}` is in none")]
+    #[diagnostic(help("leave them out: outside of git, everything is planned"))]
+    NoRepository(String),
+    /// The base cannot be known, and the configuration says that this ends the run.
+    #[error("cannot tell what changed: {reason}")]
+    #[diagnostic(help(
+        "name the base with `--base COMMIT`, plan everything with `--all`, or allow that with \
+                       `on-unknown-base = \"all\"` under `[inputs]`"
+    ))]
+    UnknownBase {
+        /// Why there is no base.
+        reason: String,
+    },
+    /// `--plugin` names nothing.
+    #[error("there is no plugin or bundle `{id}`")]
+    #[diagnostic(help("{help}"))]
+    UnknownPlugin {
+        /// The name.
+        id: String,
+        /// The nearest one.
+        help: String,
+    },
+    /// Tags that may not be overwritten hold something else.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[diagnostic(help(
+        "raise `version` in the package.json of the plugin, or set `overwrite = true` in the channel if its \
+                       tags are meant to move"
+    ))]
+    TakenTags(Vec<TakenTag>),
+}
+
+impl Error {
+    /// Whether the environment is to blame: no git, or one that does not trust the repository.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Git(_))
+    }
+}
+
+/// What the repository says; [`Survey::decide`] makes the plan of it.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    pub(super) channel: String,
+    pub(super) overwrite: bool,
+    pub(super) base: Option<String>,
+    pub(super) head: Option<String>,
+    pub(super) base_reason: String,
+    /// Whether what the registries lack is built though nothing changed: so a run that was cancelled or failed is made
+    /// good by the next one. Not on pull requests, whose registries need only what they change.
+    pub(super) heals: bool,
+    pub(super) plugins: Vec<(PlannedPlugin, Standing)>,
+    pub(super) bundles: Vec<(PlannedBundle, Standing)>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What is known of an artifact besides its reasons.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    pub(super) target: ArtifactTarget,
+    /// Whether it is to be built as far as the repository says.
+    pub(super) changed: bool,
+    /// Whether it is out of the question: not asked for, or removed.
+    pub(super) settled: bool,
+}
+
+/// Looks at the repository.
+///
+/// # Errors
+/// When git fails, a revision or plugin that was named is not there, or the base cannot be known and
+/// `on-unknown-base` is `fail`.
+pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
+    check_selection(request)?;
+    let root = &request.workspaces.root;
+    let mut notes = Vec::new();
+    let git = match Git::open(root) {
+        Err(GitError::NotStarted(why)) => {
+            notes.push(format!("git cannot be started ({why}): everything is planned"));
+            None
+        }
+        other => other?,
+    };
+    let sight = look(request, git.as_ref())?;
+    let (base, base_reason) = match &sight.base {
+        Base::Commit { id, reason } => (Some(id.clone()), reason.clone()),
+        Base::Everything { reason } => (None, reason.clone()),
+        Base::Unknown { reason } => {
+            if request.config.inputs.on_unknown_base == UnknownBase::Fail {
+                return Err(Error::UnknownBase { reason: reason.clone() });
+            }
+            notes.push(format!("everything is planned, because the base commit cannot be known: {reason}"));
+            (None, reason.clone())
+        }
+    };
+    let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
+    let seen = changes::look(request, &rules, git.as_ref(), &sight)?;
+    notes.extend(seen.notes);
+    let mut survey = Survey {
+        channel: request.channel.clone(),
+        overwrite: request.overwrite,
+        base,
+        head: sight.head,
+        base_reason,
+        heals: !matches!(request.ci.event, Event::PullRequest { .. } | Event::Local),
+        plugins: Vec::new(),
+        bundles: Vec::new(),
+        notes,
+    };
+    for (plugin, (key, reasons)) in request.plugins.iter().zip(seen.plugins) {
+        let (changed, settled, reasons) = survey.settle(&request.selection, &plugin.config.id, reasons);
+        let planned = PlannedPlugin {
+            id: plugin.config.id.clone(),
+            action: if changed { Action::Build } else { Action::Skip },
+            reasons,
+            content_key: Some(key),
+            version: plugin.version.clone(),
+            role: plugin.role,
+            path: plugin.config.path.clone(),
+            workspace: plugin.workspace.clone(),
+        };
+        survey.plugins.push((planned, Standing { target: plugin.target.clone(), changed, settled }));
+    }
+    for (bundle, (key, reasons)) in request.bundles.iter().zip(seen.bundles) {
+        let (changed, settled, reasons) = survey.settle(&request.selection, &bundle.config.id, reasons);
+        let planned = PlannedBundle {
+            id: bundle.config.id.clone(),
+            action: if changed { Action::Build } else { Action::Skip },
+            reasons,
+            content_key: Some(key),
+            version: bundle.version.clone(),
+            members: bundle.config.plugins.clone(),
+        };
+        survey.bundles.push((planned, Standing { target: bundle.target.clone(), changed, settled }));
+    }
+    let gone = Standing { settled: true, ..Standing::default() };
+    survey.plugins.extend(seen.removed_plugins.into_iter().map(|plugin| (plugin, gone.clone())));
+    survey.bundles.extend(seen.removed_bundles.into_iter().map(|bundle| (bundle, gone.clone())));
+    Ok(survey)
+}
+
+impl Survey {
+    /// Whether one plugin or bundle is to be built, as far as the repository says; whether that is final; and why.
+    fn settle(&self, selection: &Selection, id: &str, mut reasons: Vec<Reason>) -> (bool, bool, Vec<Reason>) {
+        if let Selection::Only(ids) = selection {
+            if !ids.iter().any(|wanted| wanted == id) {
+                return (false, true, vec![Reason::new("not-selected", "not asked for by `--plugin`")]);
+            }
+            reasons.insert(0, Reason::new("selected", "asked for by `--plugin`"));
+        } else if self.base.is_none() {
+            reasons.insert(0, Reason::new("all", format!("everything is planned: {}", self.base_reason)));
+        }
+        if reasons.is_empty() {
+            let base = base::short(self.base.as_deref().unwrap_or_default());
+            let text = format!("nothing that it is made from changed since {base}, {}", self.base_reason);
+            return (false, false, vec![Reason::new("unchanged", text)]);
+        }
+        (true, false, reasons)
+    }
+}
+
+fn check_selection(request: &Request<'_>) -> Result<(), Error> {
+    let Selection::Only(ids) = &request.selection else { return Ok(()) };
+    let known = || request.config.plugins.keys().chain(request.config.bundles.keys()).map(String::as_str);
+    match ids.iter().find(|id| !known().any(|known| known == *id)) {
+        None => Ok(()),
+        Some(id) => Err(Error::UnknownPlugin { id: id.clone(), help: suggestion(id, "plugins and bundles", known()) }),
+    }
+}
+
+/// What there is to compare.
+pub(super) struct Sight {
+    pub(super) head: Option<String>,
+    pub(super) after: Snapshot,
+    pub(super) base: Base,
+    pub(super) before: Option<Snapshot>,
+}
+
+fn look(request: &Request<'_>, git: Option<&Git>) -> Result<Sight, Error> {
+    let root = request.workspaces.root.clone();
+    let Some(git) = git else {
+        if request.base.is_some() || request.head.is_some() {
+            return Err(Error::NoRepository(root.display().to_string()));
+        }
+        let base = Base::Unknown { reason: "this is no git repository".to_owned() };
+        return Ok(Sight { after: Snapshot::of_folder(&root), head: None, base, before: None });
+    };
+    let head = git.commit(request.head.as_deref().unwrap_or("HEAD"));
+    if let (Some(revision), None) = (&request.head, &head) {
+        return Err(Error::NoSuchHead(revision.clone()));
+    }
+    // The two sides do not need each other, and each waits for git.
+    let (after, before) = std::thread::scope(|scope| {
+        let before = scope.spawn(|| -> Result<(Base, Option<Snapshot>), Error> {
+            let base = match (&request.selection, &request.base) {
+                (Selection::All, None) => Base::Everything { reason: "`--all`".to_owned() },
+                (_, named) => base::find(git, head.as_deref(), request.ci, named.as_deref())?,
+            };
+            let snapshot = match &base {
+                Base::Commit { id, .. } => Some(Snapshot::of_commit(git, id)?),
+                _ => None,
+            };
+            Ok((base, snapshot))
+        });
+        let after = match (&request.head, &head) {
+            (Some(_), Some(commit)) => Snapshot::of_commit(git, commit),
+            _ => Snapshot::of_working_tree(git),
+        };
+        (after, before.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (base, before) = before?;
+    Ok(Sight { head, after: after?, base, before })
+}

@@ -1,0 +1,114 @@
+//! What is different between two states of `rhdh-plugins.toml`, plugin by plugin. Only values count: comments, order
+//! and the way of writing do not. The texts are compared as TOML, not as a checked configuration: what the base says
+//! about folders that are gone by now is no error.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+/// One state of the file.
+#[derive(Debug)]
+pub(super) struct ConfigText(Table);
+
+impl ConfigText {
+    /// Reads a text; `None` where it is not TOML.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        Some(Self(text.strip_prefix('\u{feff}').unwrap_or(text).parse().ok()?))
+    }
+
+    fn table(&self, path: &[&str]) -> Option<&Table> {
+        path.iter().try_fold(&self.0, |table, key| table.get(*key)?.as_table())
+    }
+
+    /// The ids of one kind (`plugins`, `bundles`).
+    pub(super) fn ids(&self, kind: &str) -> Vec<&str> {
+        self.table(&[kind]).into_iter().flat_map(Table::keys).map(String::as_str).collect()
+    }
+
+    /// The keys with another value than in `base`, for one plugin or bundle with the defaults that count for it;
+    /// `None` where `base` does not have it.
+    pub(super) fn changed_keys(&self, base: &Self, kind: &str, id: &str) -> Option<Vec<String>> {
+        let (ours, theirs) = (self.table(&[kind, id])?, base.table(&[kind, id])?);
+        let defaults = (self.table(&["defaults"]), base.table(&["defaults"]));
+        let mut keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        keys.extend([defaults.0, defaults.1].into_iter().flatten().flat_map(Table::keys));
+        let changed = keys.into_iter().filter(|key| {
+            let value = |own: &Table, defaults: Option<&Table>| -> (Option<Value>, Option<Value>) {
+                let (own, default) = (own.get(*key), defaults.and_then(|table| table.get(*key)));
+                // Tables (labels) are merged with their default, all other values replace it.
+                let default = default.filter(|_| own.is_none_or(Value::is_table));
+                match own {
+                    None => (default.cloned(), None),
+                    Some(own) => (Some(own.clone()), default.cloned()),
+                }
+            };
+            value(ours, defaults.0) != value(theirs, defaults.1)
+        });
+        Some(changed.cloned().collect())
+    }
+
+    /// Whether one of `keys` in a table of the file, such as `inputs`, has another value than in `other`.
+    pub(super) fn differs(&self, other: &Self, table: &str, keys: &[&str]) -> bool {
+        let value = |text: &Self, key: &str| text.table(&[table]).and_then(|table| table.get(key)).cloned();
+        keys.iter().any(|key| value(self, key) != value(other, key))
+    }
+
+    /// A text below a table.
+    pub(super) fn text(&self, path: &[&str], key: &str) -> Option<&str> {
+        self.table(path)?.get(key)?.as_str()
+    }
+
+    /// A list of texts below a table; empty where there is none.
+    pub(super) fn texts(&self, path: &[&str], key: &str) -> Vec<String> {
+        let list = self.table(path).and_then(|table| table.get(key)?.as_array());
+        list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ConfigText {
+        ConfigText::parse(text.as_bytes()).unwrap()
+    }
+
+    const BASE: &str = r#"
+        [defaults]
+        registries = ["quay"]
+        labels = { a = "1" }
+        [plugins.todo]
+        path = "plugins/todo"
+        embed-packages = ["a", "b"]
+        [plugins.other]
+        path = "x"
+        registries = []
+        labels = { b = "2" }
+    "#;
+
+    #[test]
+    fn only_values_count() {
+        let formatted = "plugins = { other = { labels.b = '2', path = \"x\", registries = [] }, \
+                         todo = { embed-packages = [ # first\n \"a\",\n 'b'], path = \"plugins/todo\" } }\n\
+                         [defaults]\nlabels.a = \"1\"\nregistries = ['quay']\n# the end\n";
+        for id in ["todo", "other"] {
+            assert_eq!(parse(formatted).changed_keys(&parse(BASE), "plugins", id), Some(vec![]));
+        }
+    }
+
+    #[test]
+    fn a_change_is_one_of_the_plugins_that_it_reaches() {
+        let changed = |text: String, id: &str| parse(&text).changed_keys(&parse(BASE), "plugins", id);
+        let embed = BASE.replace("[\"a\", \"b\"]", "[\"a\"]");
+        assert_eq!(changed(embed.clone(), "todo"), Some(vec!["embed-packages".to_owned()]));
+        assert_eq!(changed(embed, "other"), Some(vec![]));
+        let registries = BASE.replace("quay", "ghcr");
+        assert_eq!(changed(registries.clone(), "todo"), Some(vec!["registries".to_owned()]));
+        assert_eq!(changed(registries, "other"), Some(vec![]));
+        let labels = BASE.replace("a = \"1\"", "a = \"3\"");
+        assert_eq!(changed(labels, "other"), Some(vec!["labels".to_owned()]));
+        assert_eq!(parse(BASE).changed_keys(&parse(""), "plugins", "todo"), None);
+        assert_eq!(parse(BASE).ids("plugins"), ["todo", "other"]);
+    }
+}

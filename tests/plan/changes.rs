@@ -1,0 +1,245 @@
+//! Which change builds which plugin, and with which words.
+
+use rhdh_pack::plan::{Action, Selection};
+
+use crate::repo::{LOCK, Options, Repo, built, reasons, with};
+
+#[test]
+fn nothing_changed_builds_nothing() {
+    let repo = Repo::new();
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), [] as [&str; 0]);
+    assert!(plan.is_empty());
+    let base = plan.base.unwrap();
+    assert_eq!(
+        reasons(&repo.since("HEAD"), "todo"),
+        [format!("nothing that it is made from changed since {}, `--base HEAD`", &base[..10])]
+    );
+}
+
+#[test]
+fn a_file_builds_its_plugin_and_the_bundle() {
+    let repo = Repo::new();
+    repo.write("plugins/todo/src/index.ts", "x");
+    repo.write("plugins/todo/src/new file.ts", "x");
+    let plan = repo.since("HEAD");
+    // `todo-backend` did not change: it is exported for the bundle.
+    assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+    assert_eq!(reasons(&plan, "todo"), ["plugins/todo/src/index.ts changed", "plugins/todo/src/new file.ts added"]);
+    assert_eq!(reasons(&plan, "both"), ["todo changed: plugins/todo/src/index.ts changed, and 1 more"]);
+    assert_eq!(reasons(&plan, "todo-backend")[0], "the bundle `both` is built from it");
+}
+
+#[test]
+fn what_does_not_count_builds_nothing() {
+    let repo = Repo::new();
+    for path in [
+        "plugins/other/README.md",
+        "plugins/other/src/index.test.ts",
+        "plugins/other/dev/index.ts",
+        "plugins/other/dist/index.js",
+        "plugins/other/dist-dynamic/package.json",
+        "plugins/other/node_modules/x/index.js",
+        ".rhdh-pack/plan.json",
+        "docs/index.ts",
+        "index.ts",
+    ] {
+        repo.write(path, "x");
+    }
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
+    repo.git(&["add", "--all", "--force"]);
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_workspace_package_builds_what_is_made_from_it() {
+    let repo = Repo::new();
+    repo.write("plugins/todo-common/src/index.ts", "x");
+    repo.write("plugins/todo-common/src/more.ts", "x");
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+    assert_eq!(reasons(&plan, "todo"), ["@acme/todo-common changed (2 files)"]);
+    let explained = plan.explain("todo").unwrap();
+    assert!(explained.contains("@acme/todo → @acme/todo-common"), "{explained}");
+    assert!(explained.contains("plugins/todo-common/src/more.ts added"), "{explained}");
+}
+
+#[test]
+fn the_lock_file_builds_whose_closure_it_changes() {
+    let repo = Repo::new();
+    repo.edit("yarn.lock", "4.17.20", "4.17.21");
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+    assert_eq!(reasons(&plan, "todo-backend"), ["lodash 4.17.20 → 4.17.21 (through express)"]);
+    assert_eq!(reasons(&plan, "todo")[0], "the bundle `both` is built from it");
+    repo.write("yarn.lock", &LOCK.replace("10c0/aa", "10c0/bb"));
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["unused 1.0.0 has another resolution or checksum"]);
+    repo.write(
+        "yarn.lock",
+        &format!("{LOCK}\n\"new@npm:1\":\n  version: 1.0.0\n  resolution: \"new@npm:1.0.0\"\n  linkType: hard\n"),
+    );
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_lock_file_that_cannot_be_read_builds_its_workspace() {
+    let repo = Repo::new();
+    repo.write("yarn.lock", &LOCK[..LOCK.len() - 20]);
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
+    assert!(
+        reasons(&plan, "other")[0].starts_with("yarn.lock changed, and `yarn.lock` is not a lock file"),
+        "{plan:?}"
+    );
+    assert_eq!(plan.notes.len(), 1);
+    // Two broken ones that are the same change nothing; keys still tell them apart.
+    let broken = repo.commit("broken");
+    assert_eq!(built(&repo.since(&broken)), [] as [&str; 0]);
+    let keys = repo.keys();
+    repo.write("yarn.lock", "garbage\n");
+    assert_ne!(repo.keys(), keys);
+    repo.write("yarn.lock", LOCK);
+    let plan = repo.since(&broken);
+    assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
+    assert!(reasons(&plan, "other")[0].starts_with("at the base, "));
+}
+
+#[test]
+fn global_inputs_build_the_workspace() {
+    let repo = Repo::new();
+    for (path, text, reason) in [
+        ("tsconfig.json", "{ }", "tsconfig.json changed"),
+        ("backstage.json", r#"{"version": "1.42.5"}"#, "backstage.json added"),
+        (
+            "package.json",
+            r#"{"name": "root", "workspaces": ["plugins/*", "packages/*"], "resolutions": {"x": "1"}}"#,
+            "`resolutions` changed in package.json",
+        ),
+        (
+            "package.json",
+            r#"{"name": "root", "workspaces": ["plugins/*", "packages/*"], "packageManager": "yarn@4.18.1"}"#,
+            "`packageManager` changed in package.json",
+        ),
+    ] {
+        let before = repo.root.join(path).exists().then(|| repo.read(path));
+        repo.write(path, text);
+        let plan = repo.since("HEAD");
+        assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
+        assert_eq!(reasons(&plan, "other"), [reason]);
+        match before {
+            Some(text) => repo.write(path, &text),
+            None => repo.remove(path),
+        }
+    }
+    repo.edit("package.json", "\"root\"", "\"roots\"");
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
+}
+
+#[test]
+fn the_configuration_builds_whose_entry_changed() {
+    let repo = Repo::new();
+    repo.edit("rhdh-plugins.toml", "path = \"plugins/other\"", "# words\npath = 'plugins/other'");
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
+    repo.edit("rhdh-plugins.toml", "path = 'plugins/other'", "path = 'plugins/other'\nembed-packages = [\"x\"]");
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["`embed-packages` changed in rhdh-plugins.toml"]);
+    let keys = repo.keys();
+    repo.write("rhdh-plugins.toml", &format!("{}\n[rhdh]\ncli = \"1.9.2\"\n", repo.read("rhdh-plugins.toml")));
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
+    assert_eq!(reasons(&plan, "todo"), ["RHDH CLI of the default release → 1.9.1"]);
+    assert_eq!(repo.keys(), keys, "the key has the version that the caller names");
+}
+
+#[test]
+fn plugins_come_and_go() {
+    let repo = Repo::new();
+    let first = repo.git(&["rev-parse", "HEAD"]);
+    repo.edit("rhdh-plugins.toml", "[plugins.other]\npath = \"plugins/other\"\n", "");
+    repo.git(&["rm", "-r", "--quiet", "plugins/other"]);
+    let removed = repo.commit("remove");
+    let plan = repo.since(&first);
+    assert_eq!(built(&plan), [] as [&str; 0]);
+    assert_eq!(with(&plan, Action::Remove), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["removed from rhdh-plugins.toml"]);
+    repo.git(&["revert", "--no-edit", "HEAD"]);
+    let plan = repo.since(&removed);
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["new in rhdh-plugins.toml"]);
+    // What came back is what it was.
+    assert_eq!(built(&repo.since(&first)), [] as [&str; 0]);
+}
+
+#[test]
+fn a_plugin_that_moves_is_built() {
+    let repo = Repo::new();
+    let keys = repo.keys();
+    repo.git(&["mv", "plugins/other", "plugins/moved"]);
+    repo.edit("rhdh-plugins.toml", "plugins/other", "plugins/moved");
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["plugins/moved was not there", "`path` changed in rhdh-plugins.toml"]);
+    assert_ne!(repo.keys()["other"], keys["other"]);
+    assert_eq!(repo.keys()["todo"], keys["todo"]);
+}
+
+#[test]
+fn a_file_that_moves_counts_on_both_sides() {
+    let repo = Repo::new();
+    repo.git(&["mv", "plugins/todo/src/index.ts", "plugins/other/src/todo.ts"]);
+    let plan = repo.since("HEAD");
+    assert_eq!(reasons(&plan, "todo"), ["plugins/todo/src/index.ts removed"]);
+    assert_eq!(reasons(&plan, "other"), ["plugins/other/src/todo.ts added"]);
+}
+
+#[test]
+fn the_deepest_package_has_the_file() {
+    let repo = Repo::new();
+    repo.edit("package.json", "\"packages/*\"", "\"packages/*\", \"plugins/*/inner\"");
+    repo.write("plugins/other/inner/package.json", r#"{"name": "inner"}"#);
+    repo.write("plugins/other/inner/index.ts", "");
+    let base = repo.commit("nested");
+    repo.write("plugins/other/inner/index.ts", "x");
+    assert_eq!(built(&repo.since(&base)), [] as [&str; 0]);
+    // Where there was no package yet, its folder was part of the plugin.
+    repo.git(&["rm", "--quiet", "plugins/other/inner/package.json"]);
+    let base = repo.commit("part of the plugin");
+    repo.write("plugins/other/inner/package.json", r#"{"name": "inner"}"#);
+    assert_eq!(reasons(&repo.since(&base), "other"), ["plugins/other/inner/index.ts removed"]);
+}
+
+#[test]
+fn what_a_link_leads_to_counts() {
+    let repo = Repo::new();
+    repo.write("shared/logo.svg", "1");
+    std::os::unix::fs::symlink("../../shared", repo.root.join("plugins/other/shared")).unwrap();
+    let base = repo.commit("link");
+    repo.write("shared/logo.svg", "2");
+    let plan = repo.since(&base);
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["shared/logo.svg changed"]);
+    repo.remove("plugins/other/shared");
+    std::os::unix::fs::symlink("../../..", repo.root.join("plugins/other/shared")).unwrap();
+    assert_eq!(reasons(&repo.since("HEAD"), "other"), ["plugins/other/shared changed"]);
+}
+
+#[test]
+fn a_selection_is_built_and_nothing_else() {
+    let repo = Repo::new();
+    repo.write("plugins/todo/src/index.ts", "x");
+    let select = |ids: &[&str]| Options {
+        selection: Selection::Only(ids.iter().map(|id| (*id).to_owned()).collect()),
+        ..Options::default()
+    };
+    let plan = repo.plan(&select(&["other"]));
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other")[0], "asked for by `--plugin`");
+    assert_eq!(reasons(&plan, "todo"), ["not asked for by `--plugin`"]);
+    let error = repo.try_plan(&select(&["othr"])).unwrap_err();
+    assert_eq!(error.to_string(), "there is no plugin or bundle `othr`");
+    let plan = repo.plan(&select(&["both"]));
+    assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+}

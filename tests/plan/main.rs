@@ -1,0 +1,11 @@
+//! What a plan says, on real git repositories that the tests make.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends here")]
+
+mod changes;
+mod events;
+mod program;
+mod property;
+mod repo;
+mod states;

@@ -1,0 +1,107 @@
+//! `rhdh-pack plan` itself: what it prints, and its exit code.
+
+use std::process::{Command, Output};
+
+use crate::repo::{LOCK, Repo};
+
+/// The program in the repository's root, knowing nothing of a CI.
+fn run(repo: &Repo, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rhdh-pack"));
+    command.current_dir(&repo.root).args(["plan"]).args(arguments);
+    for (name, _) in std::env::vars() {
+        if ["CI", "GITHUB_", "GITLAB_", "GIT_"].iter().any(|begin| name.starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let repo = Repo::new();
+    repo.write("yarn.lock", &LOCK.replace("10c0/aa", "10c0/bb"));
+    let output = run(&repo, &[], &[]);
+    assert_eq!(stdout(&output), "");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let base = &repo.git(&["rev-parse", "HEAD"])[..10];
+    let expected = format!(
+        "compared with {base}, the merge base with `main`\n\
+         build   other         1.0.0  unused 1.0.0 has another resolution or checksum\n\
+         skip    todo          1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
+         skip    todo-backend  1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
+         skip    both          1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n"
+    );
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn documents_go_to_stdout() {
+    let repo = Repo::new();
+    repo.write("plugins/todo-common/src/index.ts", "x");
+    let plan: serde_json::Value = serde_json::from_str(&stdout(&run(&repo, &["--format", "json"], &[]))).unwrap();
+    assert_eq!(plan["schema_version"], 1);
+    assert_eq!(plan["plugins"][0]["reasons"][0]["kind"], "dependency");
+    assert_eq!(plan["plugins"][0]["content_key"].as_str().unwrap().len(), 64);
+    let written: serde_json::Value = serde_json::from_str(&repo.read(".rhdh-pack/plan.json")).unwrap();
+    assert_eq!(written, plan);
+    let matrix = stdout(&run(&repo, &["--matrix"], &[]));
+    assert_eq!(matrix, "{\"include\":[{\"leg\":1,\"plugins\":\"todo,todo-backend\",\"bundles\":\"both\"}]}\n");
+    let matrix = stdout(&run(&repo, &["--matrix", "2", "--all"], &[("GITLAB_CI", "true")]));
+    assert!(matrix.starts_with("[{\"RHDH_PACK_LEG\":\"1\",\"RHDH_PACK_PLUGINS\":\"todo,todo-backend\""), "{matrix}");
+    let why = stdout(&run(&repo, &["--explain", "todo"], &[]));
+    let expected = "todo 1.0.0: build\n  @acme/todo-common changed (1 file)\n      @acme/todo → @acme/todo-common\n      \
+                    plugins/todo-common/src/index.ts changed\n";
+    assert!(why.starts_with(expected), "{why}");
+}
+
+#[test]
+fn what_is_wrong_ends_with_2() {
+    let repo = Repo::new();
+    for arguments in
+        [&["--base", "nothing"][..], &["--plugin", "othr"], &["--explain", "othr"], &["--all", "--plugin", "x"]]
+    {
+        let output = run(&repo, arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn variables_for_another_repository_do_not_count() {
+    let repo = Repo::new();
+    let other = Repo::empty();
+    other.git(&["init", "--quiet", "--bare"]);
+    repo.write("plugins/other/src/index.ts", "x");
+    let plain = stdout(&run(&repo, &["--format", "json"], &[]));
+    let bare = other.root.display().to_string();
+    for variables in [
+        &[("GIT_DIR", bare.as_str())][..],
+        &[("GIT_DIR", ".git")],
+        &[("GIT_INDEX_FILE", "/nowhere"), ("GIT_WORK_TREE", "/"), ("GIT_PREFIX", "x/")],
+        &[("GIT_LITERAL_PATHSPECS", "1"), ("GIT_EXTERNAL_DIFF", "false"), ("LC_ALL", "tr_TR.UTF-8")],
+    ] {
+        assert_eq!(stdout(&run(&repo, &["--format", "json"], variables)), plain);
+    }
+}
+
+#[test]
+fn a_repository_that_only_the_environment_knows_is_used() {
+    let repo = Repo::files();
+    let elsewhere = Repo::empty();
+    let (git_dir, tree) = (elsewhere.root.join("x.git").display().to_string(), repo.root.display().to_string());
+    let both = [format!("--git-dir={git_dir}"), format!("--work-tree={tree}")];
+    let both = [both[0].as_str(), both[1].as_str()];
+    repo.git(&["init", "--quiet", "--bare", "--initial-branch=main", &git_dir]);
+    repo.git(&[&both[..], &["add", "--all"]].concat());
+    repo.git(&[&both[..], &["commit", "--quiet", "--message", "first"]].concat());
+    repo.write("plugins/other/src/index.ts", "x");
+    let json = stdout(&run(&repo, &["--format", "json"], &[("GIT_DIR", &git_dir), ("GIT_WORK_TREE", &tree)]));
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(plan["plugins"][2]["reasons"][0]["text"], "plugins/other/src/index.ts changed", "{json}");
+    assert_eq!(plan["plugins"][0]["action"], "skip");
+}
