@@ -115,6 +115,7 @@ pub(super) async fn push(
         artifacts,
         overwrite: channel.channel.overwrite,
         atomic: !channel.channel.overwrite,
+        dist_tag: if channel.channel.overwrite { channel.name.clone() } else { "latest".to_owned() },
         session: Arc::clone(registries),
     };
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {

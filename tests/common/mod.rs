@@ -15,6 +15,7 @@ pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod repository;
 pub(crate) mod tokens;
+pub(crate) mod verdaccio;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.
 pub(crate) fn rhdh_pack(folder: &Path) -> Command {
