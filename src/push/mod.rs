@@ -77,7 +77,7 @@ pub struct Pushed {
 }
 
 /// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedImage {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -94,7 +94,7 @@ pub struct PublishedImage {
 }
 
 /// A file in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedFile {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -111,7 +111,7 @@ pub struct PublishedFile {
 }
 
 /// Whether something was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// This run brought it.
