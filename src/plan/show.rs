@@ -27,7 +27,7 @@ impl Plan {
         self.rows().all(|(_, action, ..)| action == Action::Skip)
     }
 
-    /// A line for each plugin and bundle, what is to be done first; then what could not be determined.
+    /// A line for each plugin and bundle, what is to be done first.
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = match &self.base {
@@ -43,9 +43,6 @@ impl Plan {
             let first = reasons.first().map(|reason| reason.text.as_str()).unwrap_or_default();
             let more = if reasons.len() > 1 { format!(" (and {} more)", reasons.len() - 1) } else { String::new() };
             let _ = writeln!(out, "{:<6}  {id:<ids$}  {version:<versions$}  {first}{more}", action.as_str());
-        }
-        for note in &self.notes {
-            let _ = writeln!(out, "note: {note}");
         }
         out
     }

@@ -165,10 +165,14 @@ impl Lockfile {
         hash.finalize().into()
     }
 
+    /// The resolutions of a closure's members, sorted.
+    pub fn resolutions<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
+        closure.members.iter().map(|(entry, _)| self.entries[*entry as usize].resolution.as_str())
+    }
+
     /// The patch files that members of a closure are made with, relative to the workspace root, as they are written.
     pub fn patches<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
-        let resolutions = closure.members.iter().map(|(entry, _)| self.entries[*entry as usize].resolution.as_str());
-        resolutions.filter_map(|resolution| {
+        self.resolutions(closure).filter_map(|resolution| {
             let (_, patch) = resolution.split_once("@patch:")?.1.split_once('#')?;
             // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
             let path = patch.split("::").next()?.rsplit('!').next()?;

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends here")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod changes;
 mod events;
+mod memory;
 mod program;
 mod property;
 mod repo;

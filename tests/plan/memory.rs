@@ -1,0 +1,110 @@
+//! The registry as the memory of what was built, with the real CNCF registry.
+
+use std::process::Output;
+
+use crate::common::registry::{Auth, Registry};
+use crate::common::rhdh_pack;
+use crate::repo::Repo;
+
+/// The monorepo with plugins that an earlier build made, which go to `registry`; `main` may move its tags.
+fn prebuilt(registry: &Registry, overwrite: bool) -> Repo {
+    let repo = Repo::files();
+    repo.write(
+        "rhdh-plugins.toml",
+        &format!(
+            "[defaults]\nregistries = [\"cncf\"]\nexport = \"prebuilt\"\n[registries.cncf]\noci = \"{}/acme\"\n\
+             [channels.main]\non = {{ branch = \"main\" }}\ntags = [\"{{version}}\"]\noverwrite = {overwrite}\n\
+             [plugins.todo-backend]\npath = \"plugins/todo-backend\"\n[plugins.other]\npath = \"plugins/other\"\n",
+            registry.host
+        ),
+    );
+    for name in ["todo-backend", "other"] {
+        let package = format!(
+            r#"{{"name": "@acme/{name}-dynamic", "version": "1.0.0", "main": "dist/index.cjs.js",
+                "backstage": {{"role": "backend-plugin", "pluginId": "{name}"}}, "bundleDependencies": true}}"#
+        );
+        repo.write(&format!("plugins/{name}/dist-dynamic/package.json"), &package);
+        repo.write(&format!("plugins/{name}/dist-dynamic/dist/index.cjs.js"), "module.exports = {};\n");
+    }
+    repo.git(&["init", "--quiet", "--initial-branch=main"]);
+    repo.commit("first");
+    repo
+}
+
+/// `run` on a push to `main` that GitLab says nothing before of: git alone would build everything.
+fn push(repo: &Repo, arguments: &[&str]) -> Output {
+    let variables = [("GITLAB_CI", "true"), ("CI_PIPELINE_SOURCE", "push"), ("CI_COMMIT_BRANCH", "main")];
+    rhdh_pack(&repo.root).args(arguments).envs(variables).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Action and first reason of each plugin, from `plan.json`.
+fn planned(repo: &Repo) -> Vec<(String, String)> {
+    let plan: serde_json::Value = serde_json::from_str(&repo.read(".rhdh-pack/plan.json")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let plugins = plan["plugins"].as_array().unwrap().iter();
+    plugins.map(|plugin| (text(&plugin["action"]), text(&plugin["reasons"][0]["text"]))).collect()
+}
+
+#[test]
+fn what_is_published_is_not_built_again() {
+    let registry = Registry::start(Auth::Open);
+    let repo = prebuilt(&registry, true);
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert_eq!(planned(&repo)[0].0, "build");
+
+    // The same content from another clone, with another commit.
+    repo.git(&["commit", "--quiet", "--amend", "--message", "again"]);
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let up_to_date = ("skip".to_owned(), "up to date in cncf".to_owned());
+    assert_eq!(planned(&repo), [up_to_date.clone(), up_to_date.clone()]);
+    let result: serde_json::Value = serde_json::from_str(&repo.read(".rhdh-pack/result.json")).unwrap();
+    assert_eq!(result["outcome"], "nothing-to-do");
+    assert_eq!(result["plugins"][0]["state"], "up-to-date");
+
+    repo.write("plugins/other/src/index.ts", "x");
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let plan = planned(&repo);
+    assert_eq!((plan[0].clone(), plan[1].0.as_str()), (up_to_date, "build"));
+
+    // Without memory, git alone.
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nmemory = false\n"));
+    assert_eq!(push(&repo, &["plan"]).status.code(), Some(0));
+    assert_eq!(planned(&repo)[0].0, "build");
+}
+
+#[test]
+fn a_version_that_is_taken_is_refused_before_anything_is_built() {
+    let registry = Registry::start(Auth::Open);
+    let repo = prebuilt(&registry, false);
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    repo.write("plugins/other/src/index.ts", "x");
+    let plan = push(&repo, &["plan"]);
+    assert_eq!(plan.status.code(), Some(2), "{}", said(&plan));
+    let words = said(&plan).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("`other` 1.0.0 cannot be published: `1.0.0` in `cncf` holds other content"), "{words}");
+    assert!(words.contains("raise `version`"), "{words}");
+    repo.edit("plugins/other/package.json", "1.0.0", "1.0.1");
+    let plan = push(&repo, &["plan"]);
+    assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_said_once() {
+    let repo = {
+        let registry = Registry::start(Auth::Open);
+        prebuilt(&registry, true)
+    };
+    let plan = push(&repo, &["plan"]);
+    assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
+    assert_eq!(said(&plan).matches("registry `cncf` could not be asked what it holds").count(), 1, "{}", said(&plan));
+    assert_eq!(planned(&repo)[0].0, "build");
+}
