@@ -36,7 +36,7 @@ pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Sel
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// `plan.json`: what a run will build, copy, skip or remove.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// [`SCHEMA_VERSION`] of the program that wrote it.
     pub schema_version: u32,
@@ -58,7 +58,7 @@ pub struct Plan {
 }
 
 /// What a run does with a plugin or bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Export and package it.
@@ -85,7 +85,7 @@ impl Action {
 }
 
 /// One reason for an [`Action`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// The kind of reason, for programs: `all`, `file`, `dependency`, …
     pub kind: String,
@@ -97,7 +97,7 @@ pub struct Reason {
 }
 
 /// One plugin of a [`Plan`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedPlugin {
     /// The plugin's id in the configuration.
     pub id: String,
@@ -123,7 +123,7 @@ pub struct PlannedPlugin {
 }
 
 /// One bundle of a [`Plan`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedBundle {
     /// The bundle's id in the configuration.
     pub id: String,

@@ -82,7 +82,7 @@ pub struct Pushed {
 }
 
 /// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedImage {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -99,7 +99,7 @@ pub struct PublishedImage {
 }
 
 /// A file in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedFile {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -135,7 +135,7 @@ pub struct PublishedPackage {
 }
 
 /// Whether something was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// This run brought it.

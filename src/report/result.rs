@@ -13,7 +13,7 @@ use crate::workspace::package_json::Role;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// `result.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunResult {
     /// [`SCHEMA_VERSION`] of the program that wrote it.
     pub schema_version: u32,
@@ -36,7 +36,7 @@ pub struct RunResult {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every planned plugin and bundle is where it was to go.
@@ -48,7 +48,7 @@ pub enum Outcome {
 }
 
 /// How far a plugin or bundle came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// To be built; no stage has ended for it yet.
@@ -87,7 +87,7 @@ impl State {
 }
 
 /// What became of one plugin or bundle.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ArtifactResult {
     /// The id in the configuration.
     pub id: String,
@@ -135,7 +135,7 @@ pub struct ArtifactResult {
 }
 
 /// What went wrong with one plugin or bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Failure {
     /// A short name for programs, such as `native-package`.
     pub code: String,
@@ -148,7 +148,7 @@ pub struct Failure {
 }
 
 /// Wall-clock seconds of each stage; `None` where it did not run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Timings {
     /// `dist-dynamic`.
     pub export: Option<f64>,
