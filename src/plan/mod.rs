@@ -145,7 +145,7 @@ pub struct PlannedBundle {
 }
 
 /// An image that a registry holds already.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Published {
     /// The registry's name in the configuration.
     pub registry: String,
