@@ -158,6 +158,15 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// What is read from the registry cannot be kept.
+    #[error("{what}: cannot write it to the temporary folder")]
+    #[diagnostic(help("check the space left with `df -h`, or set `TMPDIR` to a folder with more of it"))]
+    Storage {
+        /// What was being done.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The file to upload is not what it should be.
     #[error("reading `{}`: {why}", path.display())]
     #[diagnostic(help("run `rhdh-pack package` again: the output folder was changed after packaging"))]
@@ -207,6 +216,7 @@ impl Error {
                 | Self::Unreachable { .. }
                 | Self::Certificate { .. }
                 | Self::Unauthorized { .. }
+                | Self::Storage { .. }
         )
     }
 
@@ -234,6 +244,7 @@ impl Error {
             Self::Lost { .. } => "registry-lost-blob",
             Self::Differs { .. } => "digest-differs",
             Self::Redirect { .. } => "registry-redirect",
+            Self::Storage { .. } => "temporary-folder",
             Self::Blob { .. } => "oci-layout",
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::auth::{Account, Challenge, Scope};
 use super::blob::BlobBody;
+use super::download::Sink;
 use super::error::{Cause, Error, unreachable_help, words};
 use super::retry::{Attempts, retry_after};
 use super::{Limits, tls};
@@ -49,6 +50,8 @@ pub(super) struct Ask<'a> {
     pub(super) scope: &'a Scope,
     pub(super) headers: &'a [(HeaderName, String)],
     pub(super) body: Body<'a>,
+    /// Where the body of a good answer goes, instead of into memory.
+    pub(super) sink: Option<&'a Sink>,
 }
 
 /// What goes with a question.
@@ -170,6 +173,7 @@ impl Host {
                 scope,
                 headers: &[],
                 body: Body::None,
+                sink: None,
             };
             let error = match self.exchange(ask).await {
                 // A token for one repository need not open the root: that it was given is enough.
@@ -224,7 +228,7 @@ impl Host {
     /// An exchange with a token server, or with a registry whose challenge is not yet known.
     pub(super) async fn short_exchange(&self, what: &str, request: RequestBuilder) -> Result<Answer, Error> {
         let request = request.build().map_err(|error| Error::from_reqwest(what, &self.authority, &error))?;
-        self.send(what, request, self.limits.whole, &AtomicU64::new(0)).await
+        self.send(what, request, self.limits.whole, &AtomicU64::new(0), None).await
     }
 
     async fn ask_once(&self, ask: &Ask<'_>, url: Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
@@ -249,12 +253,20 @@ impl Host {
         };
         let request = request.build().map_err(|error| Error::from_reqwest(ask.what, &self.authority, &error))?;
         let _slot = self.slots.acquire().await;
+        let size = size + ask.sink.map_or(0, Sink::expected);
         let whole = self.limits.whole + Duration::from_secs(size / SLOWEST);
-        self.send(ask.what, request, whole, moved).await
+        self.send(ask.what, request, whole, moved, ask.sink).await
     }
 
     /// Sends a request and reads the whole answer, within the limits.
-    async fn send(&self, what: &str, request: Request, whole: Duration, moved: &AtomicU64) -> Result<Answer, Error> {
+    async fn send(
+        &self,
+        what: &str,
+        request: Request,
+        whole: Duration,
+        moved: &AtomicU64,
+        sink: Option<&Sink>,
+    ) -> Result<Answer, Error> {
         let slow = |why: String| Error::Slow { what: what.to_owned(), why };
         let (method, url) = (request.method().clone(), request.url().clone());
         let exchange = async {
@@ -264,9 +276,14 @@ impl Host {
             let sent = while_moving(moved, self.limits.idle, self.http.execute(request)).await;
             let mut response = sent.ok_or_else(idle)?.map_err(broken)?;
             let mut body = Vec::new();
+            let sink = sink.filter(|_| response.status().is_success());
             loop {
                 let piece = tokio::time::timeout(self.limits.idle, response.chunk()).await;
                 let Some(piece) = piece.map_err(|_| idle())?.map_err(broken)? else { break };
+                if let Some(sink) = sink {
+                    sink.take(what, &piece)?;
+                    continue;
+                }
                 if body.len() + piece.len() > MAX_ANSWER {
                     return Err(Error::Garbage {
                         what: what.to_owned(),

@@ -21,6 +21,7 @@ mod auth;
 mod auth_file;
 mod blob;
 pub mod credentials;
+mod download;
 mod error;
 mod helper;
 mod http;
@@ -44,6 +45,7 @@ pub use repository::Repository;
 pub use upload::Upload;
 
 use crate::ui::Ui;
+use auth::Scope;
 use http::Host;
 
 /// How long and how often a registry is waited for, and how many requests it gets at once.
@@ -151,12 +153,25 @@ impl Client {
     /// # Errors
     /// When that is not a repository's name, or the credentials for it cannot be read.
     pub async fn repository(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::push).await
+    }
+
+    /// As [`Client::repository`], for an account that may do no more than read.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn repository_to_read(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::pull).await
+    }
+
+    async fn repository_for(&self, image: &str, scope: impl Fn(&str) -> Scope) -> Result<Repository, Error> {
         let prefix = [self.host.authority.as_str(), &self.namespace].join("/");
         let reference = reference(prefix.trim_end_matches('/'), image)?;
         let path = reference.repository().to_owned();
         let credential = self.session.keychain.find(&self.name, &self.host.authority, &path).await?;
         let account = self.host.account(&self.name, credential);
-        Ok(Repository::new(Arc::clone(&self.host), account, path))
+        let scope = scope(&path);
+        Ok(Repository::new(Arc::clone(&self.host), account, path, scope))
     }
 }
 

@@ -29,8 +29,7 @@ impl std::fmt::Display for Repository {
 }
 
 impl Repository {
-    pub(super) fn new(host: Arc<Host>, account: Arc<Account>, path: String) -> Self {
-        let scope = Scope::push(&path);
+    pub(super) fn new(host: Arc<Host>, account: Arc<Account>, path: String, scope: Scope) -> Self {
         Self { host, account, path, scope }
     }
 
@@ -60,7 +59,7 @@ impl Repository {
         headers: &[(HeaderName, String)],
         body: Body<'_>,
     ) -> Result<Answer, Error> {
-        let ask = Ask { what, method, url, account: &self.account, scope: &self.scope, headers, body };
+        let ask = Ask { what, method, url, account: &self.account, scope: &self.scope, headers, body, sink: None };
         self.host.exchange(ask).await
     }
 

@@ -140,6 +140,7 @@ impl Repository {
             scope: &scope,
             headers: &[],
             body: Body::None,
+            sink: None,
         };
         let answer = self.host.exchange(ask).await?;
         match answer.status {
