@@ -10,13 +10,17 @@
 //!
 //! `commands` is the only place where they are wired together.
 
+pub mod artifact;
 pub mod ci;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diff;
 pub mod digest;
 pub mod document;
+pub mod explain;
 pub mod export;
+pub mod install;
 pub mod package;
 pub mod plan;
 pub mod push;
@@ -24,4 +28,5 @@ pub mod registry;
 pub mod repo_path;
 pub mod report;
 pub mod ui;
+pub mod verify;
 pub mod workspace;

@@ -13,7 +13,10 @@ use crate::ui::Ui;
 use crate::{config, document};
 
 mod check;
+mod diff;
+mod explain;
 mod export;
+mod install;
 mod memory;
 mod package;
 mod plan;
@@ -23,6 +26,11 @@ mod report;
 mod run;
 mod schema;
 mod session;
+mod verify;
+
+pub use diff::DiffOptions;
+pub use install::InstallOptions;
+pub use verify::VerifyOptions;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -55,6 +63,14 @@ pub enum Command {
     Report(Option<Format>),
     /// Nothing but the check of the configuration.
     Check,
+    /// The rehearsal of RHDH's installers, on anything.
+    Verify(VerifyOptions),
+    /// A local `dynamic-plugins-root`.
+    Install(InstallOptions),
+    /// What differs between two artifacts.
+    Diff(DiffOptions),
+    /// The text of a code; all codes.
+    Explain(Option<String>),
     /// A JSON schema on stdout.
     Schema(SchemaOf),
     /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
@@ -163,6 +179,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Push(#[from] crate::push::Error),
+    /// An artifact cannot be opened.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Artifact(#[from] crate::artifact::Error),
+    /// A plugin cannot be installed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Install(#[from] crate::install::Error),
+    /// A code that there is not.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Code(#[from] crate::explain::UnknownCode),
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
@@ -175,31 +203,24 @@ impl Error {
     /// 2 where the command line, the configuration or the repository is wrong; 3 where the environment is.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
-            Error::Plan(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-            Error::Document(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-            Error::Export(_) | Error::Package(_) | Error::Start(_) => 3,
-            Error::Push(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-        }
+        let environment = match self {
+            Error::Project(_)
+            | Error::Config(_)
+            | Error::Channel(_)
+            | Error::Tag { .. }
+            | Error::Yaml(_)
+            | Error::Code(_)
+            | Error::Install(crate::install::Error::Folder(_)) => false,
+            Error::Export(_)
+            | Error::Package(_)
+            | Error::Start(_)
+            | Error::Install(crate::install::Error::Io { .. }) => true,
+            Error::Plan(error) => error.is_environment(),
+            Error::Document(error) => error.is_environment(),
+            Error::Push(error) => error.is_environment(),
+            Error::Artifact(error) => error.is_environment(),
+        };
+        if environment { 3 } else { 2 }
     }
 }
 
@@ -227,6 +248,10 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push => push::command(&session()?).await,
         Command::Report(format) => report::command(&session()?, *format),
         Command::Check => check::command(&session()?),
+        Command::Verify(options) => verify::command(request, options, ui, cancel).await,
+        Command::Install(options) => install::command(request, options, ui, cancel).await,
+        Command::Diff(options) => diff::command(request, options, ui, cancel).await,
+        Command::Explain(code) => explain::command(code.as_deref()),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
             std::io::stdout().write_all(text).map_err(document::Error::from)?;
