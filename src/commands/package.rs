@@ -58,7 +58,13 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
             }
             Err(failure) => {
                 artifact.findings = failure.findings;
-                artifact.fail(Failure { code: failure.code, message: failure.message, help: failure.help, log: None })
+                artifact.fail(Failure {
+                    code: failure.code,
+                    message: failure.message,
+                    help: failure.help,
+                    log: None,
+                    log_tail: Vec::new(),
+                })
             }
         }
     }
@@ -106,7 +112,13 @@ fn fail_bundles_of_failed_members(result: &mut RunResult) {
     for bundle in &mut result.bundles {
         if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
             let message = format!("its plugin `{member}` failed");
-            bundle.fail(Failure { code: "member-failed".to_owned(), message, help: None, log: None });
+            bundle.fail(Failure {
+                code: "member-failed".to_owned(),
+                message,
+                help: None,
+                log: None,
+                log_tail: Vec::new(),
+            });
         }
     }
 }

@@ -37,7 +37,7 @@ use std::time::Duration;
 use oci_client::Reference;
 
 pub use blob::BlobFile;
-pub use credentials::{Credential, CredentialKind, Keychain};
+pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
 pub use repository::Repository;
