@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod schema;
 mod session;
+pub mod suggest;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -55,6 +56,13 @@ pub enum Command {
     Report(Option<Format>),
     /// Nothing but the check of the configuration.
     Check,
+    /// The flags of the RHDH CLI that plugins need.
+    Suggest {
+        /// Ids of plugins; none: all.
+        plugins: Vec<String>,
+        /// Add them to the configuration.
+        write: bool,
+    },
     /// A JSON schema on stdout.
     Schema(SchemaOf),
     /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
@@ -166,6 +174,10 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No flags can be worked out.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Suggest(#[from] suggest::SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -177,6 +189,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
+            Error::Suggest(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -227,6 +240,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push => push::command(&session()?).await,
         Command::Report(format) => report::command(&session()?, *format),
         Command::Check => check::command(&session()?),
+        Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
             std::io::stdout().write_all(text).map_err(document::Error::from)?;
