@@ -102,6 +102,14 @@ enum Subcommands {
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
+    /// Say which packages each backend must embed, share or leave out, and why
+    Suggest {
+        /// The plugins [default: all]
+        plugins: Vec<String>,
+        /// Add them to rhdh-plugins.toml, keeping its comments
+        #[arg(long)]
+        write: bool,
+    },
     /// Print the JSON schema of rhdh-plugins.toml or of a document
     Schema {
         /// Of what
@@ -228,6 +236,7 @@ impl Cli {
                 Command::Report { format, merge, comment: comment.comment }
             }
             Subcommands::Check => Command::Check,
+            Subcommands::Suggest { plugins, write } => Command::Suggest { plugins, write },
             Subcommands::Schema { of } => Command::Schema(of),
             Subcommands::Completions { shell } => Command::Print(completions(shell)),
             Subcommands::Man { command } => Command::Print(manual(command.as_deref())),

@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod schema;
 mod session;
+pub mod suggest;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -69,6 +70,13 @@ pub enum Command {
     },
     /// Nothing but the check of the configuration.
     Check,
+    /// The flags of the RHDH CLI that plugins need.
+    Suggest {
+        /// Ids of plugins; none: all.
+        plugins: Vec<String>,
+        /// Add them to the configuration.
+        write: bool,
+    },
     /// A JSON schema on stdout.
     Schema(SchemaOf),
     /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
@@ -223,6 +231,10 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No flags can be worked out.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Suggest(#[from] suggest::SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -241,7 +253,8 @@ impl Error {
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
-            | Error::SeveralHosts { .. } => 2,
+            | Error::SeveralHosts { .. }
+            | Error::Suggest(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -296,6 +309,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
+        Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
             std::io::stdout().write_all(text).map_err(document::Error::from)?;

@@ -1,7 +1,7 @@
 //! What a run will do and why. The configuration, the workspaces and what the CI says come in; what goes out is a
 //! [`Plan`], written as `plan.json`.
 //!
-//! It is made in two steps, because the second needs the network: [`survey`] looks at the repository and gives every
+//! It is made in two steps, because the second needs the network: [`survey()`] looks at the repository and gives every
 //! artifact its content key and the reasons to build it; [`Survey::decide`] takes what the registries hold under those
 //! keys, and says what is to be built, copied, or left alone.
 
