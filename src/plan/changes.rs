@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::git::Git;
 use super::inputs::{Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::{Lock, Locks};
+use super::lock::{Lock, LockBefore, Locks};
+use super::parallel;
 use super::reasons::{file_changes, lock_change, package_changes};
 use super::snapshot::{File, Snapshot};
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request, Sight};
@@ -16,7 +17,7 @@ use super::toml_diff::ConfigText;
 use super::{Action, PlannedBundle, PlannedPlugin, Reason};
 use crate::config::{Plugin, Rhdh};
 use crate::repo_path::RepoPath;
-use crate::workspace::{PackageJson, Root, Workspace};
+use crate::workspace::{Direct, PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
 pub(super) struct Seen {
@@ -34,8 +35,10 @@ struct View<'a> {
     head: Sorted<'a>,
     locks: Locks<'a>,
     base: Option<Before<'a>>,
-    /// The sha256 over the files of each package, as far as it was asked for.
+    /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
+    /// What the dependencies of each package are locked to.
+    direct: Vec<Result<Direct, String>>,
 }
 
 /// The side of the base.
@@ -44,7 +47,9 @@ struct Before<'a> {
     /// What changed in each package, in words.
     packages: Vec<Vec<String>>,
     /// Only those that are not what they are at the head.
-    locks: Locks<'a>,
+    locks: HashMap<&'a RepoPath, LockBefore>,
+    /// What the dependencies of each package were locked to, where the lock file is not what it is at the head.
+    direct: Vec<Direct>,
     /// The root's `package.json` of each workspace, where it is not what it is at the head.
     manifests: HashMap<&'a RepoPath, PackageJson>,
     config: ConfigBefore,
@@ -58,12 +63,18 @@ enum ConfigBefore {
     Other(ConfigText, ConfigText),
 }
 
-pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
+pub(super) fn look(
+    request: &Request<'_>,
+    rules: &Rules<'_>,
+    git: Option<&Git>,
+    sight: &Sight,
+    locks: Locks<'_>,
+) -> Result<Seen, Error> {
     let head = rules.sort(&sight.after);
     let mut removed = (Vec::new(), Vec::new());
     let base = match (&sight.before, git) {
         (Some(before), Some(git)) => {
-            let found = before_of(request, rules, git, before, &head)?;
+            let found = before_of(request, rules, git, before, &head, &locks)?;
             if let ConfigBefore::Other(base, _) = &found.config {
                 removed = removed_since(request, git, before, base)?;
             }
@@ -71,7 +82,6 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         }
         _ => None,
     };
-    let locks = head_locks(request, git.filter(|_| request.head.is_some()), &head)?;
     let mut notes: Vec<String> = Vec::new();
     for (workspace, lock) in &locks {
         if let Some(why) = lock.error() {
@@ -80,8 +90,12 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     }
     notes.sort();
     let digests = (0..rules.packages.len()).map(|package| head.digest(package)).collect();
-    let view = View { request, rules, head, locks, base, digests };
-    let plugins: Vec<(ContentKey, Vec<Reason>)> = request.plugins.iter().map(|plugin| view.plugin(plugin)).collect();
+    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
+        Some(lock) => lock.direct(&workspace.roots(package)),
+        None => Ok(Direct::default()),
+    });
+    let view = View { request, rules, direct: direct.collect(), head, locks, base, digests };
+    let plugins = parallel(&request.plugins, |plugin| view.plugin(plugin));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
         .plugins
         .iter()
@@ -117,12 +131,11 @@ impl View<'_> {
         for (name, value) in root_settings(&workspace.manifest) {
             records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
         }
-        let roots: Vec<Root<'_>> =
-            closure.iter().flat_map(|&at| rules.packages[at].0.roots(rules.packages[at].1)).collect();
+        let direct: Vec<_> = closure.iter().map(|&package| &self.direct[package]).collect();
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
         let lock_path = join(workspace.path.as_str(), "yarn.lock");
-        match self.locks.get(&workspace.path).map(|lock| lock.closure(&roots)) {
+        match self.locks.get(&workspace.path).map(|lock| lock.closure(&direct)) {
             Some(Ok((lockfile, members))) => {
                 records.add("lock", workspace.path.as_str(), lockfile.digest(&members));
                 for patch in lockfile.patches(&members) {
@@ -132,8 +145,11 @@ impl View<'_> {
                         patches.insert(path, file);
                     }
                 }
-                let before = self.base.as_ref().and_then(|base| base.locks.get(&workspace.path));
-                match before.map(|before| Lock::changes_since(before, &roots, (lockfile, &members))) {
+                let before = self.base.as_ref().and_then(|base| Some((base, base.locks.get(&workspace.path)?)));
+                let changes = before.map(|(base, lock)| {
+                    lock.changes(closure.iter().map(|&package| &base.direct[package]), (lockfile, &members))
+                });
+                match changes {
                     Some(Ok(changes)) => lock_reasons.extend(changes.iter().map(lock_change)),
                     Some(Err(why)) => lock_reasons.push(Reason::new("lock-file", format!("at the base, {why}"))),
                     None => {}
@@ -324,6 +340,7 @@ fn before_of<'a>(
     git: &Git,
     before: &'a Snapshot,
     head: &Sorted<'a>,
+    head_locks: &Locks<'a>,
 ) -> Result<Before<'a>, Error> {
     let file = request.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // What must be read of the base: the configuration, and of each workspace the root's package.json and yarn.lock.
@@ -355,50 +372,31 @@ fn before_of<'a>(
             }
         }
     };
-    let (mut locks, mut manifests) = (Locks::new(), HashMap::new());
-    for (workspace, manifest, lock) in workspaces {
+    let read = |(workspace, manifest, lock): &(&'a Workspace, Option<usize>, Option<usize>)| {
         // A base without a usable package.json had no resolutions that could be compared.
         let manifest = manifest.and_then(|at| PackageJson::parse(&blobs[at], "package.json").ok()).unwrap_or_default();
         let text = lock.map(|at| blobs[at].as_slice()).unwrap_or_default();
-        locks.insert(&workspace.path, Lock::read(text, workspace, &manifest));
-        manifests.insert(&workspace.path, manifest);
-    }
-    let files = rules.sort(before);
-    let folders: Vec<&str> = rules.packages.iter().map(|(_, package)| package.path.as_str()).collect();
-    let packages = package_changes(&files, head, &folders);
-    Ok(Before { files, packages, locks, manifests, config })
-}
-
-/// Reads the lock files of all workspaces: from disk, or, with `git`, from the snapshot.
-fn head_locks<'a>(request: &'a Request<'_>, git: Option<&Git>, head: &Sorted<'_>) -> Result<Locks<'a>, Error> {
-    let mut texts = Vec::new();
-    for workspace in request.workspaces.by_path.values() {
-        let path = join(workspace.path.as_str(), "yarn.lock");
-        let text = match git {
-            Some(git) => git.blobs(&head.snapshot.id(&path).into_iter().collect::<Vec<_>>())?.pop().unwrap_or_default(),
-            None => std::fs::read(request.workspaces.root.join(&path)).unwrap_or_default(),
-        };
-        texts.push((workspace, text));
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let parsed = std::thread::scope(|scope| {
-        let shares = texts.chunks(texts.len().div_ceil(threads).max(1));
-        let workers: Vec<_> = shares
-            .map(|share| {
-                scope.spawn(move || {
-                    let read = |(workspace, text): &(&'a Workspace, Vec<u8>)| {
-                        (&workspace.path, Lock::read(text, workspace, &workspace.manifest))
-                    };
-                    share.iter().map(read).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<_>>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        workers.into_iter().flat_map(join).collect()
+        let head = head_locks.get(&workspace.path);
+        let lock = head.map(|head| LockBefore::new(Lock::read(text, workspace, &manifest), head));
+        (&workspace.path, lock, manifest)
+    };
+    let (read, files, packages) = std::thread::scope(|scope| {
+        let read = scope.spawn(|| parallel(&workspaces, read));
+        let files = rules.sort(before);
+        let folders: Vec<&str> = rules.packages.iter().map(|(_, package)| package.path.as_str()).collect();
+        let packages = package_changes(&files, head, &folders);
+        (read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), files, packages)
     });
-    Ok(parsed)
+    let (mut locks, mut manifests) = (HashMap::new(), HashMap::new());
+    for (workspace, lock, manifest) in read {
+        locks.extend(lock.map(|lock| (workspace, lock)));
+        manifests.insert(workspace, manifest);
+    }
+    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
+        Some(lock) => lock.direct(&workspace.roots(package)),
+        None => Direct::default(),
+    });
+    Ok(Before { files, packages, direct: direct.collect(), locks, manifests, config })
 }
 
 /// What the base's configuration has and the head's has not.
