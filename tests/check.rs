@@ -282,6 +282,14 @@ mod registries {
         let text = format!("{TODO}[registries.nexus]\nnpm = \"https://me:hunter2@nexus.acme.dev\"\n");
         check("url_with_credentials", &text, &Repository::new());
     }
+
+    /// Another problem beside the line with the password, a URL that is none, and a file that is not TOML.
+    #[test]
+    fn credentials_near_a_problem() {
+        let text = "[registries.a]\noci = \"https://me:hunter2@quay.io/acme\"\n[registries.b]\nnpm = \"ftp://me:hunter2@x\"\ninsecure = 1\n";
+        check("credentials_near_a_problem", &format!("{TODO}{text}"), &Repository::new());
+        check("credentials_in_no_toml", &format!("{TODO}{text}x = = \n"), &Repository::new());
+    }
 }
 
 mod channels {

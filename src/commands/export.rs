@@ -1,7 +1,5 @@
 //! `rhdh-pack export`: `dist-dynamic` of every plugin that is to be built.
 
-use jiff::Timestamp;
-
 use super::session::Session;
 use super::{Error, ExportOptions};
 use crate::export::{self, CliVersion, PluginToExport};
@@ -11,7 +9,7 @@ use crate::report::{Failure, RunResult, State};
 /// The stage alone: reads the plan, and writes what became of it into `result.json`.
 pub(super) async fn command(session: &Session, options: &ExportOptions) -> Result<u8, Error> {
     let plan = session.read_plan()?;
-    let mut result = RunResult::of(&plan, Timestamp::now());
+    let mut result = session.new_result(&plan, None);
     export(session, &plan, options, &mut result).await?;
     // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
     result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());

@@ -1,5 +1,6 @@
 //! The commands: one file each. The only place where stages are wired together; nothing imports it but the process.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ pub mod project;
 mod push;
 mod report;
 mod run;
+mod schema;
 mod session;
 
 /// What to do, from the command line.
@@ -53,6 +55,22 @@ pub enum Command {
     Report(Option<Format>),
     /// Nothing but the check of the configuration.
     Check,
+    /// A JSON schema on stdout.
+    Schema(SchemaOf),
+    /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
+    Print(Vec<u8>),
+}
+
+/// What there is a JSON schema of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaOf {
+    /// `rhdh-plugins.toml`
+    #[default]
+    Config,
+    /// `plan.json`
+    Plan,
+    /// `result.json`
+    Result,
 }
 
 /// What to plan.
@@ -200,15 +218,20 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
 }
 
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
-    let session = session::Session::open(request, ui, cancel)?;
+    let session = || session::Session::open(request, ui, cancel);
     match &request.command {
-        Command::Run(plan, build) => run::run(&session, plan, build).await,
-        Command::Plan(options, output) => plan::command(&session, options, output).await,
-        Command::Export(options) => export::command(&session, options).await,
-        Command::Package { jobs } => package::command(&session, *jobs),
-        Command::Push => push::command(&session).await,
-        Command::Report(format) => report::command(&session, *format),
-        Command::Check => check::command(&session),
+        Command::Run(plan, build) => run::run(&session()?, plan, build).await,
+        Command::Plan(options, output) => plan::command(&session()?, options, output).await,
+        Command::Export(options) => export::command(&session()?, options).await,
+        Command::Package { jobs } => package::command(&session()?, *jobs),
+        Command::Push => push::command(&session()?).await,
+        Command::Report(format) => report::command(&session()?, *format),
+        Command::Check => check::command(&session()?),
+        Command::Schema(of) => schema::command(*of),
+        Command::Print(text) => {
+            std::io::stdout().write_all(text).map_err(document::Error::from)?;
+            Ok(0)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::Error;
 use super::session::Session;
 use crate::document;
-use crate::report::{Format, RunResult, dynamic_plugins, summary, table};
+use crate::report::{Format, Outcome, RunResult, dynamic_plugins, summary, table};
 
 /// Writes the files again, and prints one of the documents.
 pub(super) fn command(session: &Session, format: Option<Format>) -> Result<u8, Error> {
@@ -29,6 +29,8 @@ pub(super) fn report(session: &Session, result: &RunResult) -> Result<(), Error>
         .map_err(document::Error::from)?;
     session.ui.note(&format!("\n{}", table::render(result)));
     session.show_failures(result);
-    session.ui.note(&format!("{}; for RHDH: {}", summary::headline(result), snippet.display()));
+    if result.outcome != Outcome::NothingToDo {
+        session.ui.note(&format!("{}; for RHDH: {}", summary::headline(result), snippet.display()));
+    }
     Ok(())
 }

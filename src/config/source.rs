@@ -102,7 +102,7 @@ impl Source {
     pub(super) fn new(name: String, text: &str, document: &DeTable<'_>) -> Self {
         let root = Spot { shape: Shape::Table, entries: table_entries(text, document), ..Spot::default() };
         let lines = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
-        Self { name, text: without_control_characters(text).into(), lines, root }
+        Self { name, text: fit_to_show(text).into(), lines, root }
     }
 
     /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]`; entries of a list are
@@ -146,9 +146,9 @@ impl Source {
     /// A problem of the syntax, at these bytes of the text.
     pub(super) fn at(&self, span: Range<usize>, message: String, label: String, help: String) -> Problem {
         let label = LabeledSpan::new_with_span(Some(label), span);
-        let help = without_control_characters(&help);
+        let help = fit_to_show(&help);
         Problem {
-            message: without_control_characters(&message),
+            message: fit_to_show(&message),
             text: NamedSource::new(&self.name, Arc::clone(&self.text)),
             labels: vec![label],
             help: Some(help).filter(|help| !help.is_empty()),
@@ -223,7 +223,49 @@ impl Spot {
     }
 }
 
-/// `text` with other characters, of the same length, for those that could steer a terminal or a CI's log.
+/// `text` as it may stand in a log: with other characters, of the same length, for those that could steer a terminal,
+/// and for the credentials of URLs.
+fn fit_to_show(text: &str) -> String {
+    without_control_characters(&without_credentials(text))
+}
+
+/// `text` with signs of the same length for what stands before the `@` of a URL, also of one without scheme where it holds a password.
+/// Also what only looks like one is hidden: that costs nothing but a look into the file.
+pub(super) fn without_credentials(text: &str) -> String {
+    let is_end = |character: char| character.is_whitespace() || character == '"';
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(is_end).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let scheme = word.find("://").map(|at| at + "://".len());
+        // Other quotes than TOML's usual one may be part of a password.
+        let start = scheme.unwrap_or_else(|| word.len() - word.trim_start_matches(['\'', '`', '[']).len());
+        let hidden = word[start..].rfind('@').map_or("", |at| &word[start..start + at]);
+        if is_userinfo(hidden, scheme.is_some()) {
+            shown.push_str(&word[..start]);
+            shown.extend(hidden.chars().map(|character| ['*', '×', '•', '𝚡'][character.len_utf8() - 1]));
+            shown.push_str(&word[start + hidden.len()..]);
+        } else {
+            shown.push_str(word);
+        }
+        let delimiter = after.chars().next().map_or(0, char::len_utf8);
+        shown.push_str(&after[..delimiter]);
+        rest = &after[delimiter..];
+    }
+    shown
+}
+
+/// Whether `text`, which stands before the last `@` of a word, may be a user or a password, and not just the beginning
+/// of a path such as `host/@scope`. A `/` in a password should be escaped, but who knows.
+fn is_userinfo(text: &str, has_scheme: bool) -> bool {
+    let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.split_once(':') {
+        Some(_) => has_scheme || !text.ends_with(':'),
+        None => has_scheme && !text.is_empty() && (authority.contains('@') || authority.len() == text.len()),
+    }
+}
+
 fn without_control_characters(text: &str) -> String {
     let shown = |character: char| match character {
         '\n' | '\r' | '\t' => character,

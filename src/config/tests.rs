@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::channels::Because;
 use super::load::parse;
+use super::source::without_credentials;
 use super::template::{TAG_VARIABLES, is_tag, to_tag};
 use super::{Channel, Config, Occasion, Registry, Template, UnknownBase, load};
 use crate::ci::Event;
@@ -220,5 +221,37 @@ proptest! {
         prop_assert!(is_tag(&tag) && tag.len() <= 128);
         prop_assert!(tag.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_'));
         prop_assert!(tag.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character)));
+    }
+}
+
+#[test]
+fn credentials_are_not_shown() {
+    for (text, shown) in [
+        ("npm = \"https://me:hunter2@nexus.acme.dev\"", "npm = \"https://**********@nexus.acme.dev\""),
+        ("# https://me:pä'ss/w@rd@nexus.acme.dev/x", "# https://****×********@nexus.acme.dev/x"),
+        ("oci = 'me:hunter2@quay.io/acme'", "oci = '**********@quay.io/acme'"),
+        ("\"https://ghp_token@github.com", "\"https://*********@github.com"),
+        ("`http://me:@host` `https://:x@host`", "`http://***@host` `https://**@host`"),
+    ] {
+        assert_eq!(without_credentials(text), shown);
+        assert_eq!(without_credentials(text).len(), text.len());
+    }
+    for harmless in [
+        "@acme/plugin-todo @acme/x@npm:1.0.0",
+        "https://host/@scope/x http://host/@x",
+        "\"npm:@acme/x\"",
+        "!/@backstage/plugin-notifications/",
+        "mail me@acme.dev",
+    ] {
+        assert_eq!(without_credentials(harmless), harmless);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_password_of_a_url_is_shown(user in "[a-z0-9]{0,8}", password in "[^\\s\"\\p{C}*]{1,20}", before in "\\PC{0,10}") {
+        let shown = without_credentials(&format!("{before} \"https://{user}:{password}@host.dev/x\""));
+        let hidden = shown.rsplit_once("://").and_then(|(_, rest)| rest.strip_suffix("@host.dev/x\"")).unwrap();
+        prop_assert!(hidden.chars().all(|character| "*×•𝚡".contains(character)), "{shown}");
     }
 }

@@ -9,18 +9,30 @@ use serde_json::{Value, json};
 
 use super::registry::run;
 
-/// A key with its own certificate, valid for `127.0.0.1`.
+/// A key with its certificate.
 pub(crate) struct Certificate {
     pub(crate) key: PathBuf,
     pub(crate) certificate: PathBuf,
 }
 
 impl Certificate {
+    /// A certificate authority.
     pub(crate) fn new(folder: &Path) -> Self {
-        let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+        Self::make(folder, "authority", &[])
+    }
+
+    /// A certificate for `127.0.0.1`, signed by this authority.
+    pub(crate) fn server(&self, folder: &Path) -> Self {
+        let (key, certificate) = (self.key.to_str().unwrap(), self.certificate.to_str().unwrap());
+        let more = ["-CA", certificate, "-CAkey", key, "-addext", "subjectAltName=IP:127.0.0.1"];
+        Self::make(folder, "server", &[&more[..], &["-addext", "basicConstraints=critical,CA:FALSE"]].concat())
+    }
+
+    fn make(folder: &Path, name: &str, more: &[&str]) -> Self {
+        let (key, certificate) = (folder.join(format!("{name}-key.pem")), folder.join(format!("{name}.pem")));
         let mut command = Command::new("openssl");
-        command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]);
-        command.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+        command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]);
+        command.arg(format!("/CN={name}")).args(more).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
         run("openssl", "openssl", &mut command);
         Self { key, certificate }
     }

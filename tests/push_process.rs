@@ -1,0 +1,340 @@
+//! `rhdh-pack push` as a process: killed, interrupted, with secrets that must not leave it, with a private authority.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::certificates::Certificate;
+use common::http::{Server, answer, forward};
+use common::registry::{Auth, Registry, get};
+use common::repository::Repository;
+use common::{rhdh_pack, tokens};
+use rhdh_pack::digest::Digest;
+use serde_json::Value;
+
+const PLUGINS: [&str; 3] = ["one", "two", "three"];
+
+/// Three plugins that somebody else exported, packaged already.
+fn packaged(size: usize) -> Repository {
+    let repository = Repository::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut config = "[channels.next]\ntags = [\"{version}\", \"next\"]\noverwrite = true\n".to_owned();
+    for name in PLUGINS {
+        let folder = format!("plugins/{name}");
+        let manifest = |suffix: &str| {
+            serde_json::json!({
+                "name": format!("@acme/{name}{suffix}"), "version": "1.0.0", "main": "dist/index.cjs.js",
+                "backstage": { "role": "backend-plugin", "pluginId": name },
+            })
+            .to_string()
+        };
+        let data: String = std::iter::repeat_with(|| random.alphanumeric()).take(size).collect();
+        repository
+            .write(&format!("{folder}/package.json"), manifest(""))
+            .write(&format!("{folder}/dist-dynamic/package.json"), manifest("-dynamic"))
+            .write(&format!("{folder}/dist-dynamic/dist/index.cjs.js"), "exports.default = {};\n")
+            .write(&format!("{folder}/dist-dynamic/dist/configSchema.json"), "{}")
+            .write(&format!("{folder}/dist-dynamic/dist/data.js"), data);
+        config.push_str(&format!("[plugins.{name}]\npath = \"{folder}\"\nexport = \"prebuilt\"\n"));
+    }
+    repository.config(&config);
+    for command in [&["plan", "--channel", "next"][..], &["export"], &["package"]] {
+        let output = rhdh_pack(repository.root()).args(command).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    repository.config(format!("[defaults]\nregistries = [\"cncf\"]\n{config}"));
+    repository
+}
+
+/// A copy of the project that pushes to `prefix`.
+fn copy_for(repository: &Repository, prefix: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let status = Command::new("cp").arg("-a").arg(repository.root().join(".")).arg(copy.path()).status().unwrap();
+    assert!(status.success());
+    let file = copy.path().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, format!("{config}[registries.cncf]\noci = \"{prefix}\"\n")).unwrap();
+    copy
+}
+
+fn push(project: &Path) -> Command {
+    let mut command = rhdh_pack(project);
+    // No credentials of whoever runs the tests.
+    command.arg("push").env("HOME", project).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
+    command
+}
+
+fn result(project: &Path) -> Value {
+    serde_json::from_slice(&fs_err::read(project.join(".rhdh-pack/result.json")).unwrap()).unwrap()
+}
+
+/// The tags of an image; every one of them leads to a manifest and blobs that are there, whole.
+fn whole_tags(base: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for tag in ["1.0.0", "next"] {
+        let (status, manifest) = get(&format!("{base}/manifests/{tag}"));
+        if status == 404 {
+            continue;
+        }
+        let value: Value = serde_json::from_slice(&manifest).unwrap();
+        for blob in value["layers"].as_array().unwrap().iter().chain([&value["config"]]) {
+            let digest = blob["digest"].as_str().unwrap();
+            let (status, bytes) = get(&format!("{base}/blobs/{digest}"));
+            assert_eq!((status, Digest::of(&bytes).as_str()), (200, digest), "{base}:{tag}");
+        }
+        found.insert(tag.to_owned());
+    }
+    found
+}
+
+#[test]
+fn killed_at_any_moment_nothing_is_half_published() {
+    let registry = Registry::start(Auth::Open);
+    let project = packaged(400_000);
+    let both = BTreeSet::from(["1.0.0".to_owned(), "next".to_owned()]);
+
+    // How long a push takes that nobody kills.
+    let clean = copy_for(&project, &format!("{}/clean", registry.host));
+    let started = Instant::now();
+    assert!(push(clean.path()).stderr(Stdio::null()).status().unwrap().success());
+    let whole = started.elapsed();
+
+    let (next, killed, too_late) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (without_tags, with_tags) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let worker = || {
+        let upstream = registry.host.clone();
+        let proxy = Server::start(move |request| forward(&upstream, request));
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if killed.load(Ordering::Relaxed) >= 200 {
+                return;
+            }
+            let namespace = format!("kill-{number}");
+            let copy = copy_for(&project, &format!("{}/{namespace}", proxy.host));
+            let mut child = push(copy.path()).stderr(Stdio::null()).spawn().unwrap();
+            // Anywhere in a push, which takes longer while others run.
+            std::thread::sleep(whole.mul_f64(1.5 * fastrand::f64()));
+            let count = if child.try_wait().unwrap().is_none() { &killed } else { &too_late };
+            count.fetch_add(1, Ordering::Relaxed);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            proxy.settle();
+
+            let base = |name: &str| format!("http://{}/v2/{namespace}/acme-{name}", registry.host);
+            let tags: Vec<_> = PLUGINS.map(|name| whole_tags(&base(name))).into();
+            if tags.iter().any(|tags| !tags.is_empty()) {
+                with_tags.fetch_add(1, Ordering::Relaxed);
+                // Tags come after everything else.
+                for name in PLUGINS {
+                    let layout = fs_err::read(copy.path().join(".rhdh-pack/oci/index.json")).unwrap();
+                    let index: Value = serde_json::from_slice(&layout).unwrap();
+                    let of = |entry: &&Value| {
+                        entry["annotations"]["org.opencontainers.image.ref.name"] == format!("acme-{name}")
+                    };
+                    let entry = index["manifests"].as_array().unwrap().iter().find(of).unwrap();
+                    let digest = entry["digest"].as_str().unwrap();
+                    assert_eq!(get(&format!("{}/manifests/{digest}", base(name))).0, 200, "{name}");
+                }
+            } else {
+                without_tags.fetch_add(1, Ordering::Relaxed);
+            }
+
+            // A second run completes it, and uploads what is missing and no more.
+            let there: usize = PLUGINS.iter().map(|name| blobs(&registry, &format!("{namespace}/acme-{name}"))).sum();
+            proxy.received.lock().unwrap().clear();
+            let output = push(copy.path()).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let received = proxy.received.lock().unwrap();
+            let uploads =
+                received.iter().filter(|request| request.method == "PUT" && request.target.contains("/uploads/"));
+            assert_eq!(uploads.count(), 6 - there, "run {number}");
+            for name in PLUGINS {
+                assert_eq!(whole_tags(&base(name)), both);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(worker);
+        }
+    });
+    println!(
+        "{killed:?} pushes of three artifacts killed ({too_late:?} others had ended): {without_tags:?} left no tag, \
+         {with_tags:?} some; no tag without all that it needs, and every second run uploaded what was missing only"
+    );
+}
+
+/// How many blobs a repository has.
+fn blobs(registry: &Registry, repository: &str) -> usize {
+    let folder = registry.data.join("docker/registry/v2/repositories").join(repository).join("_layers/sha256");
+    fs_err::read_dir(folder)
+        .map_or(0, |entries| entries.filter(|entry| entry.as_ref().unwrap().path().join("link").exists()).count())
+}
+
+#[test]
+fn an_interrupted_push_ends_within_a_second_and_says_so() {
+    let registry = Registry::start(Auth::Open);
+    let project = packaged(10_000);
+    // Uploads of the third plugin never end.
+    let upstream = registry.host.clone();
+    let (reached, is_reached) = std::sync::mpsc::channel();
+    let reached = Mutex::new(reached);
+    let proxy = Server::start(move |request| {
+        if request.method == "POST" && request.target.contains("acme-three") {
+            let _ = reached.lock().unwrap().send(request.target.clone());
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        forward(&upstream, request)
+    });
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let namespace = format!("ns{}", signal.as_raw());
+        let copy = copy_for(&project, &format!("{}/{namespace}", proxy.host));
+        let mut child = push(copy.path()).stderr(Stdio::piped()).spawn().unwrap();
+        while !is_reached.recv_timeout(Duration::from_secs(20)).unwrap().contains(&namespace) {}
+        let started = Instant::now();
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, signal).unwrap();
+        let status = child.wait().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(!status.success());
+        let result = result(copy.path());
+        let three = result["plugins"].as_array().unwrap().iter().find(|plugin| plugin["id"] == "three").unwrap();
+        assert_eq!(three["state"], "failed");
+        assert_eq!(three["error"]["code"], "interrupted");
+        for name in PLUGINS {
+            let base = format!("http://{}/v2/{namespace}/acme-{name}", registry.host);
+            assert_eq!(whole_tags(&base), BTreeSet::new());
+        }
+    }
+}
+
+#[test]
+fn no_secret_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = Certificate::new(folder.path());
+    let file = certificate.certificate.clone();
+    let server = tokens::start(certificate, 300);
+    let realm = format!("http://{}/token", server.host);
+    let registry = Registry::start(Auth::Token { realm, certificate: file });
+    // Elsewhere: somebody who asks who it is, and keeps what is said.
+    let thief = Server::start(|request| {
+        request.read_body(usize::MAX);
+        answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"please\"\r\n", "")
+    });
+    let (upstream, elsewhere) = (registry.host.clone(), thief.host.clone());
+    let front = Server::start(move |request| {
+        if request.method == "PUT" && request.target.contains("acme-two") && request.target.contains("/uploads/") {
+            request.read_body(usize::MAX);
+            return answer(
+                "307 Temporary Redirect",
+                &format!("Location: http://{elsewhere}{}\r\n", request.target),
+                "",
+            );
+        }
+        forward(&upstream, request)
+    });
+
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", front.host));
+    let (name, password) = tokens::USER.split_once(':').unwrap();
+    let child = push(copy.path())
+        .args(["--verbose"])
+        .env("RHDH_PACK_CNCF_USERNAME", name)
+        .env("RHDH_PACK_CNCF_PASSWORD", password)
+        .env("RUST_LOG", "trace")
+        .env("RUST_BACKTRACE", "full")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let watcher = std::thread::spawn(move || command_lines(pid));
+    let output = child.wait_with_output().unwrap();
+    let command_lines = watcher.join().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut secrets = vec![password.to_owned(), STANDARD.encode(tokens::USER)];
+    for request in server.received.lock().unwrap().iter() {
+        assert!(request.head.contains(&STANDARD.encode(tokens::USER)));
+    }
+    for request in front.received.lock().unwrap().iter() {
+        let token =
+            request.head.lines().find_map(|line| line.to_ascii_lowercase().find("bearer ").map(|at| &line[at + 7..]));
+        secrets.extend(token.map(str::to_owned));
+        assert!(!request.head.contains(&STANDARD.encode(tokens::USER)), "the password is for the token server only");
+    }
+    secrets.sort();
+    secrets.dedup();
+    assert!(secrets.len() >= 5, "the password, and a token for each repository");
+
+    let mut places = vec![
+        ("stdout".to_owned(), output.stdout),
+        ("stderr".to_owned(), output.stderr),
+        ("command lines".to_owned(), command_lines),
+    ];
+    for request in thief.received.lock().unwrap().iter() {
+        places.push(("the redirect's target".to_owned(), request.head.clone().into_bytes()));
+    }
+    for entry in
+        walkdir::WalkDir::new(copy.path()).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file())
+    {
+        places.push((entry.path().display().to_string(), fs_err::read(entry.path()).unwrap()));
+    }
+    assert!(places.iter().any(|(place, _)| place == "the redirect's target"));
+    let mut hits = Vec::new();
+    for (place, content) in &places {
+        for secret in &secrets {
+            if content.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+                hits.push(place);
+            }
+        }
+    }
+    println!("{} secrets looked for in {} places: {} hits", secrets.len(), places.len(), hits.len());
+    assert!(hits.is_empty(), "{hits:?}");
+}
+
+/// The command lines of all processes, as long as the process `pid` runs.
+fn command_lines(pid: u32) -> Vec<u8> {
+    let mut lines = Vec::new();
+    while Path::new(&format!("/proc/{pid}/exe")).exists() {
+        for entry in fs_err::read_dir("/proc").unwrap().flatten() {
+            lines.extend(std::fs::read(entry.path().join("cmdline")).unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    lines
+}
+
+#[test]
+fn a_private_authority_is_trusted_when_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(folder.path());
+    let server = authority.server(folder.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let registry = Registry::start_with(Auth::Open, &tls, "");
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    let output = push(copy.path()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("checking the certificate of `127.0.0.1") && stderr.contains("SSL_CERT_FILE"), "{stderr}");
+
+    let output = push(copy.path()).env("SSL_CERT_FILE", &authority.certificate).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // `insecure` asks no questions.
+    let file = copy.path().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, format!("{config}insecure = true\n")).unwrap();
+    let output = push(copy.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
