@@ -12,6 +12,7 @@ use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
 mod base;
+mod before;
 mod changes;
 mod decide;
 mod git;

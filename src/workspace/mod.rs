@@ -12,6 +12,7 @@ mod glob;
 mod graph;
 mod lockfile;
 pub mod package_json;
+mod resolve;
 mod third_party;
 
 pub use discover::{Error, discover};
