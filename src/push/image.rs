@@ -47,7 +47,12 @@ impl ImageJob {
     /// Brings the image into the repository, by digest.
     pub(super) async fn upload(&self, id: &str, ui: &Ui, noted: &Mutex<Notes>) -> Result<(), Failure> {
         let by_digest = ManifestRef::Digest(&self.local.digest);
-        let there = lock(noted).state.is_some() || self.repository.manifest_digest(by_digest).await?.is_some();
+        // Where no tag is, there is hardly an image: then its blobs are looked for at once.
+        let (there, may_be_there) = {
+            let notes = lock(noted);
+            (notes.state.is_some(), self.tags.is_empty() || !notes.before.is_empty())
+        };
+        let there = there || (may_be_there && self.repository.manifest_digest(by_digest).await?.is_some());
         if there {
             lock(noted).state = Some(State::AlreadyThere);
             ui.verbose(&format!("{id}: `{}@{}` is there already", self.repository, self.local.digest));
