@@ -17,9 +17,11 @@
 //!
 //! Wrapping it would have meant to parse all that again from its error texts.
 
+mod answer;
 mod auth;
 mod auth_file;
 mod blob;
+mod copy;
 pub mod credentials;
 mod error;
 mod helper;
