@@ -84,7 +84,7 @@ pub struct Pushed {
 }
 
 /// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedImage {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -101,7 +101,7 @@ pub struct PublishedImage {
 }
 
 /// A file in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedFile {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -118,7 +118,7 @@ pub struct PublishedFile {
 }
 
 /// A package in an npm registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedPackage {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -137,7 +137,7 @@ pub struct PublishedPackage {
 }
 
 /// Whether something was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// This run brought it.

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use blob::BlobFile;
-pub use credentials::{Credential, CredentialKind, Keychain};
+pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
 pub use repository::Repository;

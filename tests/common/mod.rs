@@ -2,7 +2,7 @@
 //! layouts made by hand.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod plugins;
 pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod repository;
