@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{Command, ExportOptions, PlanOptions, PlanOutput, Request, RunOptions};
+use crate::commands::{Command, ExportOptions, PlanOptions, PlanOutput, Request, RunOptions, SchemaOf};
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
@@ -101,6 +102,30 @@ enum Subcommands {
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
+    /// Say which packages each backend must embed, share or leave out, and why
+    Suggest {
+        /// The plugins [default: all]
+        plugins: Vec<String>,
+        /// Add them to rhdh-plugins.toml, keeping its comments
+        #[arg(long)]
+        write: bool,
+    },
+    /// Print the JSON schema of rhdh-plugins.toml or of a document
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the manual; `man -l` shows it
+    Man {
+        /// The command that the page is of [default: rhdh-pack itself]
+        command: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -211,9 +236,37 @@ impl Cli {
                 Command::Report { format, merge, comment: comment.comment }
             }
             Subcommands::Check => Command::Check,
+            Subcommands::Suggest { plugins, write } => Command::Suggest { plugins, write },
+            Subcommands::Schema { of } => Command::Schema(of),
+            Subcommands::Completions { shell } => Command::Print(completions(shell)),
+            Subcommands::Man { command } => Command::Print(manual(command.as_deref())),
         };
         Request { config: self.config, out_dir: self.out_dir, command }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rhdh-pack", &mut text);
+    text
+}
+
+/// The manual's page of a subcommand, or of the program itself. Ends the process where there is no such subcommand,
+/// as clap does with all that is wrong on the command line.
+fn manual(subcommand: Option<&str>) -> Vec<u8> {
+    let mut program = Cli::command();
+    program.build();
+    let page = match subcommand {
+        None => program,
+        Some(name) => match program.find_subcommand(name) {
+            Some(found) => found.clone(),
+            None => program.error(ErrorKind::InvalidValue, format!("there is no command `{name}`")).exit(),
+        },
+    };
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = clap_mangen::Man::new(page).render(&mut text);
+    text
 }
 
 impl From<PlanArgs> for PlanOptions {

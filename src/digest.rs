@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// A sha256 digest as OCI writes it: `sha256:` and 64 hexadecimal digits, lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
 pub struct Digest(String);
 
 /// A text that is not a [`Digest`] or [`Integrity`].
@@ -83,8 +84,9 @@ impl From<Digest> for String {
 }
 
 /// An integrity value as npm and RHDH's installers take it (subresource integrity): `sha512-` and padded base64.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^sha(256|384|512)-[A-Za-z0-9+/]+=*$"))]
 pub struct Integrity(String);
 
 impl Integrity {

@@ -23,5 +23,7 @@ pub mod push;
 pub mod registry;
 pub mod repo_path;
 pub mod report;
+pub mod rhdh;
+pub mod suggest;
 pub mod ui;
 pub mod workspace;

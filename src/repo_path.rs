@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A path relative to the folder of `rhdh-plugins.toml`: UTF-8, `/` between its parts, no `.` or `..`, never
 /// absolute. The root itself is the empty path, shown as `.`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepoPath(String);
 

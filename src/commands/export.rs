@@ -1,7 +1,5 @@
 //! `rhdh-pack export`: `dist-dynamic` of every plugin that is to be built.
 
-use jiff::Timestamp;
-
 use super::session::Session;
 use super::{Error, ExportOptions};
 use crate::export::{self, CliVersion, PluginToExport};
@@ -16,7 +14,7 @@ pub(super) async fn command(session: &Session, plugins: &[String], options: &Exp
         plugins.iter().try_for_each(|id| session.project.plugin(id).map(drop))?;
         leave_to_others(&mut plan, plugins);
     }
-    let mut result = RunResult::of(&plan, Timestamp::now());
+    let mut result = session.new_result(&plan, None);
     export(session, &plan, options, &mut result).await?;
     // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
     result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());

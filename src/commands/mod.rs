@@ -1,5 +1,6 @@
 //! The commands: one file each. The only place where stages are wired together; nothing imports it but the process.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,9 @@ pub mod project;
 mod push;
 mod report;
 mod run;
+mod schema;
 mod session;
+pub mod suggest;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -67,6 +70,29 @@ pub enum Command {
     },
     /// Nothing but the check of the configuration.
     Check,
+    /// The flags of the RHDH CLI that plugins need.
+    Suggest {
+        /// Ids of plugins; none: all.
+        plugins: Vec<String>,
+        /// Add them to the configuration.
+        write: bool,
+    },
+    /// A JSON schema on stdout.
+    Schema(SchemaOf),
+    /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
+    Print(Vec<u8>),
+}
+
+/// What there is a JSON schema of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaOf {
+    /// `rhdh-plugins.toml`
+    #[default]
+    Config,
+    /// `plan.json`
+    Plan,
+    /// `result.json`
+    Result,
 }
 
 /// How to go the whole way.
@@ -205,6 +231,10 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No flags can be worked out.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Suggest(#[from] suggest::SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -223,7 +253,8 @@ impl Error {
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
-            | Error::SeveralHosts { .. } => 2,
+            | Error::SeveralHosts { .. }
+            | Error::Suggest(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -269,15 +300,21 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
 }
 
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
-    let session = session::Session::open(request, ui, cancel)?;
+    let session = || session::Session::open(request, ui, cancel);
     match &request.command {
-        Command::Run(options) => run::run(&session, options).await,
-        Command::Plan(options, output) => plan::command(&session, options, output).await,
-        Command::Export(plugins, options) => export::command(&session, plugins, options).await,
-        Command::Package { jobs } => package::command(&session, *jobs),
-        Command::Push { channel, dry_run } => push::command(&session, channel.as_deref(), *dry_run).await,
-        Command::Report { format, merge, comment } => report::command(&session, *format, merge, *comment).await,
-        Command::Check => check::command(&session),
+        Command::Run(options) => run::run(&session()?, options).await,
+        Command::Plan(options, output) => plan::command(&session()?, options, output).await,
+        Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
+        Command::Package { jobs } => package::command(&session()?, *jobs),
+        Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
+        Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
+        Command::Check => check::command(&session()?),
+        Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
+        Command::Schema(of) => schema::command(*of),
+        Command::Print(text) => {
+            std::io::stdout().write_all(text).map_err(document::Error::from)?;
+            Ok(0)
+        }
     }
 }
 

@@ -53,11 +53,12 @@ pub(super) async fn plan(
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| survey(session, channel, options))?;
     let questions = survey.questions();
-    let memory = if session.project.config.inputs.memory && !questions.is_empty() {
+    let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
         memory::ask(session, registries, &questions).await
     } else {
         Memory::default()
     };
+    memory.packaged = memory::of_output_folder(session);
     decide(session, survey, &memory)
 }
 

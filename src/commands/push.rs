@@ -181,7 +181,11 @@ pub(super) async fn push(
     result: &mut RunResult,
 ) -> Result<(), Error> {
     let mut artifacts = Vec::new();
-    for artifact in result.artifacts().filter(|artifact| artifact.image.is_some() || artifact.tgz.is_some()) {
+    // What is up to date has nowhere to go, even where the output folder still holds it.
+    let made = |artifact: &&ArtifactResult| {
+        artifact.state != State::UpToDate && (artifact.image.is_some() || artifact.tgz.is_some())
+    };
+    for artifact in result.artifacts().filter(made) {
         let registries = targets(session, channel, artifact)?;
         if !registries.is_empty() {
             artifacts.push(ArtifactToPush {
@@ -202,6 +206,7 @@ pub(super) async fn push(
         artifacts,
         overwrite: channel.channel.overwrite,
         atomic: !channel.channel.overwrite,
+        dist_tag: if channel.channel.overwrite { channel.name.clone() } else { "latest".to_owned() },
         session: Arc::clone(registries),
     };
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {
@@ -228,7 +233,8 @@ pub(super) async fn push(
 
 /// Makes every tag of the run, so that a channel whose tags have no value here fails before anything is built.
 pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &RunResult) -> Result<(), Error> {
-    result.artifacts().try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
+    let mut planned = result.artifacts().filter(|artifact| artifact.state == State::Planned);
+    planned.try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.

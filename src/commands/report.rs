@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::session::Session;
 use super::{Error, ci, merge};
 use crate::document;
-use crate::report::{Format, RunResult, dynamic_plugins, summary, table};
+use crate::report::{Format, Outcome, RunResult, dynamic_plugins, summary, table};
 
 /// Writes the files again, and prints one of the documents.
 pub(super) async fn command(
@@ -40,6 +40,8 @@ pub(super) fn report(session: &Session, result: &RunResult) -> Result<(), Error>
     ci::hand_over(session, result, &summary)?;
     session.ui.note(&format!("\n{}", table::render(result)));
     session.show_failures(result);
-    session.ui.note(&format!("{}; for RHDH: {}", summary::headline(result), snippet.display()));
+    if result.outcome != Outcome::NothingToDo {
+        session.ui.note(&format!("{}; for RHDH: {}", summary::headline(result), snippet.display()));
+    }
     Ok(())
 }

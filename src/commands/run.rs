@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::session::Session;
 use super::{Error, RunOptions, ci, export, package, plan, push, report};
-use crate::report::RunResult;
+use crate::report::State;
 
 /// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
@@ -14,9 +12,13 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     let channel = session.choose_channel(options.plan.channel.as_deref())?;
     let registries = push::connect(session)?;
     let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
+    session.ui.note(&plan.headline());
+    let mut result = session.new_result(&plan, session.read_result().ok().as_ref());
+    if plan.is_empty() && result.artifacts().any(|artifact| artifact.state == State::Skipped) {
+        session.ui.note("nothing changed; `rhdh-pack run --all` builds everything");
+    }
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
-    let mut result = RunResult::of(&plan, Timestamp::now());
     push::check_tags(session, &channel, &result)?;
     if !options.dry_run {
         push::log_in(session, &channel, &registries, &result).await?;

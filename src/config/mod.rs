@@ -19,6 +19,7 @@ mod load;
 pub mod names;
 pub mod nearest;
 mod paths;
+mod schema;
 mod source;
 mod targets;
 pub mod template;
@@ -26,6 +27,7 @@ pub mod template;
 mod tests;
 
 pub use load::{Error, FILE_NAME, find, load, read};
+pub use schema::schema;
 pub use source::{Problem, Problems};
 pub use template::Template;
 
@@ -96,7 +98,7 @@ pub struct Inputs {
 }
 
 /// What a plan does where the base commit cannot be known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownBase {
     /// Plans every plugin.
@@ -144,7 +146,7 @@ pub struct Channel {
 }
 
 /// When a channel is chosen: one value of `on`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Occasion {
     /// `"pull-request"`: a pull request or merge request.
@@ -195,7 +197,7 @@ pub struct Plugin {
 }
 
 /// Who makes a plugin's `dist-dynamic`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportMode {
     /// rhdh-pack runs the RHDH CLI.

@@ -29,7 +29,7 @@ struct PackageFacts {
 }
 
 /// A package inside a plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InnerPackage {
     /// Its name; its folder's, where `package.json` gives none.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct InnerPackage {
 }
 
 /// What is inside a plugin, for the report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Inside {
     /// How many packages `node_modules` holds.
     pub packages: u64,

@@ -33,7 +33,7 @@ pub struct Artifact {
 }
 
 /// An image in the OCI layout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PackagedImage {
     /// Its name, and the name of its descriptor in the layout's `index.json`.
     pub name: String,
@@ -46,7 +46,7 @@ pub struct PackagedImage {
 }
 
 /// An archive as `npm pack` makes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PackagedTgz {
     /// Relative to the output folder. Its integrity stands beside it, in a file with `.integrity` added to the name.
     pub file: PathBuf,
@@ -57,7 +57,7 @@ pub struct PackagedTgz {
 }
 
 /// One plugin in an artifact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PackedPlugin {
     /// The plugin's id.
     pub plugin: String,

@@ -36,8 +36,9 @@ pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
 const TAG_DIGITS: usize = 20;
 
 /// A content key: 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct ContentKey(String);
 
 impl ContentKey {

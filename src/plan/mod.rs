@@ -1,12 +1,13 @@
 //! What a run will do and why. The configuration, the workspaces and what the CI says come in; what goes out is a
 //! [`Plan`], written as `plan.json`.
 //!
-//! It is made in two steps, because the second needs the network: [`survey`] looks at the repository and gives every
+//! It is made in two steps, because the second needs the network: [`survey()`] looks at the repository and gives every
 //! artifact its content key and the reasons to build it; [`Survey::decide`] takes what the registries hold under those
 //! keys, and says what is to be built, copied, or left alone.
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
@@ -35,7 +36,7 @@ pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Sel
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// `plan.json`: what a run will build, copy, skip or remove.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// [`SCHEMA_VERSION`] of the program that wrote it.
     pub schema_version: u32,
@@ -57,7 +58,7 @@ pub struct Plan {
 }
 
 /// What a run does with a plugin or bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Export and package it.
@@ -84,7 +85,7 @@ impl Action {
 }
 
 /// One reason for an [`Action`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// The kind of reason, for programs: `all`, `file`, `dependency`, …
     pub kind: String,
@@ -96,7 +97,7 @@ pub struct Reason {
 }
 
 /// One plugin of a [`Plan`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedPlugin {
     /// The plugin's id in the configuration.
     pub id: String,
@@ -114,10 +115,15 @@ pub struct PlannedPlugin {
     pub path: RepoPath,
     /// The root of its yarn workspace.
     pub workspace: RepoPath,
+    /// The name of its image, which is also its folder in images.
+    pub image: String,
+    /// Where it is up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
 }
 
 /// One bundle of a [`Plan`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedBundle {
     /// The bundle's id in the configuration.
     pub id: String,
@@ -131,4 +137,24 @@ pub struct PlannedBundle {
     pub version: String,
     /// The ids of its plugins.
     pub members: Vec<String>,
+    /// The name of its image.
+    pub image: String,
+    /// Where it is up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
+}
+
+/// An image that a registry holds already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Published {
+    /// The registry's name in the configuration.
+    pub registry: String,
+    /// `host/namespace/name@sha256:…`.
+    pub reference: String,
+    /// Of the manifest.
+    pub digest: Digest,
+    /// Bytes of manifest, config and layers.
+    pub size: u64,
+    /// The tags of the channel that name it.
+    pub tags: Vec<String>,
 }

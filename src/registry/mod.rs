@@ -106,6 +106,12 @@ impl Session {
         Arc::new(Self { keychain, limits, ui: ui.clone(), hosts: Mutex::default() })
     }
 
+    /// The credentials that the session knows.
+    #[must_use]
+    pub fn keychain(&self) -> &Keychain {
+        &self.keychain
+    }
+
     /// The session's limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -90,9 +90,8 @@ fn places<'a>(result: &'a RunResult, plugin: &'a ArtifactResult) -> Vec<Place<'a
     let bundles = result.bundles.iter().filter(|bundle| bundle.members.contains(&plugin.id));
     let mut places = Vec::new();
     for artifact in std::iter::once(plugin).chain(bundles) {
-        let Some(packed) = artifact.packages.iter().find(|packed| packed.plugin == plugin.id) else { continue };
         places.extend(artifact.images.iter().map(|image| Place {
-            package: format!("oci://{}!{}", image.reference, packed.dir),
+            package: format!("oci://{}!{}", image.reference, plugin.image_name),
             integrity: None,
             published: true,
         }));

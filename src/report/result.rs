@@ -5,15 +5,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
-use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Reason};
-use crate::push::{PublishedFile, PublishedImage};
+use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
+use crate::push::{self, PublishedFile, PublishedImage};
 use crate::workspace::package_json::Role;
 
 /// The version of the `result.json` format that this program writes. Fields are only ever added to a version.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// `result.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunResult {
     /// [`SCHEMA_VERSION`] of the program that wrote it.
     pub schema_version: u32,
@@ -39,7 +39,7 @@ pub struct RunResult {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every planned plugin and bundle is where it was to go.
@@ -51,7 +51,7 @@ pub enum Outcome {
 }
 
 /// How far a plugin or bundle came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// To be built; no stage has ended for it yet.
@@ -90,7 +90,7 @@ impl State {
 }
 
 /// What became of one plugin or bundle.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ArtifactResult {
     /// The id in the configuration.
     pub id: String,
@@ -109,9 +109,12 @@ pub struct ArtifactResult {
     /// The ids of a bundle's plugins; empty for plugins.
     #[serde(default)]
     pub members: Vec<String>,
+    /// The name of its image; a plugin's is also its folder in images.
+    #[serde(default)]
+    pub image_name: String,
     /// The image that packaging made, as it stands in the OCI layout of the output folder.
     pub image: Option<PackagedImage>,
-    /// Where the image was pushed.
+    /// Where the image was pushed, or was already.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
     /// Where a run that is no dry run would push the image: `host/namespace/name@sha256:…`, then the same with each
@@ -142,7 +145,7 @@ pub struct ArtifactResult {
 }
 
 /// An image to compare a new one with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BaseImage {
     /// `host/namespace/name:tag`.
     pub reference: String,
@@ -151,7 +154,7 @@ pub struct BaseImage {
 }
 
 /// What went wrong with one plugin or bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Failure {
     /// A short name for programs, such as `native-package`.
     pub code: String,
@@ -167,7 +170,7 @@ pub struct Failure {
 }
 
 /// Wall-clock seconds of each stage; `None` where it did not run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Timings {
     /// `dist-dynamic`.
     pub export: Option<f64>,
@@ -232,13 +235,15 @@ impl RunResult {
 
 impl ArtifactResult {
     fn plugin(planned: &PlannedPlugin) -> Self {
-        let PlannedPlugin { id, action, reasons, content_key, version, role, .. } = planned.clone();
-        Self { role: Some(role), ..Self::planned(id, action, reasons, content_key, version) }
+        let PlannedPlugin { id, action, reasons, content_key, version, role, image, published, .. } = planned.clone();
+        let images = published.into_iter().map(already_there).collect();
+        Self { role: Some(role), image_name: image, images, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
     fn bundle(planned: &PlannedBundle) -> Self {
-        let PlannedBundle { id, action, reasons, content_key, version, members } = planned.clone();
-        Self { members, ..Self::planned(id, action, reasons, content_key, version) }
+        let PlannedBundle { id, action, reasons, content_key, version, members, image, published } = planned.clone();
+        let images = published.into_iter().map(already_there).collect();
+        Self { members, image_name: image, images, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
     fn planned(
@@ -263,6 +268,7 @@ impl ArtifactResult {
             content_key,
             role: None,
             members: Vec::new(),
+            image_name: String::new(),
             image: None,
             images: Vec::new(),
             would_push: Vec::new(),
@@ -280,7 +286,7 @@ impl ArtifactResult {
     /// Whether it is a bundle.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
-        !self.members.is_empty()
+        self.role.is_none()
     }
 
     /// Its name for people: a plugin and a bundle may have the same id.
@@ -289,9 +295,22 @@ impl ArtifactResult {
         if self.is_bundle() { format!("{} (bundle)", self.id) } else { self.id.clone() }
     }
 
+    /// Takes over what an earlier run made of the same content.
+    pub fn carry_over(&mut self, before: &ArtifactResult) {
+        self.image.clone_from(&before.image);
+        self.tgz.clone_from(&before.tgz);
+        self.packages.clone_from(&before.packages);
+        self.findings.clone_from(&before.findings);
+    }
+
     /// Ends the artifact's way through the run.
     pub fn fail(&mut self, failure: Failure) {
         self.state = State::Failed;
         self.error = Some(failure);
     }
+}
+
+fn already_there(published: Published) -> PublishedImage {
+    let Published { registry, reference, digest, size, tags } = published;
+    PublishedImage { registry, reference, digest, tags, size, state: push::State::AlreadyThere }
 }

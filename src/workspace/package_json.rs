@@ -44,7 +44,7 @@ pub struct PackageManager {
 }
 
 /// The roles that RHDH can load, hence the RHDH CLI can export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// `frontend-plugin`

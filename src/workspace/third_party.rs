@@ -56,6 +56,17 @@ pub struct Root<'a> {
     pub range: &'a str,
 }
 
+/// One locked package, as another asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locked<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it depends on, by name and range.
+    pub dependencies: &'a [(String, String)],
+}
+
 /// The locked packages that some dependencies lead to.
 #[derive(Debug, Default)]
 pub struct Closure {
@@ -153,6 +164,16 @@ impl Lockfile {
         }
         members.sort_unstable();
         Closure { members }
+    }
+
+    /// What a dependency is locked to; packages of the workspace are left out. Where it cannot be told which of several
+    /// it is, all of them.
+    pub fn locked(&self, root: Root<'_>) -> impl Iterator<Item = Locked<'_>> {
+        let found = self.index.find(Some(root.dependant), root.name, root.range);
+        found.into_iter().map(|entry| &self.entries[entry as usize]).filter_map(|entry| {
+            let Entry { name, version, resolution, dependencies, .. } = entry;
+            (!resolution.contains("@workspace:")).then_some(Locked { name, version, dependencies })
+        })
     }
 
     /// The sha256 of a closure: of the resolution and checksum of each member.
@@ -311,7 +332,7 @@ impl Resolution {
 impl Workspace {
     /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
     /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
-    /// build sees; and the tools of [`BUILD_TOOLS`].
+    /// build sees; and the tools of `BUILD_TOOLS`.
     #[must_use]
     pub fn roots<'a>(&'a self, package: &'a Package) -> Vec<Root<'a>> {
         let own = &package.manifest;

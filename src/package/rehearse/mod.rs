@@ -22,7 +22,7 @@ pub(crate) use tgz::tgz;
 pub(crate) const DYNAMIC_PACKAGES: &str = "io.backstage.dynamic-packages";
 
 /// Something that the rehearsal found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Finding {
     /// The rule, by the name that `allow` takes.
     pub rule: Rule,
@@ -48,7 +48,7 @@ pub struct Finding {
 }
 
 /// What a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveKind {
     /// An OCI image.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Release;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// It works, and should be known.
@@ -31,7 +31,7 @@ enum Scope {
 macro_rules! rules {
     ($($(#[doc = $doc:literal])+ $name:ident: $severity:ident, $scope:ident, $help:literal;)+) => {
         /// A rule of the programs that install dynamic plugins.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         pub enum Rule {
             $($(#[doc = $doc])+ $name,)+
