@@ -14,6 +14,7 @@ use crate::{config, document};
 
 mod check;
 mod export;
+mod init;
 mod memory;
 mod package;
 mod plan;
@@ -23,7 +24,10 @@ mod report;
 mod run;
 mod schema;
 mod session;
-pub mod suggest;
+mod suggest;
+
+pub use init::{InitError, InitOptions};
+pub use suggest::SuggestError;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -56,6 +60,8 @@ pub enum Command {
     Report(Option<Format>),
     /// Nothing but the check of the configuration.
     Check,
+    /// A configuration for a repository that has none.
+    Init(InitOptions),
     /// The flags of the RHDH CLI that plugins need.
     Suggest {
         /// Ids of plugins; none: all.
@@ -174,10 +180,14 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No configuration was written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Init(#[from] InitError),
     /// No flags can be worked out.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Suggest(#[from] suggest::SuggestError),
+    Suggest(#[from] SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -189,7 +199,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
-            Error::Suggest(_) => 2,
+            Error::Suggest(_) | Error::Init(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -240,6 +250,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push => push::command(&session()?).await,
         Command::Report(format) => report::command(&session()?, *format),
         Command::Check => check::command(&session()?),
+        Command::Init(options) => init::command(request, options, ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
