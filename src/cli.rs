@@ -7,7 +7,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InstallOptions, PlanOptions, PlanOutput, Request, SchemaOf, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
+    SchemaOf, VerifyOptions,
 };
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
@@ -65,6 +66,10 @@ enum Subcommands {
         plan: PlanArgs,
         #[command(flatten)]
         export: ExportArgs,
+        #[command(flatten)]
+        push: DryRunArgs,
+        #[command(flatten)]
+        comment: CommentArgs,
     },
     /// Work out what to build and why, and write plan.json
     Plan {
@@ -82,6 +87,9 @@ enum Subcommands {
     },
     /// Make dist-dynamic of the planned plugins with the RHDH CLI
     Export {
+        /// Only this plugin of the plan, and the bundles whose plugins are all among these; may be repeated
+        #[arg(long = "plugin", value_name = "ID")]
+        plugins: Vec<String>,
         #[command(flatten)]
         export: ExportArgs,
     },
@@ -91,12 +99,23 @@ enum Subcommands {
         jobs: JobsArgs,
     },
     /// Push what was packaged to its registries
-    Push,
+    Push {
+        /// The channel, whatever the result says [default: the one that the plan was made for]
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        dry_run: DryRunArgs,
+    },
     /// Write summary.md and dynamic-plugins.yaml of what was done
     Report {
         /// What to print on stdout
         #[arg(long, value_enum)]
         format: Option<Format>,
+        /// First make one output folder of these: what the legs of a job matrix left
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        merge: Vec<PathBuf>,
+        #[command(flatten)]
+        comment: CommentArgs,
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
@@ -155,6 +174,29 @@ enum Subcommands {
     Explain {
         /// The code [default: list all]
         code: Option<String>,
+    },
+    /// Write a rhdh-plugins.toml for the plugins of this repository, and on request its workflow
+    Init {
+        /// Ask nothing
+        #[arg(short, long)]
+        yes: bool,
+        /// Write the workflow for GitHub Actions, too
+        #[arg(long)]
+        github: bool,
+        /// Write the pipeline for GitLab CI, too
+        #[arg(long)]
+        gitlab: bool,
+        /// Where images go, such as quay.io/acme [default: the registry that comes with the git remote]
+        #[arg(long, value_name = "HOST/NAMESPACE")]
+        registry: Option<String>,
+    },
+    /// Say which packages each backend must embed, share or leave out, and why
+    Suggest {
+        /// The plugins [default: all]
+        plugins: Vec<String>,
+        /// Add them to rhdh-plugins.toml, keeping its comments
+        #[arg(long)]
+        write: bool,
     },
     /// Print the JSON schema of rhdh-plugins.toml or of a document
     Schema {
@@ -219,6 +261,20 @@ struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+struct DryRunArgs {
+    /// Do everything but write to registries
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct CommentArgs {
+    /// In a CI, for a pull request, with a token: keep one comment on it up to date
+    #[arg(long, value_name = "BOOL", env = "RHDH_PACK_COMMENT", default_value_t = true, action = ArgAction::Set)]
+    comment: bool,
+}
+
+#[derive(Debug, Args)]
 struct JobsArgs {
     /// How many plugins are exported, and files compressed, at once [default: what cores and memory allow]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -246,7 +302,10 @@ impl Cli {
     #[must_use]
     pub fn into_request(self) -> Request {
         let command = match self.command {
-            Subcommands::Run { plan, export } => Command::Run(plan.into(), export.into()),
+            Subcommands::Run { plan, export, push, comment } => {
+                let (dry_run, comment) = (push.dry_run, comment.comment);
+                Command::Run(RunOptions { plan: plan.into(), export: export.into(), dry_run, comment })
+            }
             Subcommands::Plan { plan, format, explain, matrix } => {
                 let output = match (format, explain, matrix) {
                     (Some(PlanFormat::Json), ..) => PlanOutput::Json,
@@ -258,10 +317,12 @@ impl Cli {
                 };
                 Command::Plan(plan.into(), output)
             }
-            Subcommands::Export { export } => Command::Export(export.into()),
+            Subcommands::Export { plugins, export } => Command::Export(plugins, export.into()),
             Subcommands::Package { jobs } => Command::Package { jobs: jobs.into() },
-            Subcommands::Push => Command::Push,
-            Subcommands::Report { format } => Command::Report(format),
+            Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
+            Subcommands::Report { format, merge, comment } => {
+                Command::Report { format, merge, comment: comment.comment }
+            }
             Subcommands::Check => Command::Check,
             Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {
                 let (load, json) = (!no_load, format.is_some());
@@ -272,6 +333,10 @@ impl Cli {
                 Command::Diff(DiffOptions { before, after, json: format.is_some() })
             }
             Subcommands::Explain { code } => Command::Explain(code),
+            Subcommands::Init { yes, github, gitlab, registry } => {
+                Command::Init(InitOptions { yes, github, gitlab, registry })
+            }
+            Subcommands::Suggest { plugins, write } => Command::Suggest { plugins, write },
             Subcommands::Schema { of } => Command::Schema(of),
             Subcommands::Completions { shell } => Command::Print(completions(shell)),
             Subcommands::Man { command } => Command::Print(manual(command.as_deref())),

@@ -8,7 +8,7 @@ use super::place::{Reference, Version};
 use super::{Error, Opened, Opener};
 use crate::config::Registry;
 use crate::package::rehearse;
-use crate::registry::{ManifestRef, Repository};
+use crate::registry::{BlobFile, ManifestRef, Repository};
 
 /// No layer that is larger is read, in bytes: an unpacked plugin is a hundredth of that.
 const MAX_LAYER: u64 = 4 << 30;
@@ -98,7 +98,7 @@ impl Store<'_> {
             return Err(broken(self.label, &format!("the blob `{digest}` has {size} bytes, more than is read")));
         }
         let path = self.folder.join("blobs/sha256").join(digest.hex());
-        let file = fs_err::File::create(&path).map_err(Error::io(&path))?;
-        Ok(self.repository.download(&digest, size, file.into_parts().0).await?)
+        // Its digest is looked at when the layout is opened.
+        Ok(self.repository.download(&BlobFile { digest, size, path }).await?)
     }
 }

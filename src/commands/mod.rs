@@ -13,11 +13,14 @@ use crate::ui::Ui;
 use crate::{config, document};
 
 mod check;
+mod ci;
 mod diff;
 mod explain;
 mod export;
+mod init;
 mod install;
 mod memory;
+mod merge;
 mod package;
 mod plan;
 pub mod project;
@@ -26,10 +29,13 @@ mod report;
 mod run;
 mod schema;
 mod session;
+mod suggest;
 mod verify;
 
 pub use diff::DiffOptions;
+pub use init::{InitError, InitOptions};
 pub use install::InstallOptions;
+pub use suggest::SuggestError;
 pub use verify::VerifyOptions;
 
 /// What to do, from the command line.
@@ -47,20 +53,32 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// The whole way.
-    Run(PlanOptions, ExportOptions),
+    Run(RunOptions),
     /// `plan.json` only.
     Plan(PlanOptions, PlanOutput),
-    /// `dist-dynamic` of what is planned.
-    Export(ExportOptions),
+    /// `dist-dynamic` of what is planned; of these plugins only, where there are any.
+    Export(Vec<String>, ExportOptions),
     /// Images and archives of what is planned.
     Package {
         /// Threads at once; `None`: all cores.
         jobs: Option<usize>,
     },
     /// What was packaged, to the registries.
-    Push,
-    /// `summary.md` and `dynamic-plugins.yaml`; one of the documents on stdout.
-    Report(Option<Format>),
+    Push {
+        /// The channel; `None`: the result's.
+        channel: Option<String>,
+        /// Leave the registries as they are.
+        dry_run: bool,
+    },
+    /// `summary.md` and `dynamic-plugins.yaml`.
+    Report {
+        /// The document to print on stdout.
+        format: Option<Format>,
+        /// Output folders to make one of first.
+        merge: Vec<PathBuf>,
+        /// Whether a pull request gets a comment.
+        comment: bool,
+    },
     /// Nothing but the check of the configuration.
     Check,
     /// The rehearsal of RHDH's installers, on anything.
@@ -71,6 +89,15 @@ pub enum Command {
     Diff(DiffOptions),
     /// The text of a code; all codes.
     Explain(Option<String>),
+    /// A configuration for a repository that has none.
+    Init(InitOptions),
+    /// The flags of the RHDH CLI that plugins need.
+    Suggest {
+        /// Ids of plugins; none: all.
+        plugins: Vec<String>,
+        /// Add them to the configuration.
+        write: bool,
+    },
     /// A JSON schema on stdout.
     Schema(SchemaOf),
     /// What the command line has made of itself, on stdout: completions for a shell, a page of the manual.
@@ -87,6 +114,19 @@ pub enum SchemaOf {
     Plan,
     /// `result.json`
     Result,
+}
+
+/// How to go the whole way.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// What to plan.
+    pub plan: PlanOptions,
+    /// How to export.
+    pub export: ExportOptions,
+    /// Leave the registries as they are.
+    pub dry_run: bool,
+    /// Whether a pull request gets a comment.
+    pub comment: bool,
 }
 
 /// What to plan.
@@ -167,6 +207,36 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] crate::plan::Error),
+    /// What the legs of a job matrix left is not of one run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Merge(#[from] crate::report::merge::Error),
+    /// What a leg says that it made is not what it left.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Collect(#[from] crate::package::CollectError),
+    /// The result does not fit the configuration.
+    #[error("`result.json` has the image `{found}` for `{artifact}`, the configuration `{expected}`")]
+    #[diagnostic(help("use the configuration that the result was made with, or run `rhdh-pack package` again"))]
+    OtherImage {
+        /// The plugin or bundle.
+        artifact: String,
+        /// The result's.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// The variables for the only registry, where there are several.
+    #[error("`RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` are for one registry host, and there are {count}: {hosts}")]
+    #[diagnostic(help(
+        "log in to each host before, or set `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD` for each registry"
+    ))]
+    SeveralHosts {
+        /// How many.
+        count: usize,
+        /// Their names.
+        hosts: String,
+    },
     /// No plugin can be exported.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -194,6 +264,14 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No configuration was written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Init(#[from] InitError),
+    /// No flags can be worked out.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Suggest(#[from] SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -210,6 +288,12 @@ impl Error {
             | Error::Tag { .. }
             | Error::Yaml(_)
             | Error::Code(_)
+            | Error::Merge(_)
+            | Error::Collect(_)
+            | Error::OtherImage { .. }
+            | Error::SeveralHosts { .. }
+            | Error::Suggest(_)
+            | Error::Init(_)
             | Error::Install(crate::install::Error::Folder(_)) => false,
             Error::Export(_)
             | Error::Package(_)
@@ -234,24 +318,30 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
     let cancel = CancellationToken::new();
     runtime.block_on(async {
         stop_on_signals(&cancel, ui).map_err(Error::Start)?;
-        dispatch(request, ui, &cancel).await
+        let outcome = dispatch(request, ui, &cancel).await;
+        if let Err(error) = &outcome {
+            ci::annotate(ui, error);
+        }
+        outcome
     })
 }
 
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
     let session = || session::Session::open(request, ui, cancel);
     match &request.command {
-        Command::Run(plan, build) => run::run(&session()?, plan, build).await,
+        Command::Run(options) => run::run(&session()?, options).await,
         Command::Plan(options, output) => plan::command(&session()?, options, output).await,
-        Command::Export(options) => export::command(&session()?, options).await,
+        Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
         Command::Package { jobs } => package::command(&session()?, *jobs),
-        Command::Push => push::command(&session()?).await,
-        Command::Report(format) => report::command(&session()?, *format),
+        Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
+        Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
         Command::Diff(options) => diff::command(request, options, ui, cancel).await,
         Command::Explain(code) => explain::command(code.as_deref()),
+        Command::Init(options) => init::command(request, options, ui),
+        Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
             std::io::stdout().write_all(text).map_err(document::Error::from)?;

@@ -158,6 +158,15 @@ impl Session {
         path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
     }
 
+    /// Shows the end of a plugin's log, folded, where the CI keeps nothing of the output folder.
+    pub(super) fn show_log(&self, id: &str, log: &Path) {
+        /// Bytes: more than this, nobody reads in a browser.
+        const MOST: usize = 256 << 10;
+        let Ok(text) = fs_err::read(log) else { return };
+        let end = &text[text.len().saturating_sub(MOST)..];
+        self.ui.folded(&format!("{id}: {}", self.in_out(log)), &String::from_utf8_lossy(end));
+    }
+
     /// Shows what the rehearsal found, and every plugin's or bundle's failure.
     pub(super) fn show_failures(&self, result: &RunResult) {
         for artifact in result.artifacts() {

@@ -275,8 +275,9 @@ impl Keychain {
     }
 }
 
-/// `RHDH_PACK_QUAY_PR` for `quay-pr`.
-fn variable_prefix(registry: &str) -> String {
+/// What the names of a registry's two variables begin with: `RHDH_PACK_QUAY_PR` for `quay-pr`.
+#[must_use]
+pub fn variable_prefix(registry: &str) -> String {
     let upper = registry
         .chars()
         .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' });

@@ -158,14 +158,12 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
-    /// What is read from the registry cannot be kept.
-    #[error("{what}: cannot write it to the temporary folder")]
-    #[diagnostic(help("check the space left with `df -h`, or set `TMPDIR` to a folder with more of it"))]
-    Storage {
-        /// What was being done.
-        what: String,
-        /// What the system says.
-        source: std::io::Error,
+    /// This machine has no room for a file that is on its way.
+    #[error("making a temporary file")]
+    #[diagnostic(help("look whether the folder for temporary files (`TMPDIR`) is there and has room"))]
+    Temporary {
+        /// Why not.
+        source: Cause,
     },
     /// The file to upload is not what it should be.
     #[error("reading `{}`: {why}", path.display())]
@@ -216,7 +214,6 @@ impl Error {
                 | Self::Unreachable { .. }
                 | Self::Certificate { .. }
                 | Self::Unauthorized { .. }
-                | Self::Storage { .. }
         )
     }
 
@@ -244,7 +241,7 @@ impl Error {
             Self::Lost { .. } => "registry-lost-blob",
             Self::Differs { .. } => "digest-differs",
             Self::Redirect { .. } => "registry-redirect",
-            Self::Storage { .. } => "temporary-folder",
+            Self::Temporary { .. } => "temporary-file",
             Self::Blob { .. } => "oci-layout",
         }
     }

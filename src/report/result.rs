@@ -29,6 +29,9 @@ pub struct RunResult {
     pub finished: Option<Timestamp>,
     /// How it went.
     pub outcome: Outcome,
+    /// Whether registries were left as they were.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Every plugin of the plan, in its order.
     pub plugins: Vec<ArtifactResult>,
     /// Every bundle of the plan, in its order.
@@ -114,6 +117,13 @@ pub struct ArtifactResult {
     /// Where the image was pushed, or was already.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
+    /// Where a run that is no dry run would push the image: `host/namespace/name@sha256:…`, then the same with each
+    /// tag.
+    #[serde(default)]
+    pub would_push: Vec<String>,
+    /// The image that the base channel has: that of pushes to the branch which a pull request is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_image: Option<BaseImage>,
     /// The archive that packaging made.
     pub tgz: Option<PackagedTgz>,
     /// Where the archive was pushed.
@@ -134,6 +144,15 @@ pub struct ArtifactResult {
     pub timings: Timings,
 }
 
+/// An image to compare a new one with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BaseImage {
+    /// `host/namespace/name:tag`.
+    pub reference: String,
+    /// Bytes of manifest, config and layers.
+    pub size: u64,
+}
+
 /// What went wrong with one plugin or bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Failure {
@@ -145,6 +164,9 @@ pub struct Failure {
     pub help: Option<String>,
     /// The log file, relative to the output folder.
     pub log: Option<String>,
+    /// The last lines of the log.
+    #[serde(default)]
+    pub log_tail: Vec<String>,
 }
 
 /// Wall-clock seconds of each stage; `None` where it did not run.
@@ -170,6 +192,7 @@ impl RunResult {
             started,
             finished: None,
             outcome: Outcome::Failure,
+            dry_run: false,
             plugins: plan.plugins.iter().map(ArtifactResult::plugin).collect(),
             bundles: plan.bundles.iter().map(ArtifactResult::bundle).collect(),
         }
@@ -248,6 +271,8 @@ impl ArtifactResult {
             image_name: String::new(),
             image: None,
             images: Vec::new(),
+            would_push: Vec::new(),
+            base_image: None,
             tgz: None,
             files: Vec::new(),
             packages: Vec::new(),
