@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub mod log;
+
 /// Who runs this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,24 @@ pub enum Provider {
     GitLab,
     /// Some CI (`CI` is set) that rhdh-pack knows nothing more about.
     Other,
+}
+
+impl Provider {
+    /// Who runs this process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    fn read(variable: &impl Fn(&str) -> Option<String>) -> Self {
+        let is_true = |name: &str| variable(name).as_deref() == Some("true");
+        match variable("CI").as_deref() {
+            _ if is_true("GITHUB_ACTIONS") => Self::GitHub,
+            _ if is_true("GITLAB_CI") => Self::GitLab,
+            None | Some("" | "false" | "0") => Self::Local,
+            Some(_) => Self::Other,
+        }
+    }
 }
 
 /// The occasion of a run.
@@ -101,17 +121,13 @@ impl Ci {
     /// What `variable` says: a look-up of environment variables, with empty ones left out.
     #[must_use]
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        if variable("GITHUB_ACTIONS").as_deref() == Some("true") {
-            return github(&variable);
-        }
-        if variable("GITLAB_CI").as_deref() == Some("true") {
-            return gitlab(&variable);
-        }
-        let (provider, event) = match variable("CI").as_deref() {
-            None | Some("false" | "0") => (Provider::Local, Event::Local),
-            Some(_) => (Provider::Other, Event::Other("unknown".to_owned())),
+        let event = match Provider::read(&variable) {
+            Provider::GitHub => return github(&variable),
+            Provider::GitLab => return gitlab(&variable),
+            Provider::Local => Event::Local,
+            Provider::Other => Event::Other("unknown".to_owned()),
         };
-        Self { provider, event, sha: None, branch: None, compare: Compare::default() }
+        Self { provider: Provider::read(&variable), event, sha: None, branch: None, compare: Compare::default() }
     }
 }
 
@@ -136,6 +152,11 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         },
         "schedule" => Event::Schedule,
         "workflow_dispatch" | "repository_dispatch" => Event::Manual,
+        // It runs on the default branch, after a run for a pull request. GitHub does not say for which where that is
+        // from a fork: the workflow has to find out.
+        "workflow_run" => variable("RHDH_PACK_PULL_REQUEST")
+            .and_then(|number| number.parse().ok())
+            .map_or(Event::Other(name), |number| Event::PullRequest { number }),
         _ => Event::Other(name),
     };
     let branch = variable("GITHUB_HEAD_REF").or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned));
@@ -198,6 +219,21 @@ mod tests {
         assert_eq!(event("schedule", "refs/heads/main"), Event::Schedule);
         assert_eq!(event("workflow_dispatch", "refs/heads/main"), Event::Manual);
         assert_eq!(event("pull_request", "garbage"), Event::Other("pull_request".into()));
+    }
+
+    #[test]
+    fn a_run_after_a_run_is_told_its_pull_request() {
+        let event = |number| {
+            read(&[
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_EVENT_NAME", "workflow_run"),
+                ("GITHUB_REF", "refs/heads/main"),
+                ("RHDH_PACK_PULL_REQUEST", number),
+            ])
+            .event
+        };
+        assert_eq!(event("12"), Event::PullRequest { number: 12 });
+        assert_eq!(event("12; true"), Event::Other("workflow_run".into()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{Command, ExportOptions, InitOptions, PlanOptions, PlanOutput, Request, SchemaOf};
+use crate::commands::{Command, ExportOptions, InitOptions, PlanOptions, PlanOutput, Request, RunOptions, SchemaOf};
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
@@ -49,6 +49,10 @@ enum Subcommands {
         plan: PlanArgs,
         #[command(flatten)]
         export: ExportArgs,
+        #[command(flatten)]
+        push: DryRunArgs,
+        #[command(flatten)]
+        comment: CommentArgs,
     },
     /// Work out what to build and why, and write plan.json
     Plan {
@@ -66,6 +70,9 @@ enum Subcommands {
     },
     /// Make dist-dynamic of the planned plugins with the RHDH CLI
     Export {
+        /// Only this plugin of the plan, and the bundles whose plugins are all among these; may be repeated
+        #[arg(long = "plugin", value_name = "ID")]
+        plugins: Vec<String>,
         #[command(flatten)]
         export: ExportArgs,
     },
@@ -75,12 +82,23 @@ enum Subcommands {
         jobs: JobsArgs,
     },
     /// Push what was packaged to its registries
-    Push,
+    Push {
+        /// The channel, whatever the result says [default: the one that the plan was made for]
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        dry_run: DryRunArgs,
+    },
     /// Write summary.md and dynamic-plugins.yaml of what was done
     Report {
         /// What to print on stdout
         #[arg(long, value_enum)]
         format: Option<Format>,
+        /// First make one output folder of these: what the legs of a job matrix left
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        merge: Vec<PathBuf>,
+        #[command(flatten)]
+        comment: CommentArgs,
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
@@ -170,6 +188,20 @@ struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+struct DryRunArgs {
+    /// Do everything but write to registries
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct CommentArgs {
+    /// In a CI, for a pull request, with a token: keep one comment on it up to date
+    #[arg(long, value_name = "BOOL", env = "RHDH_PACK_COMMENT", default_value_t = true, action = ArgAction::Set)]
+    comment: bool,
+}
+
+#[derive(Debug, Args)]
 struct JobsArgs {
     /// How many plugins are exported, and files compressed, at once [default: what cores and memory allow]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -197,7 +229,10 @@ impl Cli {
     #[must_use]
     pub fn into_request(self) -> Request {
         let command = match self.command {
-            Subcommands::Run { plan, export } => Command::Run(plan.into(), export.into()),
+            Subcommands::Run { plan, export, push, comment } => {
+                let (dry_run, comment) = (push.dry_run, comment.comment);
+                Command::Run(RunOptions { plan: plan.into(), export: export.into(), dry_run, comment })
+            }
             Subcommands::Plan { plan, format, explain, matrix } => {
                 let output = match (format, explain, matrix) {
                     (Some(PlanFormat::Json), ..) => PlanOutput::Json,
@@ -209,10 +244,12 @@ impl Cli {
                 };
                 Command::Plan(plan.into(), output)
             }
-            Subcommands::Export { export } => Command::Export(export.into()),
+            Subcommands::Export { plugins, export } => Command::Export(plugins, export.into()),
             Subcommands::Package { jobs } => Command::Package { jobs: jobs.into() },
-            Subcommands::Push => Command::Push,
-            Subcommands::Report { format } => Command::Report(format),
+            Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
+            Subcommands::Report { format, merge, comment } => {
+                Command::Report { format, merge, comment: comment.comment }
+            }
             Subcommands::Check => Command::Check,
             Subcommands::Init { yes, github, gitlab, registry } => {
                 Command::Init(InitOptions { yes, github, gitlab, registry })

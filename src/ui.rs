@@ -9,6 +9,8 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::ci::{Provider, log};
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -35,6 +37,8 @@ struct Inner {
     width: usize,
     /// `None` where stderr is not a terminal.
     bars: Option<MultiProgress>,
+    /// Whose log stderr becomes.
+    provider: Provider,
 }
 
 /// One running stage of one plugin, bundle or workspace. Dropped without an outcome, it leaves no line.
@@ -56,7 +60,8 @@ impl Ui {
         let width = if terminal { usize::from(console::Term::stderr().size().1).max(60) } else { 120 };
         let bars = (terminal && verbosity > Verbosity::Quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { inner: Arc::new(Inner { verbosity, color, width, bars }) }
+        let provider = Provider::from_env();
+        Self { inner: Arc::new(Inner { verbosity, color, width, bars, provider }) }
     }
 
     /// Whether text for people may be coloured.
@@ -129,7 +134,50 @@ impl Ui {
         }
     }
 
+    /// Shows a long text, folded where the CI's log can fold it; elsewhere nobody asked for it.
+    pub fn folded(&self, title: &str, text: &str) {
+        match self.inner.provider {
+            Provider::GitHub => {
+                self.command(&log::github_group(title));
+                self.line(text);
+                self.command(log::GITHUB_END_GROUP);
+            }
+            Provider::GitLab => {
+                let (start, end) = log::gitlab_section(title, jiff::Timestamp::now().as_second());
+                self.command(&start);
+                self.line(text);
+                self.command(&end);
+            }
+            Provider::Local | Provider::Other => {}
+        }
+    }
+
+    /// Marks an error in GitHub's log; it shows it beside the file. `place` is what the error is about.
+    pub fn annotate(&self, place: Option<&log::Place>, title: &str, message: &str) {
+        if self.inner.provider == Provider::GitHub {
+            self.command(&log::github_error(place, title, message));
+        }
+    }
+
+    /// Keeps `secret` out of GitHub's log. GitLab hides what its own settings say.
+    pub fn mask(&self, secret: &str) {
+        if self.inner.provider == Provider::GitHub {
+            log::github_mask(secret).iter().for_each(|command| self.command(command));
+        }
+    }
+
+    /// Writes a line that the CI's log reads as a command.
+    fn command(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
     fn line(&self, text: &str) {
+        // What is shown may come from the repository; none of it is a command to the CI.
+        let text = &match self.inner.provider {
+            Provider::GitHub => log::without_commands(text),
+            Provider::GitLab => log::without_marks(text),
+            Provider::Local | Provider::Other => text.to_owned(),
+        };
         // A closed stderr must not stop the work: there is nobody left to tell.
         let _ = match &self.inner.bars {
             Some(bars) => bars.suspend(|| writeln!(std::io::stderr(), "{text}")),

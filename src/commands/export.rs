@@ -1,23 +1,45 @@
 //! `rhdh-pack export`: `dist-dynamic` of every plugin that is to be built.
 
-use jiff::Timestamp;
-
 use super::session::Session;
 use super::{Error, ExportOptions};
 use crate::export::{self, CliVersion, PluginToExport};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Reason};
+use crate::report::merge::OTHER_LEG;
 use crate::report::{Failure, RunResult, State};
 
 /// The stage alone: reads the plan, and writes what became of it into `result.json`.
-pub(super) async fn command(session: &Session, options: &ExportOptions) -> Result<u8, Error> {
-    let plan = session.read_plan()?;
-    let mut result = RunResult::of(&plan, Timestamp::now());
+pub(super) async fn command(session: &Session, plugins: &[String], options: &ExportOptions) -> Result<u8, Error> {
+    let mut plan = session.read_plan()?;
+    if !plugins.is_empty() {
+        plugins.iter().try_for_each(|id| session.project.plugin(id).map(drop))?;
+        leave_to_others(&mut plan, plugins);
+    }
+    let mut result = session.new_result(&plan, None);
     export(session, &plan, options, &mut result).await?;
     // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
     result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());
     session.write_result(&result)?;
     session.show_failures(&result);
     Ok(result.exit_code())
+}
+
+/// Leaves all that is not of `plugins` to other legs of a job matrix.
+fn leave_to_others(plan: &mut Plan, plugins: &[String]) {
+    let leave = |action: &mut Action, reasons: &mut Vec<Reason>| {
+        *action = Action::Skip;
+        let text = "another leg of the job matrix builds it".to_owned();
+        *reasons = vec![Reason { kind: OTHER_LEG.to_owned(), text, detail: Vec::new() }];
+    };
+    for plugin in plan.plugins.iter_mut().filter(|plugin| plugin.action == Action::Build) {
+        if !plugins.contains(&plugin.id) {
+            leave(&mut plugin.action, &mut plugin.reasons);
+        }
+    }
+    for bundle in plan.bundles.iter_mut().filter(|bundle| bundle.action == Action::Build) {
+        if !bundle.members.iter().all(|member| plugins.contains(member)) {
+            leave(&mut bundle.action, &mut bundle.reasons);
+        }
+    }
 }
 
 /// Exports what `plan` says, and enters each outcome in `result`.
@@ -62,6 +84,9 @@ pub(super) async fn export(
             continue;
         };
         artifact.timings.export = Some(exported.seconds);
+        if let Some(log) = &exported.log {
+            session.show_log(&exported.id, log);
+        }
         match exported.outcome {
             Ok(_) => artifact.state = State::Exported,
             Err(failure) => artifact.fail(Failure {
@@ -69,6 +94,7 @@ pub(super) async fn export(
                 message: failure.message,
                 help: failure.help,
                 log: exported.log.as_deref().map(|log| session.in_out(log)),
+                log_tail: failure.log_tail,
             }),
         }
     }

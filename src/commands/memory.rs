@@ -6,9 +6,11 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::session::Session;
+use crate::ci::Event;
 use crate::config::Registry;
-use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey, Found, Memory, Question};
+use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey, Found, Memory, Published, Question};
 use crate::registry::{self, ManifestRef};
+use crate::report::RunResult;
 
 /// Artifacts that are asked for at once; requests to one host are limited by the session.
 const PARALLEL: usize = 16;
@@ -17,16 +19,16 @@ const PARALLEL: usize = 16;
 pub(super) async fn ask(session: &Session, registries: &Arc<registry::Session>, questions: &[Question]) -> Memory {
     let jobs = questions.iter().flat_map(|question| {
         question.registries.iter().map(move |name| async move {
-            (question.id.clone(), name.clone(), ask_one(session, registries, question, name).await)
+            (question.image.clone(), name.clone(), ask_one(session, registries, question, name).await)
         })
     });
     // A stream of futures made beforehand: each borrows its own question.
     let answers: Vec<_> = stream::iter(jobs.collect::<Vec<_>>()).buffered(PARALLEL).collect().await;
     let mut memory = Memory::default();
     let mut silent = BTreeMap::new();
-    for (id, name, answer) in answers {
+    for (image, name, answer) in answers {
         match answer {
-            Ok(found) => memory.found.entry(id).or_default().push(found),
+            Ok(found) => memory.found.entry(image).or_default().push(found),
             Err(error) => drop(silent.entry(name).or_insert(error)),
         }
     }
@@ -42,6 +44,16 @@ pub(super) async fn ask(session: &Session, registries: &Arc<registry::Session>, 
     memory
 }
 
+/// What the output folder holds of the run before, by the name of the image. Runs in CI have another output folder each.
+pub(super) fn of_output_folder(session: &Session) -> Option<BTreeMap<String, ContentKey>> {
+    if session.ci.event != Event::Local {
+        return None;
+    }
+    let before = session.read_result().ok();
+    let packaged = before.iter().flat_map(RunResult::artifacts).filter(|artifact| session.is_packaged(artifact));
+    Some(packaged.filter_map(|artifact| Some((artifact.image_name.clone(), artifact.content_key.clone()?))).collect())
+}
+
 async fn ask_one(
     session: &Session,
     registries: &Arc<registry::Session>,
@@ -49,18 +61,14 @@ async fn ask_one(
     name: &str,
 ) -> Result<Found, registry::Error> {
     let mut found = Found { registry: name.to_owned(), ..Found::default() };
-    let project = &session.project;
-    let plugin = project.plugins.get(&question.id).map(|plugin| &plugin.image);
-    let image = plugin.or_else(|| project.bundles.get(&question.id).map(|bundle| &bundle.config.image));
-    let (Some(image), Some(Registry::Oci { prefix, insecure })) = (image, project.config.registries.get(name)) else {
+    let Some(Registry::Oci { prefix, insecure }) = session.project.config.registries.get(name) else {
         return Ok(found);
     };
-    let repository = registries.client(name, prefix, *insecure)?.repository(image).await?;
-    let own = repository.manifest_digest(ManifestRef::Tag(&question.key_tag)).await?;
-    found.has_key = own.is_some();
+    let repository = registries.client(name, prefix, *insecure)?.repository(&question.image).await?;
+    let own = repository.manifest(ManifestRef::Tag(&question.key_tag)).await?;
     for tag in &question.tags {
         let Some(digest) = repository.manifest_digest(ManifestRef::Tag(tag)).await? else { continue };
-        let held = if own.as_ref() == Some(&digest) {
+        let held = if own.as_ref().is_some_and(|own| own.digest == digest) {
             Some(question.content_key.clone())
         } else {
             let manifest = repository.manifest(ManifestRef::Tag(tag)).await?;
@@ -69,5 +77,17 @@ async fn ask_one(
         };
         found.tags.insert(tag.clone(), held);
     }
+    found.image = own.map(|own| Published {
+        registry: name.to_owned(),
+        reference: format!("{repository}@{}", own.digest),
+        size: own.size(),
+        tags: found
+            .tags
+            .iter()
+            .filter(|(_, held)| held.as_ref() == Some(&question.content_key))
+            .map(|(tag, _)| tag.clone())
+            .collect(),
+        digest: own.digest,
+    });
     Ok(found)
 }

@@ -13,9 +13,11 @@ use crate::ui::Ui;
 use crate::{config, document};
 
 mod check;
+mod ci;
 mod export;
 mod init;
 mod memory;
+mod merge;
 mod package;
 mod plan;
 pub mod project;
@@ -44,20 +46,32 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// The whole way.
-    Run(PlanOptions, ExportOptions),
+    Run(RunOptions),
     /// `plan.json` only.
     Plan(PlanOptions, PlanOutput),
-    /// `dist-dynamic` of what is planned.
-    Export(ExportOptions),
+    /// `dist-dynamic` of what is planned; of these plugins only, where there are any.
+    Export(Vec<String>, ExportOptions),
     /// Images and archives of what is planned.
     Package {
         /// Threads at once; `None`: all cores.
         jobs: Option<usize>,
     },
     /// What was packaged, to the registries.
-    Push,
-    /// `summary.md` and `dynamic-plugins.yaml`; one of the documents on stdout.
-    Report(Option<Format>),
+    Push {
+        /// The channel; `None`: the result's.
+        channel: Option<String>,
+        /// Leave the registries as they are.
+        dry_run: bool,
+    },
+    /// `summary.md` and `dynamic-plugins.yaml`.
+    Report {
+        /// The document to print on stdout.
+        format: Option<Format>,
+        /// Output folders to make one of first.
+        merge: Vec<PathBuf>,
+        /// Whether a pull request gets a comment.
+        comment: bool,
+    },
     /// Nothing but the check of the configuration.
     Check,
     /// A configuration for a repository that has none.
@@ -85,6 +99,19 @@ pub enum SchemaOf {
     Plan,
     /// `result.json`
     Result,
+}
+
+/// How to go the whole way.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// What to plan.
+    pub plan: PlanOptions,
+    /// How to export.
+    pub export: ExportOptions,
+    /// Leave the registries as they are.
+    pub dry_run: bool,
+    /// Whether a pull request gets a comment.
+    pub comment: bool,
 }
 
 /// What to plan.
@@ -165,6 +192,36 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] crate::plan::Error),
+    /// What the legs of a job matrix left is not of one run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Merge(#[from] crate::report::merge::Error),
+    /// What a leg says that it made is not what it left.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Collect(#[from] crate::package::CollectError),
+    /// The result does not fit the configuration.
+    #[error("`result.json` has the image `{found}` for `{artifact}`, the configuration `{expected}`")]
+    #[diagnostic(help("use the configuration that the result was made with, or run `rhdh-pack package` again"))]
+    OtherImage {
+        /// The plugin or bundle.
+        artifact: String,
+        /// The result's.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// The variables for the only registry, where there are several.
+    #[error("`RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` are for one registry host, and there are {count}: {hosts}")]
+    #[diagnostic(help(
+        "log in to each host before, or set `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD` for each registry"
+    ))]
+    SeveralHosts {
+        /// How many.
+        count: usize,
+        /// Their names.
+        hosts: String,
+    },
     /// No plugin can be exported.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -198,8 +255,17 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Project(_) | Error::Config(_) | Error::Channel(_) | Error::Tag { .. } | Error::Yaml(_) => 2,
-            Error::Suggest(_) | Error::Init(_) => 2,
+            Error::Project(_)
+            | Error::Config(_)
+            | Error::Channel(_)
+            | Error::Tag { .. }
+            | Error::Yaml(_)
+            | Error::Merge(_)
+            | Error::Collect(_)
+            | Error::OtherImage { .. }
+            | Error::SeveralHosts { .. }
+            | Error::Suggest(_)
+            | Error::Init(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -236,19 +302,23 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
     let cancel = CancellationToken::new();
     runtime.block_on(async {
         stop_on_signals(&cancel, ui).map_err(Error::Start)?;
-        dispatch(request, ui, &cancel).await
+        let outcome = dispatch(request, ui, &cancel).await;
+        if let Err(error) = &outcome {
+            ci::annotate(ui, error);
+        }
+        outcome
     })
 }
 
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
     let session = || session::Session::open(request, ui, cancel);
     match &request.command {
-        Command::Run(plan, build) => run::run(&session()?, plan, build).await,
+        Command::Run(options) => run::run(&session()?, options).await,
         Command::Plan(options, output) => plan::command(&session()?, options, output).await,
-        Command::Export(options) => export::command(&session()?, options).await,
+        Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
         Command::Package { jobs } => package::command(&session()?, *jobs),
-        Command::Push => push::command(&session()?).await,
-        Command::Report(format) => report::command(&session()?, *format),
+        Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
+        Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
         Command::Init(options) => init::command(request, options, ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),

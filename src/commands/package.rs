@@ -1,7 +1,5 @@
 //! `rhdh-pack package`: images and archives of every plugin and bundle that is to be built.
 
-use jiff::Timestamp;
-
 use super::session::Session;
 use super::{Error, report};
 use crate::config::Registry;
@@ -13,7 +11,7 @@ use crate::report::{ArtifactResult, Failure, RunResult, State};
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
 pub(super) fn command(session: &Session, jobs: Option<usize>) -> Result<u8, Error> {
     let mut result = match session.read_result() {
-        Err(Error::Document(document::Error::Missing { .. })) => RunResult::of(&session.read_plan()?, Timestamp::now()),
+        Err(Error::Document(document::Error::Missing { .. })) => session.new_result(&session.read_plan()?, None),
         read => read?,
     };
     package(session, jobs, &mut result)?;
@@ -33,6 +31,9 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
         })
         .map(|artifact| request(session, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
+    if artifacts.is_empty() {
+        return Ok(());
+    }
     let request = package::Request {
         output: session.out.clone(),
         artifacts,
@@ -41,10 +42,12 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
         level: package::DEFAULT_LEVEL,
         time: package::source_date_epoch()?,
     };
-    let project = &session.project;
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
         let Some(artifact) = result.labelled(&packaged.id) else { continue };
         artifact.timings.package = Some(packaged.seconds);
+        // Where an earlier packaging was pushed says nothing of this one.
+        artifact.images.clear();
+        artifact.files.clear();
         match packaged.outcome {
             Ok(made) => {
                 artifact.state = State::Packaged;
@@ -52,12 +55,16 @@ pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunRe
                 artifact.tgz = made.tgz;
                 artifact.packages = made.packages;
                 artifact.findings = made.findings;
-                artifact.plugin_config =
-                    project.plugins.get(&artifact.id).and_then(|plugin| plugin.plugin_config.clone());
             }
             Err(failure) => {
                 artifact.findings = failure.findings;
-                artifact.fail(Failure { code: failure.code, message: failure.message, help: failure.help, log: None })
+                artifact.fail(Failure {
+                    code: failure.code,
+                    message: failure.message,
+                    help: failure.help,
+                    log: None,
+                    log_tail: Vec::new(),
+                })
             }
         }
     }
@@ -105,7 +112,13 @@ fn fail_bundles_of_failed_members(result: &mut RunResult) {
     for bundle in &mut result.bundles {
         if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
             let message = format!("its plugin `{member}` failed");
-            bundle.fail(Failure { code: "member-failed".to_owned(), message, help: None, log: None });
+            bundle.fail(Failure {
+                code: "member-failed".to_owned(),
+                message,
+                help: None,
+                log: None,
+                log_tail: Vec::new(),
+            });
         }
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::push::Named;
 use super::session::Session;
-use super::{Error, PlanOptions, PlanOutput, memory, push};
+use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
 use crate::ci::Provider;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -22,6 +22,7 @@ pub(super) async fn command(session: &Session, options: &PlanOptions, output: &P
     let channel = session.choose_channel(options.channel.as_deref())?;
     let plan = plan(session, &channel, options, &push::connect(session)?).await?;
     session.write_plan(&plan)?;
+    ci::hand_over_plan(session, &plan)?;
     let text = match output {
         PlanOutput::Table => {
             session.ui.note(plan.table().trim_end());
@@ -52,11 +53,12 @@ pub(super) async fn plan(
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| survey(session, channel, options))?;
     let questions = survey.questions();
-    let memory = if session.project.config.inputs.memory && !questions.is_empty() {
+    let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
         memory::ask(session, registries, &questions).await
     } else {
         Memory::default()
     };
+    memory.packaged = memory::of_output_folder(session);
     decide(session, survey, &memory)
 }
 
@@ -145,7 +147,7 @@ fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions) -> 
 }
 
 /// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.
-fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
+pub(super) fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
     let recorded: BTreeMap<String, f64> = session.read_result().map(|result| export_times(&result)).unwrap_or_default();
     let legs = plan::matrix(plan, legs, &recorded);
     match session.ci.provider {

@@ -1,6 +1,6 @@
 //! `rhdh-pack push`: what was packaged goes to its registries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,14 +17,72 @@ use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
 /// The stage alone: pushes what `result.json` says was packaged.
-pub(super) async fn command(session: &Session) -> Result<u8, Error> {
+pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: bool) -> Result<u8, Error> {
     let mut result = session.read_result()?;
-    let channel = session.channel(&result.channel)?;
-    push(session, &channel, &connect(session)?, &mut result).await?;
-    result.finish(|artifact| is_done(session, &channel, artifact));
+    // The result may come from a job with less rights: where it goes is not for it to say.
+    let channel = session.channel(channel.unwrap_or(&result.channel))?;
+    result.channel.clone_from(&channel.name);
+    check_images(session, &result)?;
+    push_unless(dry_run, session, &channel, &connect(session)?, &mut result).await?;
     session.write_result(&result)?;
     report::report(session, &result)?;
     Ok(result.exit_code())
+}
+
+/// Fails if the result would push an image to another repository than the configuration says.
+fn check_images(session: &Session, result: &RunResult) -> Result<(), Error> {
+    for artifact in result.artifacts() {
+        let expected = session.declared(artifact)?.image;
+        if let Some(image) = artifact.image.as_ref().filter(|image| image.name != expected) {
+            let (artifact, expected) = (artifact.label(), expected.to_owned());
+            return Err(Error::OtherImage { artifact, found: image.name.clone(), expected });
+        }
+    }
+    Ok(())
+}
+
+/// Pushes, and ends the run; or says what would be pushed where.
+pub(super) async fn push_unless(
+    dry_run: bool,
+    session: &Session,
+    channel: &ChosenChannel,
+    registries: &Arc<registry::Session>,
+    result: &mut RunResult,
+) -> Result<(), Error> {
+    result.dry_run = dry_run;
+    if dry_run {
+        for (label, references) in what_would_be_pushed(session, channel, result)? {
+            if let Some(artifact) = result.labelled(&label) {
+                artifact.would_push = references;
+            }
+        }
+    } else {
+        push(session, channel, registries, result).await?;
+    }
+    result.finish(|artifact| is_done(session, channel, artifact) || dry_run && artifact.state == State::Packaged);
+    Ok(())
+}
+
+/// For each artifact with an image: the references that a push would give it, by digest first.
+fn what_would_be_pushed(
+    session: &Session,
+    channel: &ChosenChannel,
+    result: &RunResult,
+) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let mut all = Vec::new();
+    for artifact in result.artifacts() {
+        let Some(image) = &artifact.image else { continue };
+        let mut references = Vec::new();
+        for (_, registry) in targets(session, channel, artifact)? {
+            if let Registry::Oci { prefix, .. } = registry {
+                references.push(format!("{prefix}/{}@{}", image.name, image.digest));
+                let tags = tags(session, channel, result, artifact)?;
+                references.extend(tags.into_iter().map(|tag| format!("{prefix}/{}:{tag}", image.name)));
+            }
+        }
+        all.push((artifact.label(), references));
+    }
+    Ok(all)
 }
 
 /// Whether `artifact` is where the channel wants it: in its registries, or in the output folder where it has none.
@@ -52,9 +110,42 @@ fn targets(
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
 pub(super) fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
-    let keychain = registry::Keychain::from_env()
+    let keychain = registry::Keychain::read(variables(session)?, rustix::process::getuid().as_raw())
         .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
     Ok(registry::Session::new(keychain, registry::Limits::default(), &session.ui))
+}
+
+/// The environment, with `RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` as the credentials of every registry that has none
+/// of its own. They go to one host only.
+fn variables(session: &Session) -> Result<BTreeMap<String, String>, Error> {
+    let text =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut variables: BTreeMap<String, String> = text.collect();
+    let own = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+    let pair = own("RHDH_PACK_USERNAME").zip(own("RHDH_PACK_PASSWORD"));
+    if let Some((username, password)) = pair {
+        let oci = session.project.config.registries.iter().filter_map(|(name, registry)| match registry {
+            Registry::Oci { prefix, .. } => Some((name, prefix.split('/').next().unwrap_or(prefix))),
+            _ => None,
+        });
+        let hosts: BTreeSet<&str> = oci.clone().map(|(_, host)| host).collect();
+        if hosts.len() > 1 {
+            let (count, hosts) = (hosts.len(), hosts.into_iter().collect::<Vec<_>>().join(", "));
+            return Err(Error::SeveralHosts { count, hosts });
+        }
+        let names = |name: &String| {
+            let prefix = registry::variable_prefix(name);
+            [format!("{prefix}_USERNAME"), format!("{prefix}_PASSWORD")]
+        };
+        let names = oci.map(|(name, _)| names(name)).filter(|names| names.iter().all(|name| own(name).is_none()));
+        for [name, secret] in names.collect::<Vec<_>>() {
+            variables.insert(name, username.clone());
+            variables.insert(secret, password.clone());
+        }
+    }
+    let secrets = variables.iter().filter(|(name, _)| name.starts_with("RHDH_PACK_") && name.ends_with("_PASSWORD"));
+    secrets.for_each(|(_, secret)| session.ui.mask(secret));
+    Ok(variables)
 }
 
 /// Logs in to every OCI registry that the run will push to, so that a wrong password is found out before anything is
@@ -90,7 +181,11 @@ pub(super) async fn push(
     result: &mut RunResult,
 ) -> Result<(), Error> {
     let mut artifacts = Vec::new();
-    for artifact in result.artifacts().filter(|artifact| artifact.image.is_some() || artifact.tgz.is_some()) {
+    // What is up to date has nowhere to go, even where the output folder still holds it.
+    let made = |artifact: &&ArtifactResult| {
+        artifact.state != State::UpToDate && (artifact.image.is_some() || artifact.tgz.is_some())
+    };
+    for artifact in result.artifacts().filter(made) {
         let registries = targets(session, channel, artifact)?;
         if !registries.is_empty() {
             artifacts.push(ArtifactToPush {
@@ -111,6 +206,7 @@ pub(super) async fn push(
         artifacts,
         overwrite: channel.channel.overwrite,
         atomic: !channel.channel.overwrite,
+        dist_tag: if channel.channel.overwrite { channel.name.clone() } else { "latest".to_owned() },
         session: Arc::clone(registries),
     };
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {
@@ -128,6 +224,7 @@ pub(super) async fn push(
                 message: failure.message,
                 help: failure.help,
                 log: None,
+                log_tail: Vec::new(),
             }),
         }
     }
@@ -136,7 +233,8 @@ pub(super) async fn push(
 
 /// Makes every tag of the run, so that a channel whose tags have no value here fails before anything is built.
 pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &RunResult) -> Result<(), Error> {
-    result.artifacts().try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
+    let mut planned = result.artifacts().filter(|artifact| artifact.state == State::Planned);
+    planned.try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.

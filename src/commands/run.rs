@@ -2,42 +2,43 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::session::Session;
-use super::{Error, ExportOptions, PlanOptions, export, package, plan, push, report};
-use crate::report::RunResult;
+use super::{Error, RunOptions, ci, export, package, plan, push, report};
+use crate::report::State;
 
 /// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
-pub(super) async fn run(
-    session: &Session,
-    plan_options: &PlanOptions,
-    export_options: &ExportOptions,
-) -> Result<u8, Error> {
+pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
     let started = Instant::now();
-    let channel = session.choose_channel(plan_options.channel.as_deref())?;
+    let channel = session.choose_channel(options.plan.channel.as_deref())?;
     let registries = push::connect(session)?;
-    let plan = plan::plan(session, &channel, plan_options, &registries).await?;
+    let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
+    session.ui.note(&plan.headline());
+    let mut result = session.new_result(&plan, session.read_result().ok().as_ref());
+    if plan.is_empty() && result.artifacts().any(|artifact| artifact.state == State::Skipped) {
+        session.ui.note("nothing changed; `rhdh-pack run --all` builds everything");
+    }
     session.write_plan(&plan)?;
-    let mut result = RunResult::of(&plan, Timestamp::now());
+    ci::hand_over_plan(session, &plan)?;
     push::check_tags(session, &channel, &result)?;
-    push::log_in(session, &channel, &registries, &result).await?;
+    if !options.dry_run {
+        push::log_in(session, &channel, &registries, &result).await?;
+    }
 
     let exporting = Instant::now();
-    export::export(session, &plan, export_options, &mut result).await?;
+    export::export(session, &plan, &options.export, &mut result).await?;
     let exporting = exporting.elapsed();
     session.write_result(&result)?;
 
-    package::package(session, export_options.jobs, &mut result)?;
+    package::package(session, options.export.jobs, &mut result)?;
     session.write_result(&result)?;
 
     let pushing = Instant::now();
-    push::push(session, &channel, &registries, &mut result).await?;
+    push::push_unless(options.dry_run, session, &channel, &registries, &mut result).await?;
     let pushing = pushing.elapsed();
-    result.finish(|artifact| push::is_done(session, &channel, artifact));
     session.write_result(&result)?;
 
     report::report(session, &result)?;
+    ci::comment(session, &result, options.comment).await?;
     say_times(session, started.elapsed(), exporting, pushing);
     Ok(result.exit_code())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::project::{self, Project};
@@ -15,7 +16,7 @@ use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::package::Finding;
 use crate::plan::{self, Plan};
-use crate::report::{self, ArtifactResult, RunResult};
+use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
 /// One run of the program on one configuration file.
@@ -116,6 +117,36 @@ impl Session {
         Ok(chosen)
     }
 
+    /// A result in which nothing of `plan` has been done yet, but for what `before`, the result of an earlier run, has
+    /// of it.
+    pub(super) fn new_result(&self, plan: &Plan, before: Option<&RunResult>) -> RunResult {
+        let mut result = RunResult::of(plan, Timestamp::now());
+        for artifact in &mut result.plugins {
+            artifact.plugin_config =
+                self.project.plugins.get(&artifact.id).and_then(|plugin| plugin.plugin_config.clone());
+        }
+        for artifact in result.artifacts_mut().filter(|artifact| artifact.state == State::UpToDate) {
+            let same = |other: &&ArtifactResult| {
+                other.label() == artifact.label()
+                    && other.content_key == artifact.content_key
+                    && self.is_packaged(other)
+            };
+            if let Some(before) = before.and_then(|before| before.artifacts().find(same)) {
+                artifact.carry_over(before);
+            }
+        }
+        result
+    }
+
+    /// Whether the output folder holds what `artifact` says that packaging made.
+    pub(super) fn is_packaged(&self, artifact: &ArtifactResult) -> bool {
+        let blobs = self.out.join("oci/blobs/sha256");
+        let image = artifact.image.as_ref().map(|image| blobs.join(image.digest.hex()));
+        let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
+        let mut files = image.into_iter().chain(tgz).peekable();
+        artifact.error.is_none() && files.peek().is_some() && files.all(|file| file.is_file())
+    }
+
     /// The Backstage version of the workspace that `artifact` comes from; a bundle's is that of its first plugin.
     pub(super) fn backstage(&self, artifact: &ArtifactResult) -> Option<String> {
         let plugin = self.project.plugin(artifact.members.first().unwrap_or(&artifact.id)).ok()?;
@@ -125,6 +156,15 @@ impl Session {
     /// `path` as the result document has it: relative to the output folder where it is in it.
     pub(super) fn in_out(&self, path: &Path) -> String {
         path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
+    }
+
+    /// Shows the end of a plugin's log, folded, where the CI keeps nothing of the output folder.
+    pub(super) fn show_log(&self, id: &str, log: &Path) {
+        /// Bytes: more than this, nobody reads in a browser.
+        const MOST: usize = 256 << 10;
+        let Ok(text) = fs_err::read(log) else { return };
+        let end = &text[text.len().saturating_sub(MOST)..];
+        self.ui.folded(&format!("{id}: {}", self.in_out(log)), &String::from_utf8_lossy(end));
     }
 
     /// Shows what the rehearsal found, and every plugin's or bundle's failure.

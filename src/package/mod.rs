@@ -9,6 +9,7 @@ use miette::Diagnostic;
 mod archive;
 mod artifact;
 mod check;
+mod collect;
 mod image;
 mod inventory;
 mod layout;
@@ -18,6 +19,7 @@ mod result;
 mod run;
 mod tgz;
 
+pub use collect::{Error as CollectError, collect};
 pub use inventory::{InnerPackage, Inside};
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};

@@ -429,6 +429,8 @@ fn removed_since(
             role,
             workspace: roots.next().unwrap_or_default(),
             path,
+            image: String::new(),
+            published: Vec::new(),
         });
     }
     let bundles = base.ids("bundles").into_iter().filter(|id| !request.config.bundles.contains_key(*id));
@@ -439,6 +441,8 @@ fn removed_since(
         content_key: None,
         version: String::new(),
         members: base.texts(&["bundles", id], "plugins"),
+        image: String::new(),
+        published: Vec::new(),
     });
     Ok((plugins, bundles.collect()))
 }

@@ -6,13 +6,13 @@ use std::fmt;
 
 use super::key::ContentKey;
 use super::survey::{ArtifactTarget, Error, Standing, Survey};
-use super::{Action, Plan, Reason, SCHEMA_VERSION};
+use super::{Action, Plan, PlannedBundle, PlannedPlugin, Published, Reason, SCHEMA_VERSION};
 
 /// What to ask the registries about one artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The id of the plugin or bundle; no two have the same.
-    pub id: String,
+    /// The name of its image; no two plugins or bundles have the same.
+    pub image: String,
     /// Its content key.
     pub content_key: ContentKey,
     /// The tag that an image with this key has.
@@ -23,12 +23,14 @@ pub struct Question {
     pub registries: Vec<String>,
 }
 
-/// What the registries answered: for each artifact, by its id, what each registry that could be asked holds. Empty
-/// where nobody was asked.
+/// What there is already. Empty where nobody was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// By the id of the plugin or bundle.
+    /// What each registry that could be asked holds, by the name of the image.
     pub found: BTreeMap<String, Vec<Found>>,
+    /// What the output folder holds, by the name of the image: the memory of what goes nowhere else. `None` where it
+    /// says nothing, as in CI, where each run has another one.
+    pub packaged: Option<BTreeMap<String, ContentKey>>,
     /// What could not be asked, in words, each said once.
     pub notes: Vec<String>,
 }
@@ -38,8 +40,8 @@ pub struct Memory {
 pub struct Found {
     /// The registry's name in the configuration.
     pub registry: String,
-    /// Whether the tag of the content key is there.
-    pub has_key: bool,
+    /// The image under the tag of the content key, if it is there.
+    pub image: Option<Published>,
     /// The tags of the channel that exist, and the content key of the image that each holds, where it has one.
     pub tags: BTreeMap<String, Option<ContentKey>>,
 }
@@ -73,6 +75,16 @@ impl fmt::Display for TakenTag {
     }
 }
 
+/// A plugin or bundle whose action is worked out.
+struct Judged<'a> {
+    id: &'a str,
+    version: &'a str,
+    image: &'a str,
+    key: Option<&'a ContentKey>,
+    reasons: &'a mut Vec<Reason>,
+    published: &'a mut Vec<Published>,
+}
+
 /// What one registry means for an artifact.
 enum State {
     /// Everything is as it should be.
@@ -89,15 +101,15 @@ impl Survey {
     /// What to ask the registries: one question for each artifact that they may hold.
     #[must_use]
     pub fn questions(&self) -> Vec<Question> {
-        let plugins = self.plugins.iter().map(|(plugin, standing)| (&plugin.id, &plugin.content_key, standing));
-        let bundles = self.bundles.iter().map(|(bundle, standing)| (&bundle.id, &bundle.content_key, standing));
+        let plugins = self.plugins.iter().map(|(plugin, standing)| (&plugin.image, &plugin.content_key, standing));
+        let bundles = self.bundles.iter().map(|(bundle, standing)| (&bundle.image, &bundle.content_key, standing));
         let open = plugins.chain(bundles).filter(|(_, _, standing)| {
             !standing.settled && !standing.target.registries.is_empty() && (standing.changed || self.heals)
         });
-        let questions = open.filter_map(|(id, key, standing)| {
+        let questions = open.filter_map(|(image, key, standing)| {
             let content_key = key.clone()?;
             Some(Question {
-                id: id.clone(),
+                image: image.clone(),
                 key_tag: content_key.tag(),
                 content_key,
                 tags: standing.target.tags.clone(),
@@ -114,35 +126,48 @@ impl Survey {
     pub fn decide(self, memory: &Memory) -> Result<Plan, Error> {
         let mut taken = Vec::new();
         let (heals, overwrite) = (self.heals, self.overwrite);
-        let mut judge =
-            |id: &str, version: &str, key: Option<&ContentKey>, reasons: &mut Vec<Reason>, standing: &Standing| {
-                let found = memory.found.get(id).filter(|found| !found.is_empty());
-                match (found, key) {
-                    (Some(found), Some(key)) if !standing.settled && (standing.changed || heals) => {
-                        let conflicts = conflicts(id, version, key, found);
-                        let action = decide(key, &standing.target, standing.changed, found, reasons);
-                        if action != Action::Skip && !overwrite {
-                            taken.extend(conflicts);
-                        }
-                        action
+        let mut judge = |artifact: Judged<'_>, standing: &Standing| {
+            let Judged { id, version, image, key, reasons, published } = artifact;
+            let found = memory.found.get(image).filter(|found| !found.is_empty());
+            match (found, key, &memory.packaged) {
+                (Some(found), Some(key), _) if !standing.settled && (standing.changed || heals) => {
+                    let conflicts = conflicts(id, version, key, found);
+                    let action = decide(key, &standing.target, standing.changed, found, reasons);
+                    match action {
+                        Action::Skip => published.extend(found.iter().filter_map(|found| found.image.clone())),
+                        _ if !overwrite => taken.extend(conflicts),
+                        _ => {}
                     }
-                    _ if standing.changed => Action::Build,
-                    _ => Action::Skip,
+                    action
                 }
-            };
+                (_, Some(key), Some(packaged))
+                    if !standing.settled
+                        && standing.target.registries.is_empty()
+                        && !standing.target.elsewhere
+                        && packaged.get(image) == Some(key) =>
+                {
+                    reasons.insert(0, Reason::new("up-to-date", "up to date in the output folder"));
+                    Action::Skip
+                }
+                _ if standing.changed => Action::Build,
+                _ => Action::Skip,
+            }
+        };
         let mut plugins = Vec::with_capacity(self.plugins.len());
         for (mut plugin, standing) in self.plugins {
             if plugin.action != Action::Remove {
-                let key = plugin.content_key.clone();
-                plugin.action = judge(&plugin.id, &plugin.version, key.as_ref(), &mut plugin.reasons, &standing);
+                let PlannedPlugin { id, version, image, content_key, reasons, published, .. } = &mut plugin;
+                let artifact = Judged { id, version, image, key: content_key.as_ref(), reasons, published };
+                plugin.action = judge(artifact, &standing);
             }
             plugins.push(plugin);
         }
         let mut bundles = Vec::with_capacity(self.bundles.len());
         for (mut bundle, standing) in self.bundles {
             if bundle.action != Action::Remove {
-                let key = bundle.content_key.clone();
-                bundle.action = judge(&bundle.id, &bundle.version, key.as_ref(), &mut bundle.reasons, &standing);
+                let PlannedBundle { id, version, image, content_key, reasons, published, .. } = &mut bundle;
+                let artifact = Judged { id, version, image, key: content_key.as_ref(), reasons, published };
+                bundle.action = judge(artifact, &standing);
             }
             bundles.push(bundle);
         }
@@ -217,7 +242,7 @@ fn decide(
 
 fn state(key: &ContentKey, tags: &[String], found: &Found) -> State {
     let holds_key = |tag: &String| found.tags.get(tag).is_some_and(|held| held.as_ref() == Some(key));
-    if found.has_key {
+    if found.image.is_some() {
         return if tags.iter().all(holds_key) { State::Complete } else { State::Untagged };
     }
     let other: Vec<String> = tags.iter().filter(|tag| found.tags.contains_key(*tag)).cloned().collect();

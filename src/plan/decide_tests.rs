@@ -1,6 +1,7 @@
 use super::super::PlannedPlugin;
 use super::super::key::Records;
 use super::*;
+use crate::digest::Digest;
 use crate::repo_path::RepoPath;
 use crate::workspace::Role;
 
@@ -22,6 +23,8 @@ fn survey_of(changed: bool, heals: bool, overwrite: bool) -> Survey {
         role: Role::BackendPlugin,
         path: RepoPath::default(),
         workspace: RepoPath::default(),
+        image: "acme-plugin-todo".to_owned(),
+        published: Vec::new(),
     };
     let target = ArtifactTarget {
         registries: vec!["quay".to_owned(), "ghcr".to_owned()],
@@ -44,11 +47,18 @@ fn survey_of(changed: bool, heals: bool, overwrite: bool) -> Survey {
 /// A registry that holds `content` under its key, if at all, and something under `1.0.0`, if at all.
 fn holds(registry: &str, has_key: bool, tag: Option<&str>) -> Found {
     let tags = tag.map(|content| ("1.0.0".to_owned(), Some(key(content)))).into_iter().collect();
-    Found { registry: registry.to_owned(), has_key, tags }
+    let image = has_key.then(|| Published {
+        registry: registry.to_owned(),
+        reference: format!("{registry}.example/acme-plugin-todo"),
+        digest: Digest::of(b"image"),
+        size: 1,
+        tags: Vec::new(),
+    });
+    Found { registry: registry.to_owned(), image, tags }
 }
 
 fn memory(found: [Found; 2]) -> Memory {
-    Memory { found: BTreeMap::from([("todo".to_owned(), found.to_vec())]), notes: Vec::new() }
+    Memory { found: BTreeMap::from([("acme-plugin-todo".to_owned(), found.to_vec())]), ..Memory::default() }
 }
 
 fn outcome(survey: Survey, memory: &Memory) -> (Action, Vec<String>) {
@@ -97,10 +107,24 @@ fn nobody_asked_leaves_it_to_git() {
 }
 
 #[test]
+fn what_goes_nowhere_else_is_up_to_date_in_the_output_folder() {
+    let mut survey = survey_of(true, false, true);
+    survey.plugins[0].1.target.registries.clear();
+    let packaged = |content: &str| Memory {
+        packaged: Some(BTreeMap::from([("acme-plugin-todo".to_owned(), key(content))])),
+        ..Memory::default()
+    };
+    assert_eq!(outcome(survey.clone(), &packaged("content")).0, Action::Skip);
+    assert_eq!(outcome(survey.clone(), &packaged("older")).0, Action::Build);
+    survey.plugins[0].1.target.elsewhere = true;
+    assert_eq!(outcome(survey, &packaged("content")).0, Action::Build);
+}
+
+#[test]
 fn one_registry_that_did_not_answer_is_no_reason_to_skip() {
     let one = Memory {
-        found: BTreeMap::from([("todo".to_owned(), vec![holds("quay", true, Some("content"))])]),
-        notes: Vec::new(),
+        found: BTreeMap::from([("acme-plugin-todo".to_owned(), vec![holds("quay", true, Some("content"))])]),
+        ..Memory::default()
     };
     assert_eq!(outcome(survey_of(true, true, true), &one).0, Action::Copy);
 }

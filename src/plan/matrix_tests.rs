@@ -14,6 +14,8 @@ fn plan(plugins: &[(&str, Role, &str, Action)], bundles: &[(&str, &[&str])]) -> 
         role: *role,
         path: RepoPath::default(),
         workspace: RepoPath::new(workspace).unwrap(),
+        image: String::new(),
+        published: Vec::new(),
     });
     let bundles = bundles.iter().map(|(id, members)| PlannedBundle {
         id: (*id).to_owned(),
@@ -22,6 +24,8 @@ fn plan(plugins: &[(&str, Role, &str, Action)], bundles: &[(&str, &[&str])]) -> 
         content_key: None,
         version: String::new(),
         members: members.iter().map(|id| (*id).to_owned()).collect(),
+        image: String::new(),
+        published: Vec::new(),
     });
     Plan {
         schema_version: SCHEMA_VERSION,

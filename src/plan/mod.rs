@@ -1,12 +1,13 @@
 //! What a run will do and why. The configuration, the workspaces and what the CI says come in; what goes out is a
 //! [`Plan`], written as `plan.json`.
 //!
-//! It is made in two steps, because the second needs the network: [`survey`] looks at the repository and gives every
+//! It is made in two steps, because the second needs the network: [`survey()`] looks at the repository and gives every
 //! artifact its content key and the reasons to build it; [`Survey::decide`] takes what the registries hold under those
 //! keys, and says what is to be built, copied, or left alone.
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
@@ -114,6 +115,11 @@ pub struct PlannedPlugin {
     pub path: RepoPath,
     /// The root of its yarn workspace.
     pub workspace: RepoPath,
+    /// The name of its image, which is also its folder in images.
+    pub image: String,
+    /// Where it is up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
 }
 
 /// One bundle of a [`Plan`].
@@ -131,4 +137,24 @@ pub struct PlannedBundle {
     pub version: String,
     /// The ids of its plugins.
     pub members: Vec<String>,
+    /// The name of its image.
+    pub image: String,
+    /// Where it is up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
+}
+
+/// An image that a registry holds already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Published {
+    /// The registry's name in the configuration.
+    pub registry: String,
+    /// `host/namespace/name@sha256:…`.
+    pub reference: String,
+    /// Of the manifest.
+    pub digest: Digest,
+    /// Bytes of manifest, config and layers.
+    pub size: u64,
+    /// The tags of the channel that name it.
+    pub tags: Vec<String>,
 }

@@ -27,13 +27,34 @@ impl Plan {
         self.rows().all(|(_, action, ..)| action == Action::Skip)
     }
 
+    /// One line: what was compared, and how much there is to do.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let count = |wanted: Action| self.rows().filter(|(_, action, ..)| *action == wanted).count();
+        let counts = [(Action::Build, "to build"), (Action::Copy, "to copy"), (Action::Remove, "removed")];
+        let mut parts: Vec<String> = counts
+            .iter()
+            .map(|(action, words)| (count(*action), words))
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, words)| format!("{number} {words}"))
+            .collect();
+        if count(Action::Skip) > 0 {
+            parts.push(format!("{} unchanged or up to date", count(Action::Skip)));
+        }
+        format!("{}: {}", self.compared(), parts.join(", "))
+    }
+
+    fn compared(&self) -> String {
+        match &self.base {
+            Some(base) => format!("compared with {}, {}", short(base), self.base_reason),
+            None => format!("compared with nothing: {}", self.base_reason),
+        }
+    }
+
     /// A line for each plugin and bundle, what is to be done first.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut out = match &self.base {
-            Some(base) => format!("compared with {}, {}\n", short(base), self.base_reason),
-            None => format!("compared with nothing: {}\n", self.base_reason),
-        };
+        let mut out = format!("{}\n", self.compared());
         let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or_default();
         let ids = width(&mut self.rows().map(|(id, ..)| id.chars().count()));
         let versions = width(&mut self.rows().map(|(_, _, version, ..)| version.chars().count()));

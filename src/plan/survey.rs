@@ -228,6 +228,8 @@ pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
             role: plugin.role,
             path: plugin.config.path.clone(),
             workspace: plugin.workspace.clone(),
+            image: plugin.image.clone(),
+            published: Vec::new(),
         };
         survey.plugins.push((planned, Standing { target: plugin.target.clone(), changed, settled }));
     }
@@ -240,6 +242,8 @@ pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
             content_key: Some(key),
             version: bundle.version.clone(),
             members: bundle.config.plugins.clone(),
+            image: bundle.config.image.clone(),
+            published: Vec::new(),
         };
         survey.bundles.push((planned, Standing { target: bundle.target.clone(), changed, settled }));
     }

@@ -56,23 +56,16 @@ impl FileJob {
         base_url: Option<&str>,
         tgz: &PackagedTgz,
     ) -> Result<Self, Failure> {
-        let inside = tgz.file.components().all(|part| matches!(part, Component::Normal(_)));
-        let name = tgz.file.file_name().and_then(|name| name.to_str()).filter(|_| inside);
-        let Some(name) = name else {
-            return Err(Failure {
-                code: "archive",
-                message: format!("`{}` is not a file of the output folder", tgz.file.display()),
-                help: Some("run `rhdh-pack package` again".to_owned()),
-            });
-        };
+        let source = source_of(request, tgz)?;
+        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self {
             root: request.root.clone(),
             folder: folder.clone(),
-            source: request.output.join(&tgz.file),
+            source,
             integrity: tgz.integrity.clone(),
             size: tgz.size,
             url: base_url.map(|base| format!("{}/{name}", base.trim_end_matches('/'))),
-            name: name.to_owned(),
+            name,
             waiting: Mutex::default(),
         })
     }
@@ -169,6 +162,19 @@ impl FileJob {
     }
 }
 
+/// The archive in the output folder.
+pub(super) fn source_of(request: &Request, tgz: &PackagedTgz) -> Result<PathBuf, Failure> {
+    let inside = tgz.file.components().all(|part| matches!(part, Component::Normal(_)));
+    match tgz.file.file_name().and_then(|name| name.to_str()) {
+        Some(_) if inside => Ok(request.output.join(&tgz.file)),
+        _ => Err(Failure {
+            code: "archive",
+            message: format!("`{}` is not a file of the output folder", tgz.file.display()),
+            help: Some("run `rhdh-pack package` again".to_owned()),
+        }),
+    }
+}
+
 /// Writes the listing of each folder that this run brought files to: what it listed before and is still there, and what
 /// is new, by file name.
 pub(super) async fn list(request: &Request, jobs: &[Job]) {
@@ -235,7 +241,7 @@ fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
 }
 
 /// The integrity and the number of bytes of what `file` has, which is given to `sink` piece by piece.
-async fn integrity_of(
+pub(super) async fn integrity_of(
     mut file: impl Read,
     mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<(Integrity, u64)> {

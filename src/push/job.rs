@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::dir::FileJob;
 use super::image::ImageJob;
 use super::layout::Layout;
-use super::{PublishedFile, PublishedImage, PushFailure, Pushed, Request, State};
+use super::npm::NpmJob;
+use super::{PublishedFile, PublishedImage, PublishedPackage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
 use crate::digest::Digest;
 use crate::registry::{self, Repository};
@@ -27,6 +28,7 @@ pub(super) struct Job {
 enum Target {
     Image(ImageJob),
     File(FileJob),
+    Npm(NpmJob),
     /// Nothing can be done; the failure is noted.
     Nothing,
 }
@@ -101,11 +103,7 @@ impl Job {
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
                 FileJob::new(request, path, base_url.as_deref(), tgz).map(Target::File)
             }
-            (Registry::Npm { .. }, _, Some(_), _) => Err(Failure {
-                code: "npm-unsupported",
-                message: format!("publishing to the npm registry `{name}` is not implemented"),
-                help: None,
-            }),
+            (Registry::Npm { url }, _, Some(tgz), _) => NpmJob::new(request, name, url, tgz).await.map(Target::Npm),
             _ => return Ok(None),
         };
         let job = |target| Self { artifact: position, registry: name.to_owned(), target, noted: Mutex::default() };
@@ -149,6 +147,7 @@ impl Job {
             match &self.target {
                 Target::Image(image) => image.check(request.overwrite, &self.noted).await,
                 Target::File(file) => file.check(request.overwrite, &self.noted).await,
+                Target::Npm(npm) => npm.check(&self.noted).await,
                 Target::Nothing => Ok(()),
             }
         })
@@ -161,7 +160,8 @@ impl Job {
             match &self.target {
                 Target::Image(image) => image.upload(id, ui, &self.noted).await,
                 Target::File(file) => file.upload(&self.noted).await,
-                Target::Nothing => Ok(()),
+                // npm registries show what they get at once: see `expose`.
+                Target::Npm(_) | Target::Nothing => Ok(()),
             }
         })
         .await;
@@ -174,6 +174,7 @@ impl Job {
             match &self.target {
                 Target::Image(image) => image.tag(id, request.overwrite, ui, &self.noted).await?,
                 Target::File(file) => file.rename(&self.noted).await?,
+                Target::Npm(npm) => npm.publish(&self.noted).await?,
                 Target::Nothing => {}
             }
             self.notes().done = true;
@@ -254,6 +255,7 @@ fn nothing_yet(request: &Request) -> Vec<Pushed> {
         id: id.clone(),
         images: Vec::new(),
         files: Vec::new(),
+        packages: Vec::new(),
         failures: Vec::new(),
         seconds: 0.0,
     };
@@ -284,6 +286,15 @@ pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
                 size: file.size,
                 state,
             }),
+            (Target::Npm(npm), Some(state)) => pushed.packages.extend(npm.package().map(|package| PublishedPackage {
+                registry: job.registry.clone(),
+                name: package.name,
+                version: package.version,
+                tags: notes.tags.clone(),
+                integrity: npm.integrity.clone(),
+                size: npm.size,
+                state,
+            })),
             _ => {}
         }
         if let Some(failure) = &notes.failure {

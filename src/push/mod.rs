@@ -9,6 +9,7 @@ mod dir;
 mod image;
 mod job;
 mod layout;
+mod npm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Request {
     /// Whether one artifact's failure keeps every tag of the run where it is. Without it, the tags of those that are
     /// up are moved.
     pub atomic: bool,
+    /// The dist-tag of npm registries: the channel's name; `latest` for a channel of releases.
+    pub dist_tag: String,
     /// The registries' connections and credentials.
     pub session: Arc<Session>,
 }
@@ -70,6 +73,8 @@ pub struct Pushed {
     pub images: Vec<PublishedImage>,
     /// Files that stand in a folder.
     pub files: Vec<PublishedFile>,
+    /// Packages that stand in an npm registry.
+    pub packages: Vec<PublishedPackage>,
     /// What is not where it should be. Empty: all is.
     pub failures: Vec<PushFailure>,
     /// Time that was worked on it, waiting included.
@@ -105,6 +110,25 @@ pub struct PublishedFile {
     /// Of its bytes.
     pub integrity: Integrity,
     /// Bytes.
+    pub size: u64,
+    /// Whether it was there before.
+    pub state: State,
+}
+
+/// A package in an npm registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPackage {
+    /// The registry's name in the configuration.
+    pub registry: String,
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The dist-tags that name it now, as far as they were asked for.
+    pub tags: Vec<String>,
+    /// What the registry says; compared with ours.
+    pub integrity: Integrity,
+    /// Bytes of the archive.
     pub size: u64,
     /// Whether it was there before.
     pub state: State,

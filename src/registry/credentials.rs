@@ -169,7 +169,12 @@ impl Keychain {
             name.starts_with("RHDH_PACK_")
                 || matches!(
                     name,
-                    "GITHUB_TOKEN" | "GITHUB_ACTOR" | "CI_REGISTRY" | "CI_REGISTRY_USER" | "CI_REGISTRY_PASSWORD"
+                    "NODE_AUTH_TOKEN"
+                        | "GITHUB_TOKEN"
+                        | "GITHUB_ACTOR"
+                        | "CI_REGISTRY"
+                        | "CI_REGISTRY_USER"
+                        | "CI_REGISTRY_PASSWORD"
                 )
         };
         let kept = variables.into_iter().filter(|(name, _)| wanted(name));
@@ -205,6 +210,18 @@ impl Keychain {
         Ok(self.of_ci(host))
     }
 
+    /// `NODE_AUTH_TOKEN`: for npm registries, as `actions/setup-node` has it.
+    #[must_use]
+    pub fn npm_token(&self) -> Option<&SecretString> {
+        self.variables.get("NODE_AUTH_TOKEN")
+    }
+
+    /// The names of all variables that hold secrets of ours: child processes must not see them.
+    #[must_use]
+    pub fn secret_names(&self) -> Vec<String> {
+        self.variables.keys().cloned().collect()
+    }
+
     /// How to give credentials for a registry, for messages.
     pub(super) fn advice(registry: &str, host: &str) -> String {
         let prefix = variable_prefix(registry);
@@ -213,7 +230,11 @@ impl Keychain {
         )
     }
 
-    fn named(&self, registry: &str) -> Result<Option<Credential>, Error> {
+    /// The credential that the environment names for this registry.
+    ///
+    /// # Errors
+    /// When only one of the two variables is set.
+    pub fn named(&self, registry: &str) -> Result<Option<Credential>, Error> {
         let prefix = variable_prefix(registry);
         let (username, password) = (format!("{prefix}_USERNAME"), format!("{prefix}_PASSWORD"));
         match (self.variables.get(&username), self.variables.get(&password)) {
@@ -249,13 +270,14 @@ impl Keychain {
     async fn ask(&self, name: &str, host: &str) -> Result<Option<Credential>, Error> {
         let key = (name.to_owned(), host.to_owned());
         let answer = Arc::clone(self.asked.lock().await.entry(key).or_default());
-        let hidden: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+        let hidden = self.secret_names();
         answer.get_or_try_init(|| helper::get(name, host, &self.path, &hidden)).await.cloned()
     }
 }
 
-/// `RHDH_PACK_QUAY_PR` for `quay-pr`.
-fn variable_prefix(registry: &str) -> String {
+/// What the names of a registry's two variables begin with: `RHDH_PACK_QUAY_PR` for `quay-pr`.
+#[must_use]
+pub fn variable_prefix(registry: &str) -> String {
     let upper = registry
         .chars()
         .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' });

@@ -24,7 +24,7 @@ struct Answer {
 
 /// Asks the helper `name`, found by `path` (as `PATH`), for the credential of `host`; `None` where it has none. It gets
 /// this process's environment without the variables in `hidden`, which are for us alone.
-pub(super) async fn get(name: &str, host: &str, path: &str, hidden: &[&str]) -> Result<Option<Credential>, Error> {
+pub(super) async fn get(name: &str, host: &str, path: &str, hidden: &[String]) -> Result<Option<Credential>, Error> {
     let failed = |why: String| Error::Helper { name: name.to_owned(), host: host.to_owned(), source: Cause(why) };
     if name.is_empty() || !name.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
     {

@@ -52,6 +52,24 @@ impl ManifestRef<'_> {
 }
 
 impl Manifest {
+    /// Bytes of the manifest and of everything that it names directly: config and layers.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Named {
+            config: Option<Blob>,
+            #[serde(default)]
+            layers: Vec<Blob>,
+        }
+        #[derive(Deserialize)]
+        struct Blob {
+            size: u64,
+        }
+        let named = serde_json::from_slice::<Named>(&self.bytes).ok();
+        let blobs = named.into_iter().flat_map(|named| named.config.into_iter().chain(named.layers));
+        blobs.fold(self.bytes.len() as u64, |sum, blob| sum.saturating_add(blob.size))
+    }
+
     /// The manifest's annotations; none where it has none or is not JSON.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {

@@ -37,7 +37,7 @@ use std::time::Duration;
 use oci_client::Reference;
 
 pub use blob::BlobFile;
-pub use credentials::{Credential, CredentialKind, Keychain};
+pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
 pub use repository::Repository;
@@ -104,6 +104,12 @@ impl Session {
     #[must_use]
     pub fn new(keychain: Keychain, limits: Limits, ui: &Ui) -> Arc<Self> {
         Arc::new(Self { keychain, limits, ui: ui.clone(), hosts: Mutex::default() })
+    }
+
+    /// The credentials that the session knows.
+    #[must_use]
+    pub fn keychain(&self) -> &Keychain {
+        &self.keychain
     }
 
     /// The session's limits.

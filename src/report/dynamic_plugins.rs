@@ -1,5 +1,5 @@
 //! `dynamic-plugins.yaml`: the entries that RHDH's installer takes, each plugin once, pinned by digest or
-//! integrity.
+//! integrity; and the same for RHDH's Helm chart and its operator.
 
 use serde::Serialize;
 
@@ -59,14 +59,39 @@ pub fn render(result: &RunResult) -> Result<String, serde_yaml::Error> {
     Ok(text)
 }
 
+/// The same as values of RHDH's Helm chart.
+///
+/// # Errors
+/// As [`render`].
+pub fn helm(result: &RunResult) -> Result<String, serde_yaml::Error> {
+    Ok(format!("global:\n  dynamic:\n{}", indented(&render(result)?, 4)))
+}
+
+/// The same as the ConfigMap that a `Backstage` resource of RHDH's operator names in
+/// `spec.application.dynamicPluginsConfigMapName`.
+///
+/// # Errors
+/// As [`render`].
+pub fn operator(result: &RunResult) -> Result<String, serde_yaml::Error> {
+    Ok(format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: dynamic-plugins-rhdh\ndata:\n  dynamic-plugins.yaml: |\n    \
+         includes:\n      - dynamic-plugins.default.yaml\n{}",
+        indented(&render(result)?, 4)
+    ))
+}
+
+fn indented(text: &str, by: usize) -> String {
+    let margin = " ".repeat(by);
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{margin}{line}\n") }).collect()
+}
+
 /// Where `plugin` can be installed from, best place first.
 fn places<'a>(result: &'a RunResult, plugin: &'a ArtifactResult) -> Vec<Place<'a>> {
     let bundles = result.bundles.iter().filter(|bundle| bundle.members.contains(&plugin.id));
     let mut places = Vec::new();
     for artifact in std::iter::once(plugin).chain(bundles) {
-        let Some(packed) = artifact.packages.iter().find(|packed| packed.plugin == plugin.id) else { continue };
         places.extend(artifact.images.iter().map(|image| Place {
-            package: format!("oci://{}!{}", image.reference, packed.dir),
+            package: format!("oci://{}!{}", image.reference, plugin.image_name),
             integrity: None,
             published: true,
         }));

@@ -1,7 +1,13 @@
 //! What a run did, for people and for the next job: the result document comes in; the table, the summary and
 //! `dynamic-plugins.yaml` go out.
 
+pub mod comment;
 pub mod dynamic_plugins;
+pub mod github;
+pub mod gitlab;
+mod markdown;
+pub mod merge;
+pub mod outputs;
 pub mod result;
 pub mod summary;
 pub mod table;

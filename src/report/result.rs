@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
-use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Reason};
-use crate::push::{PublishedFile, PublishedImage};
+use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
+use crate::push::{self, PublishedFile, PublishedImage};
 use crate::workspace::package_json::Role;
 
 /// The version of the `result.json` format that this program writes. Fields are only ever added to a version.
@@ -29,6 +29,9 @@ pub struct RunResult {
     pub finished: Option<Timestamp>,
     /// How it went.
     pub outcome: Outcome,
+    /// Whether registries were left as they were.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Every plugin of the plan, in its order.
     pub plugins: Vec<ArtifactResult>,
     /// Every bundle of the plan, in its order.
@@ -106,11 +109,21 @@ pub struct ArtifactResult {
     /// The ids of a bundle's plugins; empty for plugins.
     #[serde(default)]
     pub members: Vec<String>,
+    /// The name of its image; a plugin's is also its folder in images.
+    #[serde(default)]
+    pub image_name: String,
     /// The image that packaging made, as it stands in the OCI layout of the output folder.
     pub image: Option<PackagedImage>,
-    /// Where the image was pushed.
+    /// Where the image was pushed, or was already.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
+    /// Where a run that is no dry run would push the image: `host/namespace/name@sha256:…`, then the same with each
+    /// tag.
+    #[serde(default)]
+    pub would_push: Vec<String>,
+    /// The image that the base channel has: that of pushes to the branch which a pull request is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_image: Option<BaseImage>,
     /// The archive that packaging made.
     pub tgz: Option<PackagedTgz>,
     /// Where the archive was pushed.
@@ -131,6 +144,15 @@ pub struct ArtifactResult {
     pub timings: Timings,
 }
 
+/// An image to compare a new one with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BaseImage {
+    /// `host/namespace/name:tag`.
+    pub reference: String,
+    /// Bytes of manifest, config and layers.
+    pub size: u64,
+}
+
 /// What went wrong with one plugin or bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Failure {
@@ -142,6 +164,9 @@ pub struct Failure {
     pub help: Option<String>,
     /// The log file, relative to the output folder.
     pub log: Option<String>,
+    /// The last lines of the log.
+    #[serde(default)]
+    pub log_tail: Vec<String>,
 }
 
 /// Wall-clock seconds of each stage; `None` where it did not run.
@@ -167,6 +192,7 @@ impl RunResult {
             started,
             finished: None,
             outcome: Outcome::Failure,
+            dry_run: false,
             plugins: plan.plugins.iter().map(ArtifactResult::plugin).collect(),
             bundles: plan.bundles.iter().map(ArtifactResult::bundle).collect(),
         }
@@ -209,13 +235,15 @@ impl RunResult {
 
 impl ArtifactResult {
     fn plugin(planned: &PlannedPlugin) -> Self {
-        let PlannedPlugin { id, action, reasons, content_key, version, role, .. } = planned.clone();
-        Self { role: Some(role), ..Self::planned(id, action, reasons, content_key, version) }
+        let PlannedPlugin { id, action, reasons, content_key, version, role, image, published, .. } = planned.clone();
+        let images = published.into_iter().map(already_there).collect();
+        Self { role: Some(role), image_name: image, images, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
     fn bundle(planned: &PlannedBundle) -> Self {
-        let PlannedBundle { id, action, reasons, content_key, version, members } = planned.clone();
-        Self { members, ..Self::planned(id, action, reasons, content_key, version) }
+        let PlannedBundle { id, action, reasons, content_key, version, members, image, published } = planned.clone();
+        let images = published.into_iter().map(already_there).collect();
+        Self { members, image_name: image, images, ..Self::planned(id, action, reasons, content_key, version) }
     }
 
     fn planned(
@@ -240,8 +268,11 @@ impl ArtifactResult {
             content_key,
             role: None,
             members: Vec::new(),
+            image_name: String::new(),
             image: None,
             images: Vec::new(),
+            would_push: Vec::new(),
+            base_image: None,
             tgz: None,
             files: Vec::new(),
             packages: Vec::new(),
@@ -255,7 +286,7 @@ impl ArtifactResult {
     /// Whether it is a bundle.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
-        !self.members.is_empty()
+        self.role.is_none()
     }
 
     /// Its name for people: a plugin and a bundle may have the same id.
@@ -264,9 +295,22 @@ impl ArtifactResult {
         if self.is_bundle() { format!("{} (bundle)", self.id) } else { self.id.clone() }
     }
 
+    /// Takes over what an earlier run made of the same content.
+    pub fn carry_over(&mut self, before: &ArtifactResult) {
+        self.image.clone_from(&before.image);
+        self.tgz.clone_from(&before.tgz);
+        self.packages.clone_from(&before.packages);
+        self.findings.clone_from(&before.findings);
+    }
+
     /// Ends the artifact's way through the run.
     pub fn fail(&mut self, failure: Failure) {
         self.state = State::Failed;
         self.error = Some(failure);
     }
+}
+
+fn already_there(published: Published) -> PublishedImage {
+    let Published { registry, reference, digest, size, tags } = published;
+    PublishedImage { registry, reference, digest, tags, size, state: push::State::AlreadyThere }
 }

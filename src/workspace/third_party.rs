@@ -332,7 +332,7 @@ impl Resolution {
 impl Workspace {
     /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
     /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
-    /// build sees; and the tools of [`BUILD_TOOLS`].
+    /// build sees; and the tools of `BUILD_TOOLS`.
     #[must_use]
     pub fn roots<'a>(&'a self, package: &'a Package) -> Vec<Root<'a>> {
         let own = &package.manifest;

@@ -2,7 +2,7 @@
 //! layouts made by hand.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends here")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,10 +10,12 @@ use std::process::{Command, Output};
 pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod plugins;
 pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod repository;
 pub(crate) mod tokens;
+pub(crate) mod verdaccio;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.
 pub(crate) fn rhdh_pack(folder: &Path) -> Command {

