@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{Command, ExportOptions, PlanOptions, PlanOutput, Request, RunOptions, SchemaOf};
+use crate::commands::{Command, ExportOptions, InitOptions, PlanOptions, PlanOutput, Request, RunOptions, SchemaOf};
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
@@ -102,6 +102,21 @@ enum Subcommands {
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
+    /// Write a rhdh-plugins.toml for the plugins of this repository, and on request its workflow
+    Init {
+        /// Ask nothing
+        #[arg(short, long)]
+        yes: bool,
+        /// Write the workflow for GitHub Actions, too
+        #[arg(long)]
+        github: bool,
+        /// Write the pipeline for GitLab CI, too
+        #[arg(long)]
+        gitlab: bool,
+        /// Where images go, such as quay.io/acme [default: the registry that comes with the git remote]
+        #[arg(long, value_name = "HOST/NAMESPACE")]
+        registry: Option<String>,
+    },
     /// Say which packages each backend must embed, share or leave out, and why
     Suggest {
         /// The plugins [default: all]
@@ -236,6 +251,9 @@ impl Cli {
                 Command::Report { format, merge, comment: comment.comment }
             }
             Subcommands::Check => Command::Check,
+            Subcommands::Init { yes, github, gitlab, registry } => {
+                Command::Init(InitOptions { yes, github, gitlab, registry })
+            }
             Subcommands::Suggest { plugins, write } => Command::Suggest { plugins, write },
             Subcommands::Schema { of } => Command::Schema(of),
             Subcommands::Completions { shell } => Command::Print(completions(shell)),

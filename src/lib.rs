@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod document;
+pub mod draft;
 pub mod export;
 pub mod package;
 pub mod plan;

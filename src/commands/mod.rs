@@ -16,6 +16,7 @@ mod base_image;
 mod check;
 mod ci;
 mod export;
+mod init;
 mod memory;
 mod merge;
 mod package;
@@ -26,7 +27,10 @@ mod report;
 mod run;
 mod schema;
 mod session;
-pub mod suggest;
+mod suggest;
+
+pub use init::{InitError, InitOptions};
+pub use suggest::SuggestError;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub enum Command {
     },
     /// Nothing but the check of the configuration.
     Check,
+    /// A configuration for a repository that has none.
+    Init(InitOptions),
     /// The flags of the RHDH CLI that plugins need.
     Suggest {
         /// Ids of plugins; none: all.
@@ -232,10 +238,14 @@ pub enum Error {
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
+    /// No configuration was written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Init(#[from] InitError),
     /// No flags can be worked out.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Suggest(#[from] suggest::SuggestError),
+    Suggest(#[from] SuggestError),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -255,7 +265,8 @@ impl Error {
             | Error::Collect(_)
             | Error::OtherImage { .. }
             | Error::SeveralHosts { .. }
-            | Error::Suggest(_) => 2,
+            | Error::Suggest(_)
+            | Error::Init(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
                     3
@@ -310,6 +321,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
+        Command::Init(options) => init::command(request, options, ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
