@@ -18,6 +18,7 @@ pub mod digest;
 pub mod document;
 pub mod draft;
 pub mod export;
+pub mod import;
 pub mod package;
 pub mod plan;
 pub mod push;

@@ -15,6 +15,7 @@ use crate::{config, document};
 mod check;
 mod ci;
 mod export;
+mod import;
 mod init;
 mod memory;
 mod merge;
@@ -76,6 +77,8 @@ pub enum Command {
     Check,
     /// A configuration for a repository that has none.
     Init(InitOptions),
+    /// A configuration from a list of plugins of another tool; `None`: the usual list, or scripts.
+    Import(Option<PathBuf>),
     /// The flags of the RHDH CLI that plugins need.
     Suggest {
         /// Ids of plugins; none: all.
@@ -241,6 +244,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Init(#[from] InitError),
+    /// Nothing was imported.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Import(#[from] crate::import::Error),
     /// No flags can be worked out.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -265,6 +272,7 @@ impl Error {
             | Error::OtherImage { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
+            | Error::Import(_)
             | Error::Init(_) => 2,
             Error::Plan(error) => {
                 if error.is_environment() {
@@ -321,6 +329,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
         Command::Init(options) => init::command(request, options, ui),
+        Command::Import(list) => import::command(request, list.as_deref(), ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
