@@ -191,6 +191,7 @@ pub(super) async fn push(
             artifacts.push(ArtifactToPush {
                 id: artifact.label(),
                 image: artifact.image.clone(),
+                source: None,
                 tgz: artifact.tgz.clone(),
                 tags: tags(session, channel, result, artifact)?,
                 registries,

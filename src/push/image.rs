@@ -10,14 +10,16 @@ use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 
 use super::State;
 use super::job::{Failure, Notes};
-use super::layout::LocalImage;
+use super::layout::Image;
 use crate::digest::Digest;
-use crate::registry::{ManifestRef, Repository};
+use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
 use crate::ui::Ui;
 
 /// One image on its way to one repository.
 pub(super) struct ImageJob {
-    pub(super) local: LocalImage,
+    pub(super) image: Image,
+    /// Where the image stands, where it is not in the layout.
+    pub(super) source: Option<Repository>,
     pub(super) repository: Repository,
     pub(super) tags: Vec<String>,
     /// Bytes of manifest, config and layers.
@@ -31,7 +33,7 @@ impl ImageJob {
             try_join_all(self.tags.iter().map(|tag| self.repository.manifest_digest(ManifestRef::Tag(tag)))).await?;
         for (tag, found) in self.tags.iter().zip(found) {
             match found {
-                Some(digest) if digest == self.local.digest => {
+                Some(digest) if digest == self.image.digest => {
                     let mut notes = lock(noted);
                     notes.tags.push(tag.clone());
                     notes.state = Some(State::AlreadyThere);
@@ -46,11 +48,16 @@ impl ImageJob {
 
     /// Brings the image into the repository, by digest.
     pub(super) async fn upload(&self, id: &str, ui: &Ui, noted: &Mutex<Notes>) -> Result<(), Failure> {
-        let by_digest = ManifestRef::Digest(&self.local.digest);
-        let there = lock(noted).state.is_some() || self.repository.manifest_digest(by_digest).await?.is_some();
+        let by_digest = ManifestRef::Digest(&self.image.digest);
+        // Where no tag is, there is hardly an image: then its blobs are looked for at once.
+        let (there, may_be_there) = {
+            let notes = lock(noted);
+            (notes.state.is_some(), self.tags.is_empty() || !notes.before.is_empty())
+        };
+        let there = there || (may_be_there && self.repository.manifest_digest(by_digest).await?.is_some());
         if there {
             lock(noted).state = Some(State::AlreadyThere);
-            ui.verbose(&format!("{id}: `{}@{}` is there already", self.repository, self.local.digest));
+            ui.verbose(&format!("{id}: `{}@{}` is there already", self.repository, self.image.digest));
             return Ok(());
         }
         let step = ui.step(id, "push");
@@ -67,28 +74,35 @@ impl ImageJob {
             Ok(()) => {
                 lock(noted).state = Some(State::New);
                 let uploaded = HumanBytes(progress.load(Ordering::Relaxed));
-                step.done(&format!("{uploaded} to {}@{}", self.repository, self.local.digest));
+                step.done(&format!("{uploaded} to {}@{}", self.repository, self.image.digest));
             }
             Err(failure) => step.failed(&failure.message),
         }
         outcome
     }
 
-    async fn bring(&self, progress: &Arc<AtomicU64>) -> Result<(), crate::registry::Error> {
-        let by_digest = ManifestRef::Digest(&self.local.digest);
+    async fn bring(&self, progress: &Arc<AtomicU64>) -> Result<(), Error> {
+        let by_digest = ManifestRef::Digest(&self.image.digest);
         let mut again = true;
         loop {
-            try_join_all(self.local.blobs.iter().map(|blob| self.repository.push_blob(blob, progress))).await?;
-            match self.repository.push_manifest(by_digest, &self.local.manifest, OCI_IMAGE_MEDIA_TYPE).await {
+            try_join_all(self.image.blobs.iter().map(|blob| self.bring_blob(blob, progress))).await?;
+            match self.repository.push_manifest(by_digest, &self.image.manifest, OCI_IMAGE_MEDIA_TYPE).await {
                 // A blob that was there when it was looked for is there no more (garbage collection): once more.
                 Err(error) if error.is_missing_blob() && again => {
                     again = false;
-                    for blob in &self.local.blobs {
+                    for blob in &self.image.blobs {
                         self.repository.forget_blob(&blob.digest).await;
                     }
                 }
                 outcome => return outcome,
             }
+        }
+    }
+
+    async fn bring_blob(&self, blob: &BlobFile, progress: &Arc<AtomicU64>) -> Result<Upload, Error> {
+        match &self.source {
+            Some(source) => self.repository.copy_blob(source, &blob.digest, blob.size, progress).await,
+            None => self.repository.push_blob(blob, progress).await,
         }
     }
 
@@ -116,13 +130,13 @@ impl ImageJob {
         // stays open: `confirm` looks again.
         if !overwrite
             && let Some(found) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?
-            && found != self.local.digest
+            && found != self.image.digest
         {
             return Err(self.conflict(tag, &found).await);
         }
         lock(noted).moving = Some(tag.to_owned());
         let outcome =
-            self.repository.push_manifest(ManifestRef::Tag(tag), &self.local.manifest, OCI_IMAGE_MEDIA_TYPE).await;
+            self.repository.push_manifest(ManifestRef::Tag(tag), &self.image.manifest, OCI_IMAGE_MEDIA_TYPE).await;
         let mut notes = lock(noted);
         if outcome.is_ok() {
             notes.moving = None;
@@ -140,7 +154,7 @@ impl ImageJob {
         let mut failure = None;
         for (tag, before) in &moved {
             let found = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?;
-            if found.as_ref() == Some(&self.local.digest) {
+            if found.as_ref() == Some(&self.image.digest) {
                 continue;
             }
             lock(noted).tags.retain(|placed| placed != tag);
@@ -181,7 +195,7 @@ impl ImageJob {
             code: "tag-exists",
             message: format!(
                 "the tag `{tag}` of `{}` is `{found}`{version}, and this run made `{}`",
-                self.repository, self.local.digest
+                self.repository, self.image.digest
             ),
             help: Some(
                 "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it"

@@ -2,17 +2,19 @@
 //! kept outside of the running futures, so that it is known when they are dropped.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::dir::FileJob;
 use super::image::ImageJob;
-use super::layout::Layout;
+use super::layout::{self, Image, Layout};
 use super::npm::NpmJob;
 use super::{PublishedFile, PublishedImage, PublishedPackage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
 use crate::digest::Digest;
-use crate::registry::{self, Repository};
+use crate::package::PackagedImage;
+use crate::registry::{self, ManifestRef, Repository};
 use crate::ui::Ui;
 
 /// One artifact on its way to one registry.
@@ -90,15 +92,22 @@ impl Job {
     ) -> Result<Option<Self>, registry::Error> {
         let artifact = &request.artifacts[position];
         let target = match (registry, &artifact.image, &artifact.tgz, layout) {
-            (Registry::Oci { prefix, insecure }, Some(image), _, Some(layout)) => {
+            (Registry::Oci { prefix, insecure }, Some(packaged), ..) => {
                 let client = request.session.client(name, prefix, *insecure)?;
-                let repository = client.repository(&image.name).await?;
-                match layout.image(image) {
-                    Ok(local) => {
-                        Ok(Target::Image(ImageJob { local, repository, tags: artifact.tags.clone(), size: image.size }))
-                    }
-                    Err(error) => Err(Failure::of("oci-layout", &error)),
-                }
+                let repository = client.repository(&packaged.name).await?;
+                let source = match &artifact.source {
+                    Some(source) => source_of(request, source, packaged).await?,
+                    None => None,
+                };
+                let image = match (&source, layout) {
+                    (Some(source), _) => remote(source, packaged).await?,
+                    (None, Some(layout)) => layout.image(packaged),
+                    (None, None) => return Ok(None),
+                };
+                let (tags, size) = (artifact.tags.clone(), packaged.size);
+                image
+                    .map(|image| Target::Image(ImageJob { image, source, repository, tags, size }))
+                    .map_err(|error| Failure::of("oci-layout", &error))
             }
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
                 FileJob::new(request, path, base_url.as_deref(), tgz).map(Target::File)
@@ -236,6 +245,25 @@ impl Job {
     }
 }
 
+/// The repository that an image is copied from.
+async fn source_of(
+    request: &Request,
+    (name, registry): &(String, Registry),
+    image: &PackagedImage,
+) -> Result<Option<Repository>, registry::Error> {
+    let Registry::Oci { prefix, insecure } = registry else { return Ok(None) };
+    request.session.client(name, prefix, *insecure)?.repository(&image.name).await.map(Some)
+}
+
+/// The image as `source` has it.
+async fn remote(source: &Repository, image: &PackagedImage) -> Result<Result<Image, layout::Error>, registry::Error> {
+    let manifest = source.manifest(ManifestRef::Digest(&image.digest)).await?;
+    Ok(match manifest {
+        Some(manifest) => Image::read(image, manifest.bytes, |_| PathBuf::new()),
+        None => Err(layout::Error::Gone { repository: source.to_string(), digest: image.digest.clone() }),
+    })
+}
+
 /// What becomes of the artifacts when the run ends before any of them was looked at.
 pub(super) fn interrupted(request: &Request) -> Vec<Pushed> {
     let mut all = nothing_yet(request);
@@ -272,8 +300,8 @@ pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
         match (&job.target, notes.state) {
             (Target::Image(image), Some(state)) => pushed.images.push(PublishedImage {
                 registry: job.registry.clone(),
-                reference: format!("{}@{}", image.repository, image.local.digest),
-                digest: image.local.digest.clone(),
+                reference: format!("{}@{}", image.repository, image.image.digest),
+                digest: image.image.digest.clone(),
                 tags: notes.tags.clone(),
                 size: image.size,
                 state,

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
+use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciImageManifest};
 use serde::Deserialize;
 
 use crate::digest::Digest;
@@ -25,8 +25,8 @@ pub(super) struct Layout {
     index: Vec<IndexEntry>,
 }
 
-/// An image of a layout, its manifest read and checked.
-pub(super) struct LocalImage {
+/// An image that is to be pushed, its manifest read and checked.
+pub(super) struct Image {
     pub(super) digest: Digest,
     /// The manifest's bytes: exactly these are pushed.
     pub(super) manifest: Vec<u8>,
@@ -55,6 +55,15 @@ pub enum Error {
         /// The image's name.
         name: String,
         /// Its manifest's digest.
+        digest: Digest,
+    },
+    /// The repository to copy from does not have the image.
+    #[error("`{repository}` has no image `{digest}` any more")]
+    #[diagnostic(help("build the plugin again: `rhdh-pack run`"))]
+    Gone {
+        /// The repository.
+        repository: String,
+        /// The image's digest.
         digest: Digest,
     },
     /// The image's manifest is not what it should be.
@@ -91,7 +100,7 @@ impl Layout {
     }
 
     /// The image that packaging says it made.
-    pub(super) fn image(&self, image: &PackagedImage) -> Result<LocalImage, Error> {
+    pub(super) fn image(&self, image: &PackagedImage) -> Result<Image, Error> {
         let named = |entry: &&IndexEntry| {
             entry.digest == image.digest.as_str()
                 && entry.annotations.get("org.opencontainers.image.ref.name") == Some(&image.name)
@@ -103,8 +112,23 @@ impl Layout {
                 digest: image.digest.clone(),
             });
         }
-        let wrong = |why: String| Error::Manifest { name: image.name.clone(), why };
         let bytes = read(&self.blob(&image.digest), MAX_MANIFEST)?;
+        Image::read(image, bytes, |digest| self.blob(digest))
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+}
+
+impl Image {
+    /// Reads the manifest `bytes`, which should be that of `image`. `place` says where a blob is.
+    pub(super) fn read(
+        image: &PackagedImage,
+        bytes: Vec<u8>,
+        place: impl Fn(&Digest) -> PathBuf,
+    ) -> Result<Self, Error> {
+        let wrong = |why: String| Error::Manifest { name: image.name.clone(), why };
         let found = Digest::of(&bytes);
         if found != image.digest {
             return Err(wrong(format!("its digest is `{found}`, and it is named `{}`", image.digest)));
@@ -119,22 +143,14 @@ impl Layout {
         }
         let mut blobs: Vec<BlobFile> = Vec::new();
         for descriptor in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            let blob = self.file(descriptor).map_err(wrong)?;
+            let digest: Digest = descriptor.digest.parse().map_err(|error| wrong(format!("{error}")))?;
+            let size = u64::try_from(descriptor.size).map_err(|_| wrong(format!("`{digest}` has a negative size")))?;
+            let blob = BlobFile { path: place(&digest), digest, size };
             if !blobs.contains(&blob) {
                 blobs.push(blob);
             }
         }
-        Ok(LocalImage { digest: found, manifest: bytes, blobs })
-    }
-
-    fn file(&self, descriptor: &OciDescriptor) -> Result<BlobFile, String> {
-        let digest: Digest = descriptor.digest.parse().map_err(|error| format!("{error}"))?;
-        let size = u64::try_from(descriptor.size).map_err(|_| format!("`{digest}` has a negative size"))?;
-        Ok(BlobFile { path: self.blob(&digest), digest, size })
-    }
-
-    fn blob(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.hex())
+        Ok(Self { digest: found, manifest: bytes, blobs })
     }
 }
 

@@ -56,6 +56,8 @@ pub struct ArtifactToPush {
     pub id: String,
     /// Its image, for OCI registries.
     pub image: Option<PackagedImage>,
+    /// The OCI registry where the image stands already, and from where it is copied; `None`: it is in the layout.
+    pub source: Option<(String, Registry)>,
     /// Its archive, for npm registries and folders.
     pub tgz: Option<PackagedTgz>,
     /// The tags to write, rendered; moved in this order.
@@ -116,7 +118,7 @@ pub struct PublishedFile {
 }
 
 /// A package in an npm registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedPackage {
     /// The registry's name in the configuration.
     pub registry: String,
@@ -192,7 +194,8 @@ impl Error {
 /// # Errors
 /// When a registry cannot be used, or the layout cannot be read; nothing has been written then.
 pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Vec<Pushed>, Error> {
-    let layout = match request.artifacts.iter().any(|artifact| artifact.image.is_some()) {
+    let from_layout = |artifact: &ArtifactToPush| artifact.image.is_some() && artifact.source.is_none();
+    let layout = match request.artifacts.iter().any(from_layout) {
         true => Some(Layout::open(request.output.join("oci"))?),
         false => None,
     };
@@ -211,14 +214,19 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
 
 /// Makes the jobs, and looks once at each registry: whether it is there and takes our credentials.
 async fn prepare(request: &Request, layout: Option<&Layout>) -> Result<Vec<Job>, Error> {
-    let mut jobs = Vec::new();
-    let mut failures = Vec::new();
+    let mut making = Vec::new();
     for (position, artifact) in request.artifacts.iter().enumerate() {
         for (name, registry) in &artifact.registries {
-            match Job::new(request, position, name, registry, layout).await {
-                Ok(job) => jobs.extend(job),
-                Err(error) => failures.push((name.clone(), error)),
-            }
+            making.push(async move { (name, Job::new(request, position, name, registry, layout).await) });
+        }
+    }
+    let made: Vec<_> = stream::iter(making).buffered(PARALLEL).collect().await;
+    let mut jobs = Vec::new();
+    let mut failures = Vec::new();
+    for (name, outcome) in made {
+        match outcome {
+            Ok(job) => jobs.extend(job),
+            Err(error) => failures.push((name.clone(), error)),
         }
     }
     let mut names: Vec<&str> = Vec::new();

@@ -158,6 +158,13 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// This machine has no room for a file that is on its way.
+    #[error("making a temporary file")]
+    #[diagnostic(help("look whether the folder for temporary files (`TMPDIR`) is there and has room"))]
+    Temporary {
+        /// Why not.
+        source: Cause,
+    },
     /// The file to upload is not what it should be.
     #[error("reading `{}`: {why}", path.display())]
     #[diagnostic(help("run `rhdh-pack package` again: the output folder was changed after packaging"))]
@@ -234,6 +241,7 @@ impl Error {
             Self::Lost { .. } => "registry-lost-blob",
             Self::Differs { .. } => "digest-differs",
             Self::Redirect { .. } => "registry-redirect",
+            Self::Temporary { .. } => "temporary-file",
             Self::Blob { .. } => "oci-layout",
         }
     }

@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::answer::{Answer, Download};
 use super::auth::{Account, Challenge, Scope};
 use super::blob::BlobBody;
 use super::error::{Cause, Error, unreachable_help, words};
-use super::retry::{Attempts, retry_after};
+use super::retry::Attempts;
 use super::{Limits, tls};
 use crate::ui::Ui;
 
 /// No answer that is read as a whole is larger; registries limit manifests to 4 MiB.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
+const MAX_ANSWER: u64 = 8 * 1024 * 1024;
 /// As curl's and most registries' clients.
 const MAX_REDIRECTS: usize = 5;
 /// Slower than this over a whole upload is as good as not moving (bytes a second).
@@ -49,6 +50,8 @@ pub(super) struct Ask<'a> {
     pub(super) scope: &'a Scope,
     pub(super) headers: &'a [(HeaderName, String)],
     pub(super) body: Body<'a>,
+    /// Where the body of a good answer goes; `None`: into the answer.
+    pub(super) into: Option<&'a Download>,
 }
 
 /// What goes with a question.
@@ -57,15 +60,6 @@ pub(super) enum Body<'a> {
     None,
     Bytes(&'a [u8]),
     Blob(&'a BlobBody<'a>),
-}
-
-/// One answer, read as a whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    /// Where it came from in the end, for relative `Location`s.
-    pub(super) url: Url,
 }
 
 impl Host {
@@ -170,6 +164,7 @@ impl Host {
                 scope,
                 headers: &[],
                 body: Body::None,
+                into: None,
             };
             let error = match self.exchange(ask).await {
                 // A token for one repository need not open the root: that it was given is enough.
@@ -224,7 +219,7 @@ impl Host {
     /// An exchange with a token server, or with a registry whose challenge is not yet known.
     pub(super) async fn short_exchange(&self, what: &str, request: RequestBuilder) -> Result<Answer, Error> {
         let request = request.build().map_err(|error| Error::from_reqwest(what, &self.authority, &error))?;
-        self.send(what, request, self.limits.whole, &AtomicU64::new(0)).await
+        self.send(what, request, self.limits.whole, &AtomicU64::new(0), None).await
     }
 
     async fn ask_once(&self, ask: &Ask<'_>, url: Url, authorization: Option<HeaderValue>) -> Result<Answer, Error> {
@@ -249,12 +244,20 @@ impl Host {
         };
         let request = request.build().map_err(|error| Error::from_reqwest(ask.what, &self.authority, &error))?;
         let _slot = self.slots.acquire().await;
+        let size = size + ask.into.map_or(0, |download| download.size);
         let whole = self.limits.whole + Duration::from_secs(size / SLOWEST);
-        self.send(ask.what, request, whole, moved).await
+        self.send(ask.what, request, whole, moved, ask.into).await
     }
 
     /// Sends a request and reads the whole answer, within the limits.
-    async fn send(&self, what: &str, request: Request, whole: Duration, moved: &AtomicU64) -> Result<Answer, Error> {
+    async fn send(
+        &self,
+        what: &str,
+        request: Request,
+        whole: Duration,
+        moved: &AtomicU64,
+        into: Option<&Download>,
+    ) -> Result<Answer, Error> {
         let slow = |why: String| Error::Slow { what: what.to_owned(), why };
         let (method, url) = (request.method().clone(), request.url().clone());
         let exchange = async {
@@ -263,17 +266,21 @@ impl Host {
             let idle = || slow(format!("nothing moved for {:.0} s", self.limits.idle.as_secs_f64()));
             let sent = while_moving(moved, self.limits.idle, self.http.execute(request)).await;
             let mut response = sent.ok_or_else(idle)?.map_err(broken)?;
-            let mut body = Vec::new();
+            let into = into.filter(|_| response.status() == StatusCode::OK);
+            let most = into.map_or(MAX_ANSWER, |download| download.size);
+            let (mut body, mut read) = (Vec::new(), 0);
             loop {
                 let piece = tokio::time::timeout(self.limits.idle, response.chunk()).await;
                 let Some(piece) = piece.map_err(|_| idle())?.map_err(broken)? else { break };
-                if body.len() + piece.len() > MAX_ANSWER {
-                    return Err(Error::Garbage {
-                        what: what.to_owned(),
-                        why: "the answer is larger than 8 MiB".to_owned(),
-                    });
+                read += piece.len() as u64;
+                if read > most {
+                    let why = format!("the answer is larger than {most} bytes");
+                    return Err(Error::Garbage { what: what.to_owned(), why });
                 }
-                body.extend_from_slice(&piece);
+                match into {
+                    Some(download) => download.write(&piece)?,
+                    None => body.extend_from_slice(&piece),
+                }
             }
             let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
             Ok(Answer { status, headers, body, url })
@@ -302,27 +309,6 @@ impl Host {
             return Err(refused("which is not https"));
         }
         Ok(target)
-    }
-}
-
-impl Answer {
-    /// The error for a status that says no.
-    pub(super) fn refused(&self, what: &str) -> Error {
-        Error::refused(what, self.status, retry_after(&self.headers), &self.body)
-    }
-
-    /// `Location`, made absolute.
-    pub(super) fn location(&self, what: &str) -> Result<Url, Error> {
-        let text = self.header("location");
-        text.and_then(|text| self.url.join(text).ok()).ok_or_else(|| Error::Garbage {
-            what: what.to_owned(),
-            why: "the answer has no usable `Location`".to_owned(),
-        })
-    }
-
-    /// A header's text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
     }
 }
 

@@ -9,8 +9,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
+use super::answer::Answer;
 use super::error::Error;
-use super::http::{Answer, Body};
+use super::http::Body;
 use super::repository::Repository;
 use crate::digest::Digest;
 

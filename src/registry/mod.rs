@@ -4,8 +4,8 @@
 //!
 //! # What comes from oci-client, and what does not
 //!
-//! oci-client gives the names (`Reference`: parsing and checking), the shapes (`OciImageManifest`, media types, the
-//! registries' error envelope with its codes). The exchange itself is made here, on reqwest, because a push must see
+//! oci-client gives the shapes: `OciImageManifest`, media types, the registries' error envelope with its codes. Names
+//! are checked in `name.rs`, which says why. The exchange itself is made here, on reqwest, because a push must see
 //! what oci-client's `Client` (0.18) does not hand out:
 //!
 //! * headers of refusals: `Retry-After`, and the challenge of a 401 in the middle of an upload (an expired token);
@@ -17,14 +17,17 @@
 //!
 //! Wrapping it would have meant to parse all that again from its error texts.
 
+mod answer;
 mod auth;
 mod auth_file;
 mod blob;
+mod copy;
 pub mod credentials;
 mod error;
 mod helper;
 mod http;
 mod manifest;
+mod name;
 mod repository;
 mod retry;
 pub mod tls;
@@ -33,8 +36,6 @@ mod upload;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use oci_client::Reference;
 
 pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
@@ -45,6 +46,7 @@ pub use upload::Upload;
 
 use crate::ui::Ui;
 use http::Host;
+use name::Name;
 
 /// How long and how often a registry is waited for, and how many requests it gets at once.
 #[derive(Clone, Debug)]
@@ -94,7 +96,7 @@ pub struct Session {
 /// One registry of the configuration: a host and the namespace in it.
 pub struct Client {
     name: String,
-    namespace: String,
+    prefix: String,
     host: Arc<Host>,
     session: Arc<Session>,
 }
@@ -125,14 +127,10 @@ impl Session {
     /// # Errors
     /// When the prefix is not the beginning of a repository's name, or the machine has no certificates.
     pub fn client(self: &Arc<Self>, name: &str, prefix: &str, insecure: bool) -> Result<Client, Error> {
-        let (host, namespace) = prefix.split_once('/').unwrap_or((prefix, ""));
-        // A name that must be right if the prefix is: repositories have the same syntax wherever they are.
-        let reference = reference(prefix, "x")?;
-        if reference.registry() != host {
-            return Err(Error::Name { text: format!("{prefix}/x") });
-        }
+        // Any image will do: what is wrong with the name then is wrong with the prefix.
+        let Name { host, .. } = Name::new(prefix, "x")?;
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (reference.resolve_registry().to_owned(), insecure);
+        let key = (host, insecure);
         let host = match hosts.get(&key) {
             Some(host) => Arc::clone(host),
             None => {
@@ -141,7 +139,7 @@ impl Session {
                 host
             }
         };
-        Ok(Client { name: name.to_owned(), namespace: namespace.to_owned(), host, session: Arc::clone(self) })
+        Ok(Client { name: name.to_owned(), prefix: prefix.to_owned(), host, session: Arc::clone(self) })
     }
 }
 
@@ -151,44 +149,9 @@ impl Client {
     /// # Errors
     /// When that is not a repository's name, or the credentials for it cannot be read.
     pub async fn repository(&self, image: &str) -> Result<Repository, Error> {
-        let prefix = [self.host.authority.as_str(), &self.namespace].join("/");
-        let reference = reference(prefix.trim_end_matches('/'), image)?;
-        let path = reference.repository().to_owned();
+        let Name { path, .. } = Name::new(&self.prefix, image)?;
         let credential = self.session.keychain.find(&self.name, &self.host.authority, &path).await?;
         let account = self.host.account(&self.name, credential);
         Ok(Repository::new(Arc::clone(&self.host), account, path))
-    }
-}
-
-fn reference(prefix: &str, image: &str) -> Result<Reference, Error> {
-    let text = format!("{prefix}/{image}");
-    let reference = Reference::try_from(text.as_str()).map_err(|_| Error::Name { text: text.clone() })?;
-    // `image` must not smuggle in a tag or a digest.
-    if image.contains([':', '@']) || reference.digest().is_some() {
-        return Err(Error::Name { text });
-    }
-    Ok(reference)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_are_hosts_and_namespaces() {
-        for (prefix, image, path) in [
-            ("quay.io/acme", "todo", Some("acme/todo")),
-            ("127.0.0.1:5000", "todo", Some("todo")),
-            ("localhost:5000/a/b", "todo", Some("a/b/todo")),
-            ("docker.io/acme", "todo", Some("acme/todo")),
-            ("https://quay.io/acme", "todo", None),
-            ("quay.io/Acme", "todo", None),
-            ("quay.io/acme", "todo:latest", None),
-            ("quay.io/acme", "../todo", None),
-            ("quay.io/acme", "", None),
-        ] {
-            let found = reference(prefix, image).ok();
-            assert_eq!(found.as_ref().map(Reference::repository), path, "{prefix} {image}");
-        }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode, Url};
 
+use super::answer::Answer;
 use super::auth::{Account, Scope};
 use super::error::Error;
-use super::http::{Answer, Ask, Body, Host};
+use super::http::{Ask, Body, Host};
 use super::retry::Attempts;
 
 /// One repository of a registry, with the account that opens it. Clones share the connection.
@@ -60,7 +61,7 @@ impl Repository {
         headers: &[(HeaderName, String)],
         body: Body<'_>,
     ) -> Result<Answer, Error> {
-        let ask = Ask { what, method, url, account: &self.account, scope: &self.scope, headers, body };
+        let ask = Ask { what, method, url, account: &self.account, scope: &self.scope, headers, body, into: None };
         self.host.exchange(ask).await
     }
 

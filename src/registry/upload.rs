@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use reqwest::{Method, StatusCode, Url};
 
+use super::answer::Answer;
 use super::blob::{BlobBody, BlobFile};
 use super::error::Error;
-use super::http::{Answer, Ask, Body};
+use super::http::{Ask, Body};
 use super::repository::Repository;
 use crate::digest::Digest;
 
@@ -91,7 +92,7 @@ impl Repository {
         if self.blob_is_there(file, &what).await? {
             return Ok(Upload::AlreadyThere);
         }
-        let session = self.open_session(file, source, &what).await?;
+        let session = self.open_session(&file.digest, source, &what).await?;
         let upload = if session.status == StatusCode::CREATED {
             Upload::Mounted
         } else {
@@ -114,6 +115,18 @@ impl Repository {
         }
     }
 
+    /// Mounts a blob of `source`, which is on the same host; false where the registry does not.
+    pub(super) async fn mount(&self, source: &Repository, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let what = format!("mounting the blob `{digest}` of `{source}` in `{self}`");
+        let mut attempts = self.attempts();
+        loop {
+            match self.open_session(digest, Some(&source.path), &what).await {
+                Ok(answer) => return Ok(answer.status == StatusCode::CREATED && self.has_blob(digest, size).await?),
+                Err(error) => attempts.wait_after(error).await?,
+            }
+        }
+    }
+
     async fn blob_is_there(&self, file: &BlobFile, what: &str) -> Result<bool, Error> {
         let url = self.url(&["blobs", file.digest.as_str()]).await?;
         let answer = self.ask_once(what, Method::HEAD, url, &[], Body::None).await?;
@@ -125,11 +138,11 @@ impl Repository {
     }
 
     /// OCI distribution spec, end-4a and end-11: 202 opens a session, 201 says that the blob is mounted.
-    async fn open_session(&self, file: &BlobFile, source: Option<&str>, what: &str) -> Result<Answer, Error> {
+    async fn open_session(&self, digest: &Digest, source: Option<&str>, what: &str) -> Result<Answer, Error> {
         let mut url = self.url(&["blobs", "uploads", ""]).await?;
         let mut scope = self.scope.clone();
         if let Some(source) = source {
-            url.query_pairs_mut().append_pair("mount", file.digest.as_str()).append_pair("from", source);
+            url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", source);
             scope = scope.and_pull(source);
         }
         let ask = Ask {
@@ -140,6 +153,7 @@ impl Repository {
             scope: &scope,
             headers: &[],
             body: Body::None,
+            into: None,
         };
         let answer = self.host.exchange(ask).await?;
         match answer.status {
@@ -147,7 +161,7 @@ impl Repository {
             StatusCode::CREATED if source.is_some() => Ok(answer),
             // A registry that does not like the mount still takes the blob.
             status if source.is_some() && status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
-                Box::pin(self.open_session(file, None, what)).await
+                Box::pin(self.open_session(digest, None, what)).await
             }
             status if status.is_success() => {
                 Err(Error::Garbage { what: what.to_owned(), why: format!("the answer to a new upload is {status}") })

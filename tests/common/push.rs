@@ -95,6 +95,7 @@ pub(crate) fn artifact(
     ArtifactToPush {
         id: id.to_owned(),
         image,
+        source: None,
         tgz,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         registries: registries.collect(),
