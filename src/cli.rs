@@ -190,6 +190,11 @@ enum Subcommands {
         #[arg(long, value_name = "HOST/NAMESPACE")]
         registry: Option<String>,
     },
+    /// Write a rhdh-plugins.toml from a plugins-list.yaml, or from the plugins' export-dynamic scripts
+    Import {
+        /// The list [default: plugins-list.yaml, where there is one]
+        list: Option<PathBuf>,
+    },
     /// Say which packages each backend must embed, share or leave out, and why
     Suggest {
         /// The plugins [default: all]
@@ -336,6 +341,7 @@ impl Cli {
             Subcommands::Init { yes, github, gitlab, registry } => {
                 Command::Init(InitOptions { yes, github, gitlab, registry })
             }
+            Subcommands::Import { list } => Command::Import(list),
             Subcommands::Suggest { plugins, write } => Command::Suggest { plugins, write },
             Subcommands::Schema { of } => Command::Schema(of),
             Subcommands::Completions { shell } => Command::Print(completions(shell)),

@@ -21,6 +21,7 @@ pub mod document;
 pub mod draft;
 pub mod explain;
 pub mod export;
+pub mod import;
 pub mod install;
 pub mod package;
 pub mod plan;

@@ -177,7 +177,7 @@ fn say_next(project: &Project, ui: &Ui) {
     if !ignored.lines().any(|line| line.trim().trim_start_matches('/').trim_end_matches('/') == ".rhdh-pack") {
         ui.note("add `.rhdh-pack/` to `.gitignore`: that is where everything is built");
     }
-    ui.note("next: `rhdh-pack run` builds everything; `rhdh-pack doctor` says what is in its way");
+    ui.note("next: `rhdh-pack run` builds everything");
 }
 
 struct Answers {

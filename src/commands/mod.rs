@@ -18,6 +18,7 @@ mod ci;
 mod diff;
 mod explain;
 mod export;
+mod import;
 mod init;
 mod install;
 mod memory;
@@ -92,6 +93,8 @@ pub enum Command {
     Explain(Option<String>),
     /// A configuration for a repository that has none.
     Init(InitOptions),
+    /// A configuration from a list of plugins of another tool; `None`: the usual list, or scripts.
+    Import(Option<PathBuf>),
     /// The flags of the RHDH CLI that plugins need.
     Suggest {
         /// Ids of plugins; none: all.
@@ -269,6 +272,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Init(#[from] InitError),
+    /// Nothing was imported.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Import(#[from] crate::import::Error),
     /// No flags can be worked out.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -295,6 +302,7 @@ impl Error {
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
             | Error::Init(_)
+            | Error::Import(_)
             | Error::Install(crate::install::Error::Folder(_)) => false,
             Error::Export(_)
             | Error::Package(_)
@@ -342,6 +350,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Diff(options) => diff::command(request, options, ui, cancel).await,
         Command::Explain(code) => explain::command(code.as_deref()),
         Command::Init(options) => init::command(request, options, ui),
+        Command::Import(list) => import::command(request, list.as_deref(), ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
