@@ -23,46 +23,31 @@ pub(crate) fn trailer(checksum: u32, length: u64) -> [u8; 8] {
     trailer
 }
 
-/// Compresses blocks, one after the other; keeps its memory between them.
-#[derive(Debug)]
-pub(crate) struct Deflater {
-    compress: Compress,
-    level: u32,
-}
-
 /// Something that cannot happen with correct input to zlib.
 #[derive(Debug, thiserror::Error)]
 #[error("the compressor failed")]
 pub(crate) struct DeflateFailed;
 
-impl Deflater {
-    pub(crate) fn new(level: u32) -> Self {
-        Self { compress: Compress::new(Compression::new(level), false), level }
+/// Compresses `block`, before which `window` stood, at a `level` from 1 to 9.
+pub(crate) fn compress(window: &[u8], block: &[u8], level: u32, last: bool) -> Result<Vec<u8>, DeflateFailed> {
+    // A compressor of its own for each block: zlib-rs 0.6.8 looks at what an earlier block left in the memory of one
+    // that was reset, and at most levels then finds other matches.
+    let mut compress = Compress::new(Compression::new(level), false);
+    if !window.is_empty() {
+        compress.set_dictionary(window).map_err(|_| DeflateFailed)?;
     }
-
-    pub(crate) fn level(&self) -> u32 {
-        self.level
-    }
-
-    /// Compresses `block`, before which `window` stood.
-    pub(crate) fn block(&mut self, window: &[u8], block: &[u8], last: bool) -> Result<Vec<u8>, DeflateFailed> {
-        self.compress.reset();
-        if !window.is_empty() {
-            self.compress.set_dictionary(window).map_err(|_| DeflateFailed)?;
+    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
+    let mut out = Vec::with_capacity(block.len() / 2 + 512);
+    loop {
+        let consumed = usize::try_from(compress.total_in()).map_err(|_| DeflateFailed)?;
+        let rest = block.get(consumed..).ok_or(DeflateFailed)?;
+        let status = compress.compress_vec(rest, &mut out, flush).map_err(|_| DeflateFailed)?;
+        let all_in = compress.total_in() == block.len() as u64;
+        // A flush is complete when it leaves room in the output.
+        if status == Status::StreamEnd || !last && all_in && out.len() < out.capacity() {
+            return Ok(out);
         }
-        let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
-        let mut out = Vec::with_capacity(block.len() / 2 + 512);
-        loop {
-            let consumed = usize::try_from(self.compress.total_in()).map_err(|_| DeflateFailed)?;
-            let rest = block.get(consumed..).ok_or(DeflateFailed)?;
-            let status = self.compress.compress_vec(rest, &mut out, flush).map_err(|_| DeflateFailed)?;
-            let all_in = self.compress.total_in() == block.len() as u64;
-            // A flush is complete when it leaves room in the output.
-            if status == Status::StreamEnd || !last && all_in && out.len() < out.capacity() {
-                return Ok(out);
-            }
-            out.reserve(BLOCK / 2);
-        }
+        out.reserve(BLOCK / 2);
     }
 }
 
@@ -83,17 +68,13 @@ mod tests {
     }
 
     fn gzip(input: &[u8], level: u32) -> Vec<u8> {
-        let mut deflater = Deflater::new(level);
         let mut archive = header(level).to_vec();
-        let blocks = input.len() / BLOCK;
-        for (position, block) in input.chunks(BLOCK).enumerate() {
-            let start = position * BLOCK;
+        for start in (0..input.len()).step_by(BLOCK) {
+            let end = (start + BLOCK).min(input.len());
             let window = &input[start.saturating_sub(WINDOW)..start];
-            archive.extend(deflater.block(window, block, false).unwrap());
+            archive.extend(compress(window, &input[start..end], level, false).unwrap());
         }
-        archive.extend(
-            deflater.block(&input[(blocks * BLOCK).saturating_sub(WINDOW)..blocks * BLOCK], &[], true).unwrap(),
-        );
+        archive.extend(compress(&input[input.len().saturating_sub(WINDOW)..], &[], level, true).unwrap());
         archive.extend(trailer(crc32fast::hash(input), input.len() as u64));
         archive
     }

@@ -272,11 +272,11 @@ impl Writer<'_> {
         let buffer = std::mem::replace(&mut stream.buffer, next);
         let window = std::mem::replace(&mut stream.window, stream.buffer.len());
         let level = self.settings.level;
-        self.pool.submit(&self.results, self.submitted, move |worker| {
+        self.pool.submit(&self.results, self.submitted, move || {
             let (window, block) = buffer.split_at(window);
             let mut checksum = crc32fast::Hasher::new();
             checksum.update(block);
-            Compressed { stream: index, bytes: worker.deflater(level).block(window, block, last), checksum }
+            Compressed { stream: index, bytes: gzip::compress(window, block, level, last), checksum }
         });
         self.submitted += 1;
         Ok(())

@@ -5,23 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::gzip::Deflater;
-
-type Job = Box<dyn FnOnce(&mut Worker) + Send>;
-
-/// What a thread keeps from job to job.
-#[derive(Debug, Default)]
-pub(crate) struct Worker {
-    deflater: Option<Deflater>,
-}
-
-impl Worker {
-    /// A compressor of this level.
-    pub(crate) fn deflater(&mut self, level: u32) -> &mut Deflater {
-        let kept = self.deflater.take().filter(|deflater| deflater.level() == level);
-        self.deflater.insert(kept.unwrap_or_else(|| Deflater::new(level)))
-    }
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that work for all artifacts of a run.
 #[derive(Debug)]
@@ -81,11 +65,11 @@ impl Pool {
         &self,
         results: &Results<T>,
         number: u64,
-        job: impl FnOnce(&mut Worker) -> T + Send + 'static,
+        job: impl FnOnce() -> T + Send + 'static,
     ) {
         let promise = Promise { results: Arc::clone(&results.shared), number };
-        let job = Box::new(move |worker: &mut Worker| {
-            let result = job(worker);
+        let job = Box::new(move || {
+            let result = job();
             promise.results.put(promise.number, Some(result));
         });
         lock(&self.queue.state).jobs.push_back(job);
@@ -109,12 +93,11 @@ impl Drop for Pool {
 
 impl Queue {
     fn work(&self) {
-        let mut worker = Worker::default();
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job(&mut worker);
+                job();
                 state = lock(&self.state);
             } else if state.closed {
                 return;
@@ -189,7 +172,7 @@ mod tests {
         let pool = Pool::new(4).unwrap();
         let results = Results::new();
         for number in 0..100 {
-            pool.submit(&results, number, move |_| number * number);
+            pool.submit(&results, number, move || number * number);
         }
         assert!((0..100).all(|number| results.take(number) == Some(number * number)));
     }

@@ -146,7 +146,7 @@ impl<'a> ReadAhead<'a> {
                         (turn.member, source, file_of(self.members, turn).clone())
                     })
                     .collect();
-                pool.submit(&self.results, self.submitted as u64, move |_| read(&files));
+                pool.submit(&self.results, self.submitted as u64, move || read(&files));
             }
             self.submitted += 1;
         }
