@@ -102,7 +102,7 @@ impl Fixture {
             variables: self.variables.iter().cloned().collect::<Variables>(),
         };
         change(&mut request);
-        export(&request, &workspaces, &Ui::new(Verbosity::Quiet), &self.cancel).await
+        export(&request, &workspaces, &Ui::new(Verbosity::Quiet), &self.cancel, &|_| {}).await
     }
 
     async fn export(&self, change: impl FnOnce(&mut Request)) -> Vec<Exported> {

@@ -6,7 +6,6 @@ use super::session::Session;
 /// The session is open, so everything is right: says what there is.
 pub(super) fn command(session: &Session) -> Result<u8, Error> {
     let project = &session.project;
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     session.ui.note(&format!(
         "{} is right: {}, {}, {}",
         project.config.file.display(),
@@ -15,4 +14,9 @@ pub(super) fn command(session: &Session) -> Result<u8, Error> {
         count(project.workspaces.by_path.len(), "yarn workspace"),
     ));
     Ok(0)
+}
+
+/// `1 plugin`, `2 plugins`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,8 +1,10 @@
 //! `rhdh-pack export`: `dist-dynamic` of every plugin that is to be built.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::session::Session;
 use super::{Error, ExportOptions};
-use crate::export::{self, CliVersion, PluginToExport};
+use crate::export::{self, CliVersion, Exported, PluginToExport};
 use crate::plan::{Action, Plan, Reason};
 use crate::report::merge::OTHER_LEG;
 use crate::report::{Failure, RunResult, State};
@@ -15,7 +17,12 @@ pub(super) async fn command(session: &Session, plugins: &[String], options: &Exp
         leave_to_others(&mut plan, plugins);
     }
     let mut result = session.new_result(&plan, None);
-    export(session, &plan, options, &mut result).await?;
+    let exported = Mutex::new(Vec::new());
+    let keep = |outcome| exported.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+    export(session, &plan, options, &keep).await?;
+    for outcome in exported.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        enter(session, outcome, &mut result);
+    }
     // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
     result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());
     session.write_result(&result)?;
@@ -42,12 +49,12 @@ fn leave_to_others(plan: &mut Plan, plugins: &[String]) {
     }
 }
 
-/// Exports what `plan` says, and enters each outcome in `result`.
+/// Exports what `plan` says; `done` gets each outcome as soon as it is known.
 pub(super) async fn export(
     session: &Session,
     plan: &Plan,
     options: &ExportOptions,
-    result: &mut RunResult,
+    done: &(dyn Fn(Exported) + Sync),
 ) -> Result<(), Error> {
     let project = &session.project;
     let to_build = plan.plugins.iter().filter(|planned| planned.action == Action::Build);
@@ -78,25 +85,26 @@ pub(super) async fn export(
         fail_fast: options.fail_fast,
         variables: export::Variables::of_process(),
     };
-    let exported = export::export(&request, &project.workspaces, &session.ui, &session.cancel).await?;
-    for exported in exported {
-        let Some(artifact) = result.plugins.iter_mut().find(|artifact| artifact.id == exported.id) else {
-            continue;
-        };
-        artifact.timings.export = Some(exported.seconds);
-        if let Some(log) = &exported.log {
-            session.show_log(&exported.id, log);
-        }
-        match exported.outcome {
-            Ok(_) => artifact.state = State::Exported,
-            Err(failure) => artifact.fail(Failure {
-                code: failure.code.to_owned(),
-                message: failure.message,
-                help: failure.help,
-                log: exported.log.as_deref().map(|log| session.in_out(log)),
-                log_tail: failure.log_tail,
-            }),
-        }
-    }
+    let done = |exported: &Exported| done(exported.clone());
+    export::export(&request, &project.workspaces, &session.ui, &session.cancel, &done).await?;
     Ok(())
+}
+
+/// Enters the outcome of one export in `result`.
+pub(super) fn enter(session: &Session, exported: Exported, result: &mut RunResult) {
+    let Some(artifact) = result.plugins.iter_mut().find(|artifact| artifact.id == exported.id) else { return };
+    artifact.timings.export = Some(exported.seconds);
+    if let Some(log) = &exported.log {
+        session.show_log(&exported.id, log);
+    }
+    match exported.outcome {
+        Ok(_) => artifact.state = State::Exported,
+        Err(failure) => artifact.fail(Failure {
+            code: failure.code.to_owned(),
+            message: failure.message,
+            help: failure.help,
+            log: exported.log.as_deref().map(|log| session.in_out(log)),
+            log_tail: failure.log_tail,
+        }),
+    }
 }

@@ -14,21 +14,34 @@ pub(super) fn command(session: &Session, jobs: Option<usize>) -> Result<u8, Erro
         Err(Error::Document(document::Error::Missing { .. })) => session.new_result(&session.read_plan()?, None),
         read => read?,
     };
-    package(session, jobs, &mut result)?;
+    // What failed here before may have been mended; what could not be exported is still not there.
+    for artifact in result.artifacts_mut().filter(|artifact| artifact.state == State::Failed) {
+        if artifact.is_bundle() || artifact.timings.export.is_none() || artifact.timings.package.is_some() {
+            artifact.state = State::Planned;
+            artifact.error = None;
+        }
+    }
+    package(session, jobs, &mut result, |_| true)?;
     result.finish(|artifact| artifact.state == State::Packaged);
     session.write_result(&result)?;
     report::report(session, &result)?;
     Ok(result.exit_code())
 }
 
-/// Packages what `result` says is to be built and has not failed, and enters each outcome in it.
-pub(super) fn package(session: &Session, jobs: Option<usize>, result: &mut RunResult) -> Result<(), Error> {
+/// Packages what of `result` is to be built, has not failed, and is wanted; enters each outcome in it.
+pub(super) fn package(
+    session: &Session,
+    jobs: Option<usize>,
+    result: &mut RunResult,
+    wanted: impl Fn(&ArtifactResult) -> bool,
+) -> Result<(), Error> {
     fail_bundles_of_failed_members(result);
     let artifacts = result
         .artifacts()
         .filter(|artifact| {
             matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published)
         })
+        .filter(|artifact| wanted(artifact))
         .map(|artifact| request(session, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
     if artifacts.is_empty() {

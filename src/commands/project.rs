@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use miette::Diagnostic;
 
-use crate::config::names::{is_exact_version, is_image_name, to_image_name};
+use crate::config::names::{is_exact_version, is_image_name, package_image_name, to_image_name};
 use crate::config::nearest::suggestion;
 use crate::config::template::is_tag;
 use crate::config::{self, Bundle, Config, Plugin, Problem};
@@ -173,7 +173,7 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
         let help = "write three numbers there, such as `\"version\": \"1.0.0\"`: tags are made from it";
         problems.push(config.problem(&path, message, "a plugin without version", help));
     }
-    let image = plugin.image.clone().or_else(|| manifest.name.as_deref().map(image_of));
+    let image = plugin.image.clone().or_else(|| manifest.name.as_deref().map(package_image_name));
     if let Some(image) = image.as_deref().filter(|image| plugin.image.is_none() && !is_image_name(image)) {
         let message = format!("`{image}`, made from the package's name, cannot be the name of an image");
         let help = format!("give it one below `[plugins.{id}]`: `image = \"{}\"`", to_image_name(image));
@@ -216,12 +216,6 @@ fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<serde_json::
         Ok(_) => Err(problem(format!("`{path}` is not a mapping of keys"))),
         Err(error) => Err(problem(format!("`{path}` is not YAML: {error}"))),
     }
-}
-
-/// `@acme/plugin-todo-dynamic` is `acme-plugin-todo`.
-fn image_of(package: &str) -> String {
-    let name = package.trim_start_matches('@');
-    name.strip_suffix("-dynamic").unwrap_or(name).replace('/', "-")
 }
 
 /// Plugins and bundles whose image has the name of an earlier one's.

@@ -1,10 +1,14 @@
 //! `rhdh-pack run`: plan, export, package, push, report.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::session::Session;
-use super::{Error, RunOptions, ci, export, package, plan, push, report};
-use crate::report::State;
+use super::{Error, ExportOptions, RunOptions, ci, export, package, plan, push, report};
+use crate::plan::Plan;
+use crate::report::{RunResult, State};
 
 /// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
@@ -25,11 +29,9 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     }
 
     let exporting = Instant::now();
-    export::export(session, &plan, &options.export, &mut result).await?;
-    let exporting = exporting.elapsed();
-    session.write_result(&result)?;
-
-    package::package(session, options.export.jobs, &mut result)?;
+    let exported = tokio::task::block_in_place(|| export_and_package(session, &plan, &options.export, &mut result))?;
+    let exporting = exported.duration_since(exporting);
+    package::package(session, options.export.jobs, &mut result, |artifact| artifact.state != State::Packaged)?;
     session.write_result(&result)?;
 
     let pushing = Instant::now();
@@ -41,6 +43,33 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     ci::comment(session, &result, options.comment).await?;
     say_times(session, started.elapsed(), exporting, pushing);
     Ok(result.exit_code())
+}
+
+/// Exports the plugins, and packages each while others are still exported. Returns when the last export ended.
+fn export_and_package(
+    session: &Session,
+    plan: &Plan,
+    options: &ExportOptions,
+    result: &mut RunResult,
+) -> Result<Instant, Error> {
+    let (sender, exported) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let packager = scope.spawn(|| {
+            for outcome in exported {
+                export::enter(session, outcome, result);
+                package::package(session, options.jobs, result, |artifact| artifact.state == State::Exported)?;
+                session.write_result(result)?;
+            }
+            Ok(())
+        });
+        // A packager that has failed takes no more: its error is what is returned.
+        let done = |outcome| drop(sender.send(outcome));
+        let exported = Handle::current().block_on(export::export(session, plan, options, &done));
+        let ended = Instant::now();
+        drop(sender);
+        let packaged: Result<(), Error> = packager.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        exported.and(packaged).map(|()| ended)
+    })
 }
 
 fn say_times(session: &Session, whole: Duration, exporting: Duration, pushing: Duration) {

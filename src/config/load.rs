@@ -29,7 +29,7 @@ pub enum Error {
     Missing(PathBuf),
     /// Neither this folder nor one above it has the file.
     #[error("there is no `{FILE_NAME}` in `{}` or above it", .0.display())]
-    #[diagnostic(help("name the file with `--config FILE`, or write one: {MINIMAL}"))]
+    #[diagnostic(help("let `rhdh-pack init` write one, or name the file with `--config FILE`; {MINIMAL}"))]
     NotFound(PathBuf),
     /// A folder, a pipe or a device.
     #[error("`{}` is not a file", .0.display())]

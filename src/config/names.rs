@@ -17,7 +17,8 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// The id nearest to `text`.
-pub(super) fn to_id(text: &str) -> String {
+#[must_use]
+pub fn to_id(text: &str) -> String {
     let lower = text.trim().trim_start_matches('@').to_ascii_lowercase();
     let legal =
         |character| if is_lower_alphanumeric(character) || matches!(character, '.' | '_') { character } else { '-' };
@@ -34,6 +35,13 @@ pub fn is_image_name(text: &str) -> bool {
     text.len() <= MAX_NAME && is_component(text)
 }
 
+/// The image that a package has by default: `@acme/plugin-todo-dynamic` is `acme-plugin-todo`.
+#[must_use]
+pub fn package_image_name(package: &str) -> String {
+    let name = package.trim_start_matches('@');
+    name.strip_suffix("-dynamic").unwrap_or(name).replace('/', "-")
+}
+
 /// The image name nearest to `text`.
 #[must_use]
 pub fn to_image_name(text: &str) -> String {
@@ -48,7 +56,8 @@ pub fn to_image_name(text: &str) -> String {
 }
 
 /// Whether `text` is `host[:port]/namespace`: an OCI reference without image, tag and scheme.
-pub(super) fn is_oci_prefix(text: &str) -> bool {
+#[must_use]
+pub fn is_oci_prefix(text: &str) -> bool {
     let Some((host, namespace)) = text.split_once('/') else { return false };
     is_host(host) && namespace.split('/').all(is_component)
 }

@@ -32,10 +32,11 @@ const INSTALL_LOGS: [&str; 2] = ["yarn-install.log", "rhdh-cli.yarn-install.log"
 const REPEATS: usize = 3;
 
 /// Everything that the exports of one run share.
-#[derive(Debug)]
 pub(super) struct Run<'run> {
     pub(super) request: &'run Request,
     pub(super) ui: &'run Ui,
+    /// Called with each plugin's outcome as soon as it is known.
+    done: &'run (dyn Fn(&Exported) + Sync),
     /// Cancelled from outside, and by the first failure where `fail_fast` is set.
     pub(super) stop: &'run CancellationToken,
     pub(super) node: &'run Node,
@@ -51,7 +52,8 @@ pub(super) struct Run<'run> {
 /// The one build of a package: whoever needs it first runs it, the others wait for it.
 type Build = Arc<OnceCell<Result<(), Failed>>>;
 
-/// Exports plugins; one outcome for each, in the order of the request.
+/// Exports plugins; one outcome for each, in the order of the request. `done` is called with each as soon as it is
+/// known: what comes after an export need not wait for the others.
 ///
 /// # Errors
 /// Only when nothing can be exported at all, because the environment is wrong: every [`Error`] is of that kind.
@@ -60,12 +62,14 @@ pub async fn export(
     workspaces: &Workspaces,
     ui: &Ui,
     cancel: &CancellationToken,
+    done: &(dyn Fn(&Exported) + Sync),
 ) -> Result<Vec<Exported>, Error> {
     let (built_here, prebuilt): (Vec<_>, Vec<_>) =
         request.plugins.iter().partition(|plugin| plugin.config.export == ExportMode::Cli);
     let mut outcomes: Vec<_> = prebuilt.iter().map(|plugin| verify_only(request, workspaces, plugin, ui)).collect();
+    outcomes.iter().for_each(done);
     if !built_here.is_empty() {
-        outcomes.extend(export_with_cli(request, workspaces, built_here, ui, cancel).await?);
+        outcomes.extend(export_with_cli(request, workspaces, built_here, ui, cancel, done).await?);
     }
     outcomes.sort_by_key(|outcome| request.plugins.iter().position(|plugin| plugin.id == outcome.id));
     Ok(outcomes)
@@ -77,6 +81,7 @@ async fn export_with_cli(
     mut plugins: Vec<&PluginToExport>,
     ui: &Ui,
     cancel: &CancellationToken,
+    done: &(dyn Fn(&Exported) + Sync),
 ) -> Result<Vec<Exported>, Error> {
     // Children get absolute paths: each has another working directory.
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -89,6 +94,7 @@ async fn export_with_cli(
     let run = Run {
         request,
         ui,
+        done,
         stop,
         node,
         cache: NpmCache::new(node, &request.variables, environment, logs.join("@toolchain"), ui, stop),
@@ -121,10 +127,12 @@ impl Run<'_> {
             self.stop.cancel();
         }
         let id = plugin.id.clone();
-        match result {
+        let exported = match result {
             Ok((dist_dynamic, log)) => Exported { id, outcome: Ok(dist_dynamic), seconds, log: Some(log) },
             Err(Failed { failure, log }) => Exported { id, outcome: Err(failure), seconds, log },
-        }
+        };
+        (self.done)(&exported);
+        exported
     }
 
     async fn try_export(&self, plugin: &PluginToExport, seconds: &mut f64) -> Result<(DistDynamic, PathBuf), Failed> {

@@ -251,7 +251,7 @@ fn cancelled() -> PackageFailure {
 }
 
 /// How many problems are named.
-const NAMED: usize = 20;
+const NAMED: usize = 10;
 
 fn problems_failure(plugin: &str, problems: &[Problem]) -> PackageFailure {
     let mut message = format!("cannot pack `{plugin}`:");

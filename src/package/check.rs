@@ -48,6 +48,9 @@ pub(super) fn tgz_name(manifest: &Value) -> Result<String, PackageFailure> {
     let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
     let (name, version) = (text("name"), text("version"));
     let help = "correct it in the plugin's package.json, then export the plugin again";
+    if let Some(missing) = ["name", "version"].into_iter().find(|key| text(key).is_empty()) {
+        return Err(failure("package-name", format!("`package.json` has no `{missing}`"), help));
+    }
     if !is_package_name(name) {
         return Err(failure("package-name", format!("`{name}` is no name of an npm package"), help));
     }

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
+use super::before::{Before, ConfigBefore, before_of, removed_since};
 use super::git::Git;
 use super::inputs::{Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::{Lock, Locks};
-use super::reasons::{file_changes, lock_change, package_changes};
-use super::snapshot::{File, Snapshot};
+use super::lock::Locks;
+use super::parallel;
+use super::reasons::{file_changes, lock_change};
+use super::snapshot::File;
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request, Sight};
-use super::toml_diff::ConfigText;
-use super::{Action, PlannedBundle, PlannedPlugin, Reason};
-use crate::config::{Plugin, Rhdh};
-use crate::repo_path::RepoPath;
-use crate::workspace::{PackageJson, Root, Workspace};
+use super::{PlannedBundle, PlannedPlugin, Reason};
+use crate::config::Plugin;
+use crate::workspace::{Direct, PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
 pub(super) struct Seen {
@@ -34,36 +34,24 @@ struct View<'a> {
     head: Sorted<'a>,
     locks: Locks<'a>,
     base: Option<Before<'a>>,
-    /// The sha256 over the files of each package, as far as it was asked for.
+    /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
+    /// What the dependencies of each package are locked to.
+    direct: Vec<Result<Direct, String>>,
 }
 
-/// The side of the base.
-struct Before<'a> {
-    files: Sorted<'a>,
-    /// What changed in each package, in words.
-    packages: Vec<Vec<String>>,
-    /// Only those that are not what they are at the head.
-    locks: Locks<'a>,
-    /// The root's `package.json` of each workspace, where it is not what it is at the head.
-    manifests: HashMap<&'a RepoPath, PackageJson>,
-    config: ConfigBefore,
-}
-
-/// What the base's `rhdh-plugins.toml` is for the one of the head.
-enum ConfigBefore {
-    Same,
-    Unreadable,
-    /// The base's, then the head's.
-    Other(ConfigText, ConfigText),
-}
-
-pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
+pub(super) fn look(
+    request: &Request<'_>,
+    rules: &Rules<'_>,
+    git: Option<&Git>,
+    sight: &Sight,
+    locks: Locks<'_>,
+) -> Result<Seen, Error> {
     let head = rules.sort(&sight.after);
     let mut removed = (Vec::new(), Vec::new());
     let base = match (&sight.before, git) {
         (Some(before), Some(git)) => {
-            let found = before_of(request, rules, git, before, &head)?;
+            let found = before_of(request, rules, git, before, &head, &locks)?;
             if let ConfigBefore::Other(base, _) = &found.config {
                 removed = removed_since(request, git, before, base)?;
             }
@@ -71,7 +59,6 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         }
         _ => None,
     };
-    let locks = head_locks(request, git.filter(|_| request.head.is_some()), &head)?;
     let mut notes: Vec<String> = Vec::new();
     for (workspace, lock) in &locks {
         if let Some(why) = lock.error() {
@@ -80,8 +67,12 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     }
     notes.sort();
     let digests = (0..rules.packages.len()).map(|package| head.digest(package)).collect();
-    let view = View { request, rules, head, locks, base, digests };
-    let plugins: Vec<(ContentKey, Vec<Reason>)> = request.plugins.iter().map(|plugin| view.plugin(plugin)).collect();
+    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
+        Some(lock) => lock.direct(&workspace.roots(package)),
+        None => Ok(Direct::default()),
+    });
+    let view = View { request, rules, direct: direct.collect(), head, locks, base, digests };
+    let plugins = parallel(&request.plugins, |plugin| view.plugin(plugin));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
         .plugins
         .iter()
@@ -117,12 +108,11 @@ impl View<'_> {
         for (name, value) in root_settings(&workspace.manifest) {
             records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
         }
-        let roots: Vec<Root<'_>> =
-            closure.iter().flat_map(|&at| rules.packages[at].0.roots(rules.packages[at].1)).collect();
+        let direct: Vec<_> = closure.iter().map(|&package| &self.direct[package]).collect();
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
         let lock_path = join(workspace.path.as_str(), "yarn.lock");
-        match self.locks.get(&workspace.path).map(|lock| lock.closure(&roots)) {
+        match self.locks.get(&workspace.path).map(|lock| lock.closure(&direct)) {
             Some(Ok((lockfile, members))) => {
                 records.add("lock", workspace.path.as_str(), lockfile.digest(&members));
                 for patch in lockfile.patches(&members) {
@@ -132,8 +122,11 @@ impl View<'_> {
                         patches.insert(path, file);
                     }
                 }
-                let before = self.base.as_ref().and_then(|base| base.locks.get(&workspace.path));
-                match before.map(|before| Lock::changes_since(before, &roots, (lockfile, &members))) {
+                let before = self.base.as_ref().and_then(|base| Some((base, base.locks.get(&workspace.path)?)));
+                let changes = before.map(|(base, lock)| {
+                    lock.changes(closure.iter().map(|&package| &base.direct[package]), (lockfile, &members))
+                });
+                match changes {
                     Some(Ok(changes)) => lock_reasons.extend(changes.iter().map(lock_change)),
                     Some(Err(why)) => lock_reasons.push(Reason::new("lock-file", format!("at the base, {why}"))),
                     None => {}
@@ -285,166 +278,6 @@ impl View<'_> {
         }
         (records.key(), reasons)
     }
-}
-
-impl ConfigBefore {
-    /// The keys of a plugin or bundle that changed; `None` where it is new.
-    fn changed_keys(&self, kind: &str, id: &str) -> Result<Option<Vec<String>>, String> {
-        match self {
-            Self::Same => Ok(Some(Vec::new())),
-            Self::Unreadable => Err("rhdh-plugins.toml changed, and what it was before is not TOML".to_owned()),
-            Self::Other(base, head) => Ok(head.changed_keys(base, kind, id)),
-        }
-    }
-
-    fn rhdh_change(&self, rhdh: &Rhdh, cli: &str) -> Option<(String, String)> {
-        let Self::Other(base, head) = self else { return None };
-        if !base.differs(head, "rhdh", &["cli", "version"]) {
-            return None;
-        }
-        let version = |text: &ConfigText| {
-            let release = text.text(&["rhdh"], "version").map(|release| format!("of RHDH {release}"));
-            text.text(&["rhdh"], "cli")
-                .map(str::to_owned)
-                .or(release)
-                .unwrap_or_else(|| "of the default release".into())
-        };
-        Some((version(base), if rhdh.cli.is_some() { cli.to_owned() } else { version(head) }))
-    }
-
-    fn inputs_changed(&self) -> bool {
-        matches!(self, Self::Other(base, head) if base.differs(head, "inputs", &["global", "ignore"]))
-    }
-}
-
-/// The base's side. `before` are its files, `head` those of the head.
-fn before_of<'a>(
-    request: &'a Request<'_>,
-    rules: &Rules<'a>,
-    git: &Git,
-    before: &'a Snapshot,
-    head: &Sorted<'a>,
-) -> Result<Before<'a>, Error> {
-    let file = request.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // What must be read of the base: the configuration, and of each workspace the root's package.json and yarn.lock.
-    let differs = |path: &str| before.id(path) != head.snapshot.id(path);
-    let mut wanted: Vec<&str> = Vec::new();
-    let mut want = |path: &str| -> Option<usize> {
-        let id = before.id(path)?;
-        wanted.push(id);
-        Some(wanted.len() - 1)
-    };
-    let config = if differs(&file) { Some(want(&file)) } else { None };
-    let mut workspaces = Vec::new();
-    for workspace in request.workspaces.by_path.values() {
-        let manifest = join(workspace.path.as_str(), "package.json");
-        let lock = join(workspace.path.as_str(), "yarn.lock");
-        if differs(&manifest) || differs(&lock) {
-            workspaces.push((workspace, want(&manifest), want(&lock)));
-        }
-    }
-    let blobs = git.blobs(&wanted)?;
-    let config = match config {
-        None => ConfigBefore::Same,
-        Some(at) => {
-            let text = at.map(|at| blobs[at].as_slice()).unwrap_or_default();
-            let now = std::fs::read(&request.config.file).unwrap_or_default();
-            match (ConfigText::parse(text), ConfigText::parse(&now)) {
-                (Some(base), Some(head)) => ConfigBefore::Other(base, head),
-                _ => ConfigBefore::Unreadable,
-            }
-        }
-    };
-    let (mut locks, mut manifests) = (Locks::new(), HashMap::new());
-    for (workspace, manifest, lock) in workspaces {
-        // A base without a usable package.json had no resolutions that could be compared.
-        let manifest = manifest.and_then(|at| PackageJson::parse(&blobs[at], "package.json").ok()).unwrap_or_default();
-        let text = lock.map(|at| blobs[at].as_slice()).unwrap_or_default();
-        locks.insert(&workspace.path, Lock::read(text, workspace, &manifest));
-        manifests.insert(&workspace.path, manifest);
-    }
-    let files = rules.sort(before);
-    let folders: Vec<&str> = rules.packages.iter().map(|(_, package)| package.path.as_str()).collect();
-    let packages = package_changes(&files, head, &folders);
-    Ok(Before { files, packages, locks, manifests, config })
-}
-
-/// Reads the lock files of all workspaces: from disk, or, with `git`, from the snapshot.
-fn head_locks<'a>(request: &'a Request<'_>, git: Option<&Git>, head: &Sorted<'_>) -> Result<Locks<'a>, Error> {
-    let mut texts = Vec::new();
-    for workspace in request.workspaces.by_path.values() {
-        let path = join(workspace.path.as_str(), "yarn.lock");
-        let text = match git {
-            Some(git) => git.blobs(&head.snapshot.id(&path).into_iter().collect::<Vec<_>>())?.pop().unwrap_or_default(),
-            None => std::fs::read(request.workspaces.root.join(&path)).unwrap_or_default(),
-        };
-        texts.push((workspace, text));
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let parsed = std::thread::scope(|scope| {
-        let shares = texts.chunks(texts.len().div_ceil(threads).max(1));
-        let workers: Vec<_> = shares
-            .map(|share| {
-                scope.spawn(move || {
-                    let read = |(workspace, text): &(&'a Workspace, Vec<u8>)| {
-                        (&workspace.path, Lock::read(text, workspace, &workspace.manifest))
-                    };
-                    share.iter().map(read).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<_>>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        workers.into_iter().flat_map(join).collect()
-    });
-    Ok(parsed)
-}
-
-/// What the base's configuration has and the head's has not.
-fn removed_since(
-    request: &Request<'_>,
-    git: &Git,
-    before: &Snapshot,
-    base: &ConfigText,
-) -> Result<(Vec<PlannedPlugin>, Vec<PlannedBundle>), Error> {
-    let reason = || vec![Reason::new("removed", "removed from rhdh-plugins.toml")];
-    let mut plugins = Vec::new();
-    for id in base.ids("plugins").into_iter().filter(|id| !request.config.plugins.contains_key(*id)) {
-        let Some(path) = base.text(&["plugins", id], "path").and_then(|path| RepoPath::new(path).ok()) else {
-            continue;
-        };
-        let blob = git.blobs(&before.id(&join(path.as_str(), "package.json")).into_iter().collect::<Vec<_>>())?.pop();
-        let manifest = blob.and_then(|text| PackageJson::parse(&text, "package.json").ok()).unwrap_or_default();
-        // What was no plugin before is not missed.
-        let Ok(role) = manifest.role() else { continue };
-        let above = std::iter::successors(Some(path.clone()), RepoPath::parent);
-        let mut roots = above.filter(|folder| before.id(&join(folder.as_str(), "yarn.lock")).is_some());
-        plugins.push(PlannedPlugin {
-            id: id.to_owned(),
-            action: Action::Remove,
-            reasons: reason(),
-            content_key: None,
-            version: manifest.version.unwrap_or_default(),
-            role,
-            workspace: roots.next().unwrap_or_default(),
-            path,
-            image: String::new(),
-            published: Vec::new(),
-        });
-    }
-    let bundles = base.ids("bundles").into_iter().filter(|id| !request.config.bundles.contains_key(*id));
-    let bundles = bundles.map(|id| PlannedBundle {
-        id: id.to_owned(),
-        action: Action::Remove,
-        reasons: reason(),
-        content_key: None,
-        version: String::new(),
-        members: base.texts(&["bundles", id], "plugins"),
-        image: String::new(),
-        published: Vec::new(),
-    });
-    Ok((plugins, bundles.collect()))
 }
 
 /// The settings of a plugin that shape its artifact. Where it goes is none of them.

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::git::{Git, GitError};
 use super::inputs::join;
+use super::parallel;
+use super::snapshot::Snapshot;
 use crate::repo_path::RepoPath;
-use crate::workspace::{Closure, LockChange, Lockfile, PackageJson, Root, Workspace};
+use crate::workspace::{Again, Closure, Direct, LockChange, Lockfile, PackageJson, Root, Workspace, Workspaces};
 
 /// One state of a lock file, or why it cannot be read: then all of it counts for every plugin.
 #[derive(Debug)]
@@ -12,6 +15,37 @@ pub(super) struct Lock(Result<Lockfile, String>);
 
 /// The lock files at one state of the repository, by workspace.
 pub(super) type Locks<'a> = HashMap<&'a RepoPath, Lock>;
+
+/// The lock files as they stand on disk.
+pub(super) fn on_disk(workspaces: &Workspaces) -> Locks<'_> {
+    let all: Vec<&Workspace> = workspaces.by_path.values().collect();
+    let read = |workspace: &&'_ Workspace| {
+        let path = workspaces.root.join(join(workspace.path.as_str(), "yarn.lock"));
+        std::fs::read(path).unwrap_or_default()
+    };
+    let texts = parallel(&all, read);
+    read_all(&all, &texts)
+}
+
+/// The lock files of a commit.
+pub(super) fn of_snapshot<'a>(
+    workspaces: &'a Workspaces,
+    git: &Git,
+    snapshot: &Snapshot,
+) -> Result<Locks<'a>, GitError> {
+    let path = |workspace: &Workspace| join(workspace.path.as_str(), "yarn.lock");
+    let there = workspaces.by_path.values().filter_map(|workspace| Some((workspace, snapshot.id(&path(workspace))?)));
+    let (all, ids): (Vec<&Workspace>, Vec<&str>) = there.unzip();
+    Ok(read_all(&all, &git.blobs(&ids)?))
+}
+
+fn read_all<'a>(workspaces: &[&'a Workspace], texts: &[Vec<u8>]) -> Locks<'a> {
+    let pairs: Vec<_> = workspaces.iter().copied().zip(texts).collect();
+    let read = |(workspace, text): &(&'a Workspace, &Vec<u8>)| {
+        (&workspace.path, Lock::read(text, workspace, &workspace.manifest))
+    };
+    parallel(&pairs, read).into_iter().collect()
+}
 
 impl Lock {
     /// Reads the lock file of `workspace`; `manifest` is the root's `package.json` of the same state.
@@ -26,25 +60,46 @@ impl Lock {
         self.0.as_ref().err().map(String::as_str)
     }
 
-    /// What `roots` lead to; the reason where that cannot be told.
-    pub(super) fn closure(&self, roots: &[Root<'_>]) -> Result<(&Lockfile, Closure), String> {
-        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
-        Ok((lockfile, lockfile.closure(roots).map_err(|error| error.to_string())?))
+    /// What each package's dependencies are locked to; why not, where that cannot be told.
+    pub(super) fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, String> {
+        self.0.as_ref().map_err(Clone::clone)?.direct(roots).map_err(|error| error.to_string())
     }
 
-    /// What is different between this lock file's closure and the one at `base`. Nothing is missed where the base's
-    /// lock file lacks a package: it shows as added.
-    pub(super) fn changes_since(
-        base: &Self,
-        roots: &[Root<'_>],
+    /// What the packages lead to; the reason where that cannot be told.
+    pub(super) fn closure(&self, packages: &[&Result<Direct, String>]) -> Result<(&Lockfile, Closure), String> {
+        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
+        let direct: Vec<&Direct> =
+            packages.iter().map(|direct| direct.as_ref()).collect::<Result<_, _>>().map_err(Clone::clone)?;
+        Ok((lockfile, lockfile.closure(direct).map_err(|error| error.to_string())?))
+    }
+}
+
+/// A lock file at the base that is another at the head, with what it has in common with that.
+#[derive(Debug)]
+pub(super) struct LockBefore {
+    lock: Lock,
+    again: Option<Again>,
+}
+
+impl LockBefore {
+    pub(super) fn new(lock: Lock, head: &Lock) -> Self {
+        let again = lock.0.as_ref().ok().zip(head.0.as_ref().ok()).map(|(before, after)| after.again(before));
+        Self { lock, again }
+    }
+
+    /// As [`Lock::direct`]. What the base lacks is left out: it shows as added.
+    pub(super) fn direct(&self, roots: &[Root<'_>]) -> Direct {
+        self.lock.0.as_ref().map(|before| before.direct_of_known(roots)).unwrap_or_default()
+    }
+
+    /// What is different between the head's closure and the one at the base.
+    pub(super) fn changes<'a>(
+        &self,
+        packages: impl IntoIterator<Item = &'a Direct>,
         head: (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
-        let before = base.0.as_ref().map_err(Clone::clone)?;
-        let closure = before.closure_of_known(roots);
-        let (lockfile, after) = head;
-        if before.digest(&closure) == lockfile.digest(after) {
-            return Ok(Vec::new());
-        }
-        Ok(lockfile.changes_since(after, before, &closure))
+        let before = self.lock.0.as_ref().map_err(Clone::clone)?;
+        let Some(again) = &self.again else { return Ok(Vec::new()) };
+        Ok(head.0.changes_since(head.1, before, &before.closure_of_known(packages), again))
     }
 }

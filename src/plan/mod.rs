@@ -12,6 +12,7 @@ use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
 mod base;
+mod before;
 mod changes;
 mod decide;
 mod git;
@@ -157,4 +158,18 @@ pub struct Published {
     pub size: u64,
     /// The tags of the channel that name it.
     pub tags: Vec<String>,
+}
+
+/// What `work` makes of each item, in their order, by as many threads as there are cores.
+fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let shares = items.chunks(items.len().div_ceil(threads).max(1));
+        let workers: Vec<_> =
+            shares.map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<R>>())).collect();
+        let done =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        done.flatten().collect()
+    })
 }

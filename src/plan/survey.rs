@@ -6,7 +6,7 @@ use super::decide::TakenTag;
 use super::git::{Git, GitError};
 use super::inputs::Rules;
 use super::snapshot::Snapshot;
-use super::{Action, PlannedBundle, PlannedPlugin, Reason, changes};
+use super::{Action, PlannedBundle, PlannedPlugin, Reason, changes, lock};
 use crate::ci::{Ci, Event};
 use crate::config::nearest::suggestion;
 use crate::config::{self, Config, UnknownBase};
@@ -191,7 +191,17 @@ pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
         }
         other => other?,
     };
-    let sight = look(request, git.as_ref())?;
+    // Reading lock files takes as long as all of git's answers.
+    let (sight, locks) = std::thread::scope(|scope| {
+        let locks = request.head.is_none().then(|| scope.spawn(|| lock::on_disk(request.workspaces)));
+        let sight = look(request, git.as_ref());
+        (sight, locks.map(|locks| locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
+    let sight = sight?;
+    let locks = match (locks, &git) {
+        (None, Some(git)) => lock::of_snapshot(request.workspaces, git, &sight.after)?,
+        (locks, _) => locks.unwrap_or_default(),
+    };
     let (base, base_reason) = match &sight.base {
         Base::Commit { id, reason } => (Some(id.clone()), reason.clone()),
         Base::Everything { reason } => (None, reason.clone()),
@@ -204,7 +214,7 @@ pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
         }
     };
     let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
-    let seen = changes::look(request, &rules, git.as_ref(), &sight)?;
+    let seen = changes::look(request, &rules, git.as_ref(), &sight, locks)?;
     notes.extend(seen.notes);
     let mut survey = Survey {
         channel: request.channel.clone(),

@@ -12,12 +12,13 @@ mod glob;
 mod graph;
 mod lockfile;
 pub mod package_json;
+mod resolve;
 mod third_party;
 
 pub use discover::{Error, discover};
 pub use lockfile::LockfileError;
 pub use package_json::{PackageJson, PackageManager, Role, RoleError};
-pub use third_party::{Closure, LockChange, Locked, Lockfile, Root};
+pub use third_party::{Again, Closure, Direct, LockChange, Locked, Lockfile, Root};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
 /// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use super::lockfile::{self, Entry, LockfileError, name_of};
+use super::lockfile::{self, Entry, LockfileError};
+use super::resolve::Index;
 use super::{Package, Workspace};
 
 /// Development dependencies that make what is shipped: `backstage-cli package build` and `tsc` write `dist`. All others
@@ -20,29 +21,15 @@ pub struct Lockfile {
     /// Sorted by resolution.
     entries: Vec<Entry>,
     digests: Vec<[u8; 32]>,
+    /// For each entry, whether it is a package of the workspace itself.
+    in_workspace: Vec<bool>,
+    /// For each entry, the patch file that it is made with, if one of the repository.
+    patches: Vec<Option<String>>,
     /// For each entry, the entries that it depends on.
     edges: Vec<Vec<u32>>,
     /// For each entry, the first dependency that is not locked.
     missing: Vec<Option<String>>,
     index: Index,
-}
-
-#[derive(Debug)]
-struct Index {
-    by_descriptor: HashMap<String, u32>,
-    /// By the descriptor that a patch is put on.
-    patched: HashMap<String, u32>,
-    by_name: HashMap<String, Vec<u32>>,
-    resolutions: Vec<Resolution>,
-}
-
-/// One line of `resolutions` in the `package.json` of the workspace root: `parent/name@range` → `to`.
-#[derive(Debug)]
-struct Resolution {
-    parent: Option<String>,
-    name: String,
-    range: Option<String>,
-    to: String,
 }
 
 /// A dependency on a package from outside the workspace.
@@ -66,6 +53,14 @@ pub struct Locked<'a> {
     /// What it depends on, by name and range.
     pub dependencies: &'a [(String, String)],
 }
+
+/// What the dependencies of one package are locked to.
+#[derive(Clone, Debug, Default)]
+pub struct Direct(Vec<u32>);
+
+/// For each entry of one lock file, the same entry of another.
+#[derive(Clone, Debug)]
+pub struct Again(Vec<Option<u32>>);
 
 /// The locked packages that some dependencies lead to.
 #[derive(Debug, Default)]
@@ -115,55 +110,73 @@ impl Lockfile {
             missing.push(absent);
         }
         let digests = entries.iter().map(digest).collect();
-        Ok(Self { path: path.to_owned(), entries, digests, edges, missing, index })
+        let in_workspace = entries.iter().map(|entry| entry.resolution.contains("@workspace:")).collect();
+        let patches = entries.iter().map(|entry| patch_file(&entry.resolution)).collect();
+        Ok(Self { path: path.to_owned(), entries, digests, in_workspace, patches, edges, missing, index })
     }
 
-    /// What `roots` lead to.
+    /// What `roots` are locked to.
+    ///
+    /// # Errors
+    /// When the lock file lacks one of them. See [`Lockfile::direct_of_known`].
+    pub fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, LockfileError> {
+        let mut direct = Vec::new();
+        for root in roots {
+            let found = self.index.find(Some(root.dependant), root.name, root.range);
+            if found.is_empty() && !is_local(root.range) {
+                return Err(self.incomplete(format!("{}@{}", root.name, root.range), root.dependant));
+            }
+            direct.extend(found);
+        }
+        Ok(Direct(direct))
+    }
+
+    /// As [`Lockfile::direct`], but what the lock file lacks is left out.
+    #[must_use]
+    pub fn direct_of_known(&self, roots: &[Root<'_>]) -> Direct {
+        Direct(roots.iter().flat_map(|root| self.index.find(Some(root.dependant), root.name, root.range)).collect())
+    }
+
+    /// What the direct dependencies of some packages lead to.
     ///
     /// # Errors
     /// When the lock file lacks a package on the way. See [`Lockfile::closure_of_known`].
-    pub fn closure(&self, roots: &[Root<'_>]) -> Result<Closure, LockfileError> {
-        let incomplete = |descriptor: String, dependant: &str| LockfileError::Incomplete {
-            path: self.path.clone(),
-            descriptor,
-            dependant: dependant.to_owned(),
-        };
-        let unknown = |root: &&Root<'_>| {
-            !is_local(root.range) && self.index.find(Some(root.dependant), root.name, root.range).is_empty()
-        };
-        if let Some(root) = roots.iter().find(unknown) {
-            return Err(incomplete(format!("{}@{}", root.name, root.range), root.dependant));
+    pub fn closure<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Result<Closure, LockfileError> {
+        let closure = self.closure_of_known(direct);
+        match closure.members.iter().find_map(|(entry, _)| Some((entry, self.missing[*entry as usize].clone()?))) {
+            Some((entry, descriptor)) => Err(self.incomplete(descriptor, &self.entries[*entry as usize].name)),
+            None => Ok(closure),
         }
-        let closure = self.closure_of_known(roots);
-        for (entry, _) in &closure.members {
-            if let Some(descriptor) = &self.missing[*entry as usize] {
-                return Err(incomplete(descriptor.clone(), &self.entries[*entry as usize].name));
-            }
-        }
-        Ok(closure)
     }
 
     /// As [`Lockfile::closure`], but what the lock file lacks is left out.
     #[must_use]
-    pub fn closure_of_known(&self, roots: &[Root<'_>]) -> Closure {
-        let mut seen = vec![false; self.entries.len()];
-        let mut members = Vec::new();
-        let mut next: VecDeque<(u32, Option<u32>)> = VecDeque::new();
-        for root in roots {
-            let found = self.index.find(Some(root.dependant), root.name, root.range);
-            next.extend(found.into_iter().map(|entry| (entry, None)));
+    pub fn closure_of_known<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Closure {
+        // For each entry, the one that led to it; a direct dependency leads to itself.
+        let mut from: Vec<Option<u32>> = vec![None; self.entries.len()];
+        let mut next = VecDeque::new();
+        let mut visit = |entry: u32, by: u32, next: &mut VecDeque<u32>| {
+            let place = &mut from[entry as usize];
+            if place.is_none() && !self.in_workspace[entry as usize] {
+                *place = Some(by);
+                next.push_back(entry);
+            }
+        };
+        for entry in direct.into_iter().flat_map(|direct| &direct.0) {
+            visit(*entry, *entry, &mut next);
         }
         // Breadth first: the way that is remembered is a shortest one.
-        while let Some((entry, from)) = next.pop_front() {
-            let at = entry as usize;
-            if std::mem::replace(&mut seen[at], true) || self.entries[at].resolution.contains("@workspace:") {
-                continue;
+        while let Some(entry) = next.pop_front() {
+            for to in &self.edges[entry as usize] {
+                visit(*to, entry, &mut next);
             }
-            members.push((entry, from));
-            next.extend(self.edges[at].iter().filter(|target| !seen[**target as usize]).map(|&to| (to, Some(entry))));
         }
-        members.sort_unstable();
-        Closure { members }
+        let members = (0u32..).zip(from).filter_map(|(entry, by)| Some((entry, by?)));
+        Closure { members: members.map(|(entry, by)| (entry, (by != entry).then_some(by))).collect() }
+    }
+
+    fn incomplete(&self, descriptor: String, dependant: &str) -> LockfileError {
+        LockfileError::Incomplete { path: self.path.clone(), descriptor, dependant: dependant.to_owned() }
     }
 
     /// What a dependency is locked to; packages of the workspace are left out. Where it cannot be told which of several
@@ -193,39 +206,49 @@ impl Lockfile {
 
     /// The patch files that members of a closure are made with, relative to the workspace root, as they are written.
     pub fn patches<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
-        self.resolutions(closure).filter_map(|resolution| {
-            let (_, patch) = resolution.split_once("@patch:")?.1.split_once('#')?;
-            // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
-            let path = patch.split("::").next()?.rsplit('!').next()?;
-            let path = path.strip_prefix("~/").or_else(|| path.strip_prefix("./")).unwrap_or(path);
-            (!path.starts_with("builtin<")).then_some(path)
-        })
+        closure.members.iter().filter_map(|(entry, _)| self.patches[*entry as usize].as_deref())
     }
 
-    /// What is different between a closure of `base` and one of this lock file, by name.
+    /// Finds the entries of `base` again.
     #[must_use]
-    pub fn changes_since(&self, closure: &Closure, base: &Self, base_closure: &Closure) -> Vec<LockChange> {
-        /// For each name, the entries before and after that are not in both.
-        type Different = BTreeMap<String, (Vec<u32>, Vec<u32>)>;
-        let known = |lock: &Self, closure: &Closure| -> HashMap<[u8; 32], u32> {
-            closure.members.iter().map(|(entry, _)| (lock.digests[*entry as usize], *entry)).collect()
-        };
-        let (before, after) = (known(base, base_closure), known(self, closure));
-        let mut different: Different = BTreeMap::new();
-        for (_, &entry) in before.iter().filter(|(digest, _)| !after.contains_key(*digest)) {
-            different.entry(base.entries[entry as usize].name.clone()).or_default().0.push(entry);
+    pub fn again(&self, base: &Self) -> Again {
+        let ours: HashMap<&[u8; 32], u32> = self.digests.iter().zip(0u32..).collect();
+        Again(base.digests.iter().map(|digest| ours.get(digest).copied()).collect())
+    }
+
+    /// What is different between a closure of `base` and one of this lock file, by name; `again` is that of the two.
+    #[must_use]
+    pub fn changes_since(
+        &self,
+        closure: &Closure,
+        base: &Self,
+        base_closure: &Closure,
+        again: &Again,
+    ) -> Vec<LockChange> {
+        let mut gone = Vec::new();
+        let mut kept = vec![false; self.entries.len()];
+        for (entry, _) in &base_closure.members {
+            match again.0[*entry as usize].filter(|ours| closure.position(*ours).is_some()) {
+                Some(ours) => kept[ours as usize] = true,
+                None => gone.push(*entry),
+            }
         }
-        for (_, &entry) in after.iter().filter(|(digest, _)| !before.contains_key(*digest)) {
-            different.entry(self.entries[entry as usize].name.clone()).or_default().1.push(entry);
+        // For each name, the entries before and after that are not in both.
+        let mut different: BTreeMap<&str, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        for entry in gone {
+            different.entry(&base.entries[entry as usize].name).or_default().0.push(entry);
+        }
+        for (entry, _) in closure.members.iter().filter(|(entry, _)| !kept[*entry as usize]) {
+            different.entry(&self.entries[*entry as usize].name).or_default().1.push(*entry);
         }
         let changes = different.into_iter().map(|(name, (old, new))| LockChange {
-            through: new.iter().min().map_or_else(
-                || old.iter().min().map(|entry| base.way_to(base_closure, *entry)).unwrap_or_default(),
+            through: new.first().map_or_else(
+                || old.first().map(|entry| base.way_to(base_closure, *entry)).unwrap_or_default(),
                 |entry| self.way_to(closure, *entry),
             ),
             before: base.versions(&old),
             after: self.versions(&new),
-            name,
+            name: name.to_owned(),
         });
         changes.collect()
     }
@@ -240,7 +263,7 @@ impl Lockfile {
 
     fn way_to(&self, closure: &Closure, entry: u32) -> Vec<String> {
         let from = |entry: u32| {
-            let at = closure.members.binary_search_by_key(&entry, |(member, _)| *member).ok()?;
+            let at = closure.position(entry)?;
             closure.members[at].1
         };
         let mut way: Vec<String> = std::iter::successors(from(entry), |entry| from(*entry))
@@ -251,81 +274,9 @@ impl Lockfile {
     }
 }
 
-impl Index {
-    fn new<'a>(entries: &[Entry], resolutions: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let (mut by_descriptor, mut patched, mut by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for (number, entry) in (0u32..).zip(entries) {
-            by_name.entry(entry.name.clone()).or_insert_with(Vec::new).push(number);
-            for descriptor in &entry.descriptors {
-                // yarn binds some descriptors to where they stand: `…::locator=…`. Dependants write them without.
-                if let Some((unbound, _)) = descriptor.split_once("::") {
-                    by_descriptor.entry(unbound.to_owned()).or_insert(number);
-                }
-                if let Some((_, patch)) = descriptor.split_once("@patch:") {
-                    let source = patch.split('#').next().unwrap_or(patch).replace("%3A", ":");
-                    patched.insert(source, number);
-                }
-                by_descriptor.insert(descriptor.clone(), number);
-            }
-        }
-        Self { by_descriptor, patched, by_name, resolutions: resolutions.filter_map(Resolution::parse).collect() }
-    }
-
-    /// What a dependency on `name` with `range` is locked to. A dependency that is not locked by its own text (yarn
-    /// rewrites ranges by `resolutions`, catalogs and plugins) counts as one on all locked packages of that name:
-    /// better one too many than a change that is not seen.
-    fn find(&self, parent: Option<&str>, name: &str, range: &str) -> Vec<u32> {
-        let resolution = self.resolutions.iter().find(|resolution| resolution.is_for(parent, name, range));
-        if let Some(found) = resolution.map(|resolution| self.locked(name, &resolution.to)).filter(|it| !it.is_empty())
-        {
-            return found;
-        }
-        let own = self.locked(name, range);
-        if own.is_empty() { self.by_name.get(name).cloned().unwrap_or_default() } else { own }
-    }
-
-    fn locked(&self, name: &str, range: &str) -> Vec<u32> {
-        let texts = [format!("{name}@{range}"), format!("{name}@npm:{range}")];
-        let plain = texts.iter().find_map(|text| self.by_descriptor.get(text));
-        // yarn berry patches some packages by itself: dependants ask for `resolve@npm:^1` and get the patched one.
-        let patched = texts.iter().find_map(|text| self.patched.get(text));
-        plain.into_iter().chain(patched).copied().collect()
-    }
-}
-
-impl Resolution {
-    /// `name`, `name@range`, `parent/name`, `parent@range/name`, `**/name`: of a parent, only the name counts.
-    fn parse((pattern, to): (&str, &str)) -> Option<Self> {
-        let parts: Vec<&str> = pattern.split('/').collect();
-        // A scope and its name are one part, and so is a range with slashes behind the name.
-        let mut names: Vec<String> = Vec::new();
-        let mut parts = parts.into_iter().peekable();
-        while let Some(part) = parts.next() {
-            if part.starts_with('@') {
-                names.push(format!("{part}/{}", parts.next()?));
-            } else {
-                names.push(part.to_owned());
-            }
-        }
-        let last = names.pop()?;
-        let (name, range) = match name_of(&last) {
-            Some(name) => (name, last.get(name.len() + 1..)),
-            None => (last.as_str(), None),
-        };
-        let parent = names.pop().filter(|parent| !parent.contains('*'));
-        Some(Self {
-            parent: parent.map(|parent| name_of(&parent).unwrap_or(&parent).to_owned()),
-            name: name.to_owned(),
-            range: range.map(str::to_owned),
-            to: to.to_owned(),
-        })
-    }
-
-    fn is_for(&self, parent: Option<&str>, name: &str, range: &str) -> bool {
-        let plain = |range: &str| range.strip_prefix("npm:").unwrap_or(range).to_owned();
-        self.name == name
-            && self.parent.as_deref().is_none_or(|wanted| Some(wanted) == parent)
-            && self.range.as_deref().is_none_or(|wanted| plain(wanted) == plain(range))
+impl Closure {
+    fn position(&self, entry: u32) -> Option<usize> {
+        self.members.binary_search_by_key(&entry, |(member, _)| *member).ok()
     }
 }
 
@@ -359,6 +310,15 @@ impl Workspace {
         }
         roots
     }
+}
+
+/// The patch file in a resolution such as `is-odd@patch:is-odd@npm%3A3.0.1#~/.yarn/patches/is-odd.patch::version=…`.
+fn patch_file(resolution: &str) -> Option<String> {
+    let (_, patch) = resolution.split_once("@patch:")?.1.split_once('#')?;
+    // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
+    let path = patch.split("::").next()?.rsplit('!').next()?;
+    let path = path.strip_prefix("~/").or_else(|| path.strip_prefix("./")).unwrap_or(path);
+    (!path.starts_with("builtin<")).then(|| path.to_owned())
 }
 
 /// Ranges that name a folder: yarn 1 does not lock them, and the files there are inputs of their own.

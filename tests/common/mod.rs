@@ -19,8 +19,14 @@ pub(crate) mod verdaccio;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.
 pub(crate) fn rhdh_pack(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rhdh-pack"));
+    let mut command = scrubbed(env!("CARGO_BIN_EXE_rhdh-pack"));
     command.current_dir(folder);
+    command
+}
+
+/// Another program, as little informed.
+pub(crate) fn scrubbed(program: &str) -> Command {
+    let mut command = Command::new(program);
     let is_scrubbed = |name: &str| {
         ["CI", "NO_COLOR", "SOURCE_DATE_EPOCH", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG"].contains(&name)
             || ["CI_", "GITHUB_", "GITLAB_", "RUNNER_", "RHDH_PACK_", "GIT_"]

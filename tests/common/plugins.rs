@@ -164,3 +164,10 @@ pub(crate) fn everything_below(folder: &Path) -> Vec<String> {
     paths.sort_unstable();
     paths
 }
+
+/// The paths in a gzipped tar, as they follow each other.
+pub(crate) fn paths_in_order(archive: &Path) -> Vec<String> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(fs_err::File::open(archive).unwrap()));
+    let entries = archive.entries().unwrap();
+    entries.map(|entry| String::from_utf8(entry.unwrap().path_bytes().into_owned()).unwrap()).collect()
+}

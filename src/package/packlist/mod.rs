@@ -123,7 +123,7 @@ pub(crate) fn order(path: &str) -> (String, String, String) {
 }
 
 fn root_rules(source: &Source, manifest: &Value) -> Result<Arc<Folder>, Problem> {
-    let invalid = |cause: String| Problem::Invalid { path: "package.json".to_owned(), cause };
+    let invalid = |cause: String| Problem::Field { path: "package.json".to_owned(), cause };
     let fields = Fields::of(manifest).map_err(invalid)?;
     // npm-packlist 10: with `files`, the ignore file beside it says nothing.
     let ignore = match fields.files {

@@ -12,7 +12,7 @@ pub enum Problem {
         help("copy what it points to into the package, or leave the link out by a line in `files`")
     )]
     LinkOutside { path: String, target: String },
-    #[error("the link `{path}` points to a folder that it stands in")]
+    #[error("the link `{path}` leads back to where it stands")]
     #[diagnostic(code("link-loop"), help("remove the link; an archive cannot hold a folder inside itself"))]
     LinkLoop { path: String },
     #[error("the link `{path}` points to nothing")]
@@ -27,6 +27,15 @@ pub enum Problem {
     #[error("the path `{}…` has {length} bytes", path.chars().take(80).collect::<String>())]
     #[diagnostic(code("path-too-long"), help("Linux opens no path over 4,095 bytes; shorten the folders' names"))]
     PathTooLong { path: String, length: usize },
+    #[error("the link `{path}` stands in a folder that is reached by {limit} other links to folders")]
+    #[diagnostic(code("too-many-links"), help("let the links point to the folders themselves"))]
+    TooManyLinks { path: String, limit: usize },
+    #[error("`{}…` is nested more than {limit} folders deep", path.chars().take(80).collect::<String>())]
+    #[diagnostic(
+        code("too-deep"),
+        help("remove it, or leave it out by a line in `files`; no real package is that deep")
+    )]
+    TooDeep { path: String, limit: usize },
     #[error("the package has more than {limit} files and folders")]
     #[diagnostic(code("too-many-files"), help("look for links to folders with links to folders, and remove them"))]
     TooManyFiles { limit: usize },
@@ -48,6 +57,9 @@ pub enum Problem {
     #[error("`{path}` is not valid: {cause}")]
     #[diagnostic(code("invalid-json"), help("export the plugin again with `rhdh-pack export`"))]
     Invalid { path: String, cause: String },
+    #[error("`{path}`: {cause}")]
+    #[diagnostic(code("invalid-field"), help("write it as npm's documentation of package.json shows"))]
+    Field { path: String, cause: String },
     #[error("`{path}`: {cause}")]
     #[diagnostic(code("invalid-pattern"), help("write the pattern's alternatives as separate lines"))]
     Pattern { path: String, cause: String },

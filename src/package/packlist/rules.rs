@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::manifest::Fields;
 use super::minimatch::{Name, Path, Pattern, PatternTooLarge};
 
-/// npm-packlist 10 `defaults`: what is left out wherever nothing else says so.
-const DEFAULTS: [&str; 22] = [
+/// npm-packlist 10 `defaults`: what is left out wherever nothing else says so, in this folder or any below it.
+const DEFAULTS_ANYWHERE: [&str; 18] = [
     ".npmignore",
     ".gitignore",
     "**/.git",
@@ -19,9 +19,6 @@ const DEFAULTS: [&str; 22] = [
     "**/.svn/**",
     "**/.hg/**",
     "**/CVS/**",
-    "/.lock-wscript",
-    "/.wafpickle-*",
-    "/build/config.gypi",
     "npm-debug.log",
     "**/.npmrc",
     ".*.swp",
@@ -30,8 +27,10 @@ const DEFAULTS: [&str; 22] = [
     "._*",
     "**/._*/**",
     "*.orig",
-    "/archived-packages/**",
 ];
+
+/// The same, in this folder only.
+const DEFAULTS_HERE: [&str; 4] = ["/.lock-wscript", "/.wafpickle-*", "/build/config.gypi", "/archived-packages/**"];
 
 /// npm-packlist 10: what the root of a package always has, then what it never has.
 const STRICT: [&str; 13] = [
@@ -52,6 +51,14 @@ const STRICT: [&str; 13] = [
 
 type Rules = Vec<Pattern>;
 
+/// The default rules, which every folder has.
+#[derive(Debug)]
+struct Defaults {
+    /// If one of these says nothing of a path, it says nothing of the path's end either.
+    anywhere: Arc<Rules>,
+    here: Arc<Rules>,
+}
+
 /// The rules of one folder, and of those above it up to the package's root.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -61,7 +68,8 @@ pub(super) struct Folder {
     /// The folder itself is included as if it were a file: then its own rules may bring back what the ones above
     /// leave out.
     exact: bool,
-    /// In the order in which they are asked; the first are the default rules.
+    defaults: Arc<Defaults>,
+    /// In the order in which they are asked, after the default rules.
     sets: Vec<Arc<Rules>>,
     /// What `files` names and stands directly in a folder of the root: the folder's path part and the file's name.
     required: Vec<(String, String)>,
@@ -109,7 +117,8 @@ impl Folder {
     ) -> Result<Arc<Self>, PatternTooLarge> {
         let mut strict: Vec<String> = STRICT.map(str::to_owned).to_vec();
         let mut required = Vec::new();
-        let mut sets = vec![compile(DEFAULTS)?];
+        let defaults = Arc::new(Defaults { anywhere: compile(DEFAULTS_ANYWHERE)?, here: compile(DEFAULTS_HERE)? });
+        let mut sets = Vec::new();
         if let Some(files) = &fields.files {
             let mut rules = vec!["*".to_owned()];
             for file in files {
@@ -137,7 +146,7 @@ impl Folder {
         let targets = fields.browser.iter().chain(&fields.main).chain(&fields.bin);
         strict.extend(targets.map(|target| format!("!/{target}")));
         sets.push(compile(strict.iter().map(String::as_str))?);
-        Ok(Arc::new(Self { parent: None, name: Name::default(), exact: false, sets, required }))
+        Ok(Arc::new(Self { parent: None, name: Name::default(), exact: false, defaults, sets, required }))
     }
 
     /// The rules of the folder `name` in this one. `exact` is what [`Folder::includes_exactly`] said of it.
@@ -147,14 +156,15 @@ impl Folder {
         exact: bool,
         ignore: Option<&str>,
     ) -> Result<Arc<Self>, PatternTooLarge> {
-        let mut sets: Vec<Arc<Rules>> = self.sets.first().map(Arc::clone).into_iter().collect();
+        let mut sets = Vec::new();
         if let Some(ignore) = ignore {
             sets.push(Arc::new(parse(ignore)?));
         }
         let required = self.required.iter().filter(|(folder, _)| folder == name).map(|(_, file)| format!("!{file}"));
         let strict: Vec<String> = std::iter::once("/.git".to_owned()).chain(required).collect();
         sets.push(compile(strict.iter().map(String::as_str))?);
-        Ok(Arc::new(Self { parent: Some(Arc::clone(self)), name: Name::new(name), exact, sets, required: Vec::new() }))
+        let (parent, defaults) = (Some(Arc::clone(self)), Arc::clone(&self.defaults));
+        Ok(Arc::new(Self { parent, name: Name::new(name), exact, defaults, sets, required: Vec::new() }))
     }
 
     /// Whether the file `name` in this folder is in.
@@ -181,12 +191,17 @@ impl Folder {
         folders.reverse();
         let names: Vec<&Name> = folders[1..].iter().map(|folder| &folder.name).chain([name]).collect();
         let mut included = true;
+        // All default rules leave out, so that their order does not matter.
+        let says = |rule: &Pattern| applies(rule, &names, trailing, partial, folders.len() > 1);
+        let defaults_say = self.defaults.anywhere.iter().any(says);
         for (depth, folder) in folders.iter().enumerate() {
             if depth > 0 && !included && !folder.exact {
                 continue;
             }
             let below = depth + 1 < folders.len();
-            for rule in folder.sets.iter().flat_map(|rules| rules.iter()) {
+            let anywhere = self.defaults.anywhere.iter().filter(|_| defaults_say);
+            let own = folder.sets.iter().flat_map(|rules| rules.iter());
+            for rule in anywhere.chain(self.defaults.here.iter()).chain(own) {
                 if rule.negate != included && applies(rule, &names[depth..], trailing, partial, below) {
                     included = rule.negate;
                 }

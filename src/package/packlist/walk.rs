@@ -15,6 +15,12 @@ use super::{PackedFile, Problem};
 /// More files and folders than any plugin has: beyond, links to folders multiply each other.
 const MAX_ENTRIES: usize = 250_000;
 
+/// Links to folders that are followed on the way to a file.
+const MAX_JUMPS: usize = 8;
+
+/// Folders on the way to a file: npm's rules ask every one of them.
+const MAX_DEPTH: usize = 256;
+
 /// Linux `PATH_MAX`, without the final NUL.
 const MAX_PATH: usize = 4095;
 
@@ -42,6 +48,8 @@ enum Mode {
 struct Jump {
     base: String,
     left_at: String,
+    /// How many there were, this one counted.
+    count: usize,
     previous: Option<Arc<Jump>>,
 }
 
@@ -250,10 +258,14 @@ impl Visit<'_> {
             FileType::RegularFile if mode.takes_file(name) => self.take(path, target, &stat),
             FileType::Directory => {
                 let Some(mode) = mode.below(job, name) else { return Ok(()) };
-                let jump = Jump { base: job.base.clone(), left_at: job.real.clone(), previous: job.jumps.clone() };
-                let jumps = Some(Arc::new(jump));
+                let count = job.jumps.as_ref().map_or(0, |jump| jump.count) + 1;
+                let (base, left_at) = (job.base.clone(), job.real.clone());
+                let jumps = Some(Arc::new(Jump { base, left_at, count, previous: job.jumps.clone() }));
                 if is_inside_itself(&target, jumps.as_deref()) {
                     return Err(Problem::LinkLoop { path });
+                }
+                if count > MAX_JUMPS {
+                    return Err(Problem::TooManyLinks { path, limit: MAX_JUMPS });
                 }
                 let folder = self.source.open_real(&target).map_err(|error| Problem::unreadable(&path, &error))?;
                 self.enter(folder, ".", path, target.clone(), target, jumps, mode)
@@ -276,6 +288,9 @@ impl Visit<'_> {
         mode: Mode,
     ) -> Result<(), Problem> {
         check_length(&path)?;
+        if path.split('/').count() > MAX_DEPTH {
+            return Err(Problem::TooDeep { path, limit: MAX_DEPTH });
+        }
         self.jobs.push(Job { parent, name: name.into(), path, real, base, jumps, mode });
         Ok(())
     }
@@ -338,7 +353,7 @@ fn is_inside_itself(target: &str, mut jump: Option<&Jump>) -> bool {
     let holds = |folder: &str, path: &str| {
         folder.is_empty() || path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     };
-    while let Some(Jump { base, left_at, previous }) = jump {
+    while let Some(Jump { base, left_at, previous, .. }) = jump {
         if holds(base, target) && holds(target, left_at) {
             return true;
         }

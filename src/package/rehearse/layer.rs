@@ -65,8 +65,8 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         }
         if !seen.insert(plain) {
             add(Rule::DuplicateEntry, format!("`{path}` is there twice"));
-        } else if let Some(other) = folded.insert(plain.to_lowercase(), plain) {
-            add(Rule::CaseConflict, format!("`{other}` and `{plain}` differ in case only"));
+        } else if let Some(other) = folded.insert(plain.to_lowercase(), path) {
+            add(Rule::CaseConflict, format!("`{other}` and `{path}` differ in case only"));
         }
         if entry.size > SMALLEST_LIMIT {
             let text = format!("`{path}` has {} bytes, more than the installer takes", entry.size);
