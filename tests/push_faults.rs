@@ -166,11 +166,11 @@ fn proxy(upstream: &str, case: Option<Case>) -> (Server, Arc<AtomicUsize>) {
 }
 
 fn quick() -> Limits {
-    Limits { attempts: 3, idle: Duration::from_millis(250), first_wait: Duration::from_millis(1), ..limits() }
+    Limits { attempts: 3, idle: Duration::from_secs(1), first_wait: Duration::from_millis(1), ..limits() }
 }
 
 /// The images of this test: two in one repository each, of which one tag is moved from an old image.
-async fn new_setup(prefix: &str, names: &[String]) -> Setup {
+fn new_setup(prefix: &str, names: &[String]) -> Setup {
     let mut setup = Setup { overwrite: true, limits: quick(), ..Setup::new() };
     for (position, name) in names.iter().enumerate() {
         let seed = 100 + position as u64;
@@ -206,7 +206,7 @@ async fn case_holds(registry: &Registry, case: Case) -> bool {
     let namespace = format!("case-{}", fastrand::u64(..));
     let names: Vec<String> = vec!["one".to_owned(), "two".to_owned()];
     let direct = format!("{}/{namespace}", registry.host);
-    let mut old = Setup { limits: quick(), ..Setup::new() };
+    let mut old = Setup::new();
     for name in &names {
         old.image(name, &layer(1, 1000), &["next"], &[&direct]);
     }
@@ -214,7 +214,7 @@ async fn case_holds(registry: &Registry, case: Case) -> bool {
     let old_digest = old.artifacts[0].image.as_ref().unwrap().digest.clone();
 
     let (server, _count) = proxy(&registry.host, Some(case));
-    let setup = new_setup(&format!("{}/{namespace}", server.host), &names).await;
+    let setup = new_setup(&format!("{}/{namespace}", server.host), &names);
     let outcome = setup.push().await;
     let host = registry.host.clone();
     let state = |name: &str| tags_of(&host, &namespace, name);
@@ -230,7 +230,7 @@ async fn case_holds(registry: &Registry, case: Case) -> bool {
     };
 
     // The same again, over a network without faults: all is as it should be.
-    let again = new_setup(&direct, &names).await;
+    let again = Setup { limits: limits(), ..new_setup(&direct, &names) };
     assert_eq!(messages(&again.push().await.unwrap()), Vec::<String>::new(), "{case:?}");
     for artifact in &again.artifacts {
         let digest = artifact.image.as_ref().unwrap().digest.clone();
@@ -274,7 +274,7 @@ async fn every_fault_at_every_request() {
     // How many requests there are: a push without faults.
     let (server, count) = proxy(&registry.host, None);
     let names = ["one".to_owned(), "two".to_owned()];
-    let setup = new_setup(&format!("{}/clean", server.host), &names).await;
+    let setup = new_setup(&format!("{}/clean", server.host), &names);
     assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
     let requests = count.load(Ordering::SeqCst);
 

@@ -263,7 +263,7 @@ impl Host {
         let exchange = async {
             let host = request.url().authority().to_owned();
             let broken = |error: reqwest::Error| Error::from_reqwest(what, &host, &error);
-            let idle = || slow(format!("nothing moved for {:.0} s", self.limits.idle.as_secs_f64()));
+            let idle = || slow(format!("nothing moved for {:?}", self.limits.idle));
             let sent = while_moving(moved, self.limits.idle, self.http.execute(request)).await;
             let mut response = sent.ok_or_else(idle)?.map_err(broken)?;
             let into = into.filter(|_| response.status() == StatusCode::OK);
@@ -285,9 +285,8 @@ impl Host {
             let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
             Ok(Answer { status, headers, body, url })
         };
-        let answer = tokio::time::timeout(whole, exchange)
-            .await
-            .map_err(|_| slow(format!("not finished after {:.0} s", whole.as_secs_f64())))?;
+        let answer =
+            tokio::time::timeout(whole, exchange).await.map_err(|_| slow(format!("not finished after {whole:?}")))?;
         let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
         tracing::debug!(%method, url = without_query(&url), status, "asked");
         answer
