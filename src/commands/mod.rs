@@ -12,6 +12,7 @@ use crate::report::Format;
 use crate::ui::Ui;
 use crate::{config, document};
 
+mod base_image;
 mod check;
 mod ci;
 mod diff;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{Error, report};
+use super::{Error, base_image, report};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -50,6 +50,7 @@ pub(super) async fn push_unless(
     result: &mut RunResult,
 ) -> Result<(), Error> {
     result.dry_run = dry_run;
+    base_image::compare(session, registries, result).await;
     if dry_run {
         for (label, references) in what_would_be_pushed(session, channel, result)? {
             if let Some(artifact) = result.labelled(&label) {

@@ -90,7 +90,7 @@ fn outcome_line(result: &RunResult) -> String {
     };
     let commit = result.commit.as_deref().and_then(|commit| commit.get(..7));
     let commit = commit.map_or_else(String::new, |commit| format!(", commit {}", code(commit)));
-    format!("{mark} {} — channel {}{commit}", escape(&headline(result)), code(&result.channel))
+    format!("{mark} {} — channel {}{commit}", headline(result), code(&result.channel))
 }
 
 /// Puts the text together. What does not fit is left out, the least important first, and named.
