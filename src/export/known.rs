@@ -68,10 +68,10 @@ fn network(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
         );
     }
     let proxy = [
-        "tunneling socket could not be established",
         "Proxy Authentication Required",
-        "Proxy response (",
-        "Response Code: 407",
+        "Bad response: 407",
+        "code E407",
+        "tunneling socket could not be established",
     ];
     if let Some(line) = proxy.iter().find_map(|text| log.line_with(text)) {
         return Some(
@@ -82,7 +82,7 @@ fn network(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
     }
     let changed = ["code EINTEGRITY", "doesn't match the expected checksum", "Integrity check failed"];
     if let Some(line) = changed.iter().find_map(|text| log.line_with(text)) {
-        let line = log.line_with("integrity checksum failed").unwrap_or(line);
+        let line = log.line_with("Integrity checksum failed").unwrap_or(line);
         return Some(
             ExportFailure::new(
                 "integrity-mismatch",
