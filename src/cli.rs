@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{Command, ExportOptions, InitOptions, PlanOptions, PlanOutput, Request, RunOptions, SchemaOf};
+use crate::commands::{
+    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
+    SchemaOf, VerifyOptions,
+};
+use crate::digest::{Digest, Integrity, NotADigest};
+use crate::package::Release;
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
@@ -39,6 +44,18 @@ pub struct Cli {
     verbose: bool,
     #[command(subcommand)]
     command: Subcommands,
+}
+
+/// What names an artifact.
+const WHAT: &str = "\
+REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; TGZ: an archive as `npm pack` makes it; DIR: a \
+dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of an OCI layout, oci:DIR:NAME for one.";
+
+/// What a command prints on stdout, where it prints data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum DataFormat {
+    /// One JSON document
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,6 +119,62 @@ enum Subcommands {
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
+    /// Look at artifacts, whoever made them, as RHDH's installers and RHDH itself will
+    #[command(after_help = WHAT)]
+    Verify {
+        /// Images, archives, folders
+        #[arg(required = true, value_name = "REF|TGZ|DIR|LAYOUT")]
+        what: Vec<String>,
+        /// The RHDH release whose rules apply; may be repeated [default: the configuration's, else all known]
+        #[arg(long, value_name = "X.Y")]
+        rhdh: Vec<Release>,
+        /// The digest that the image should have
+        #[arg(long, value_name = "sha256:…")]
+        digest: Option<Digest>,
+        /// The integrity that the archive should have
+        #[arg(long, value_name = "sha512-…", value_parser = integrity)]
+        integrity: Option<Integrity>,
+        /// Where the packages are that RHDH provides to plugins [default: the nearest node_modules with Backstage in it]
+        #[arg(long, value_name = "DIR")]
+        node_modules: Option<PathBuf>,
+        /// Do not load backends in node: that runs their code
+        #[arg(long, conflicts_with = "node_modules")]
+        no_load: bool,
+        /// What to print on stdout
+        #[arg(long, value_enum)]
+        format: Option<DataFormat>,
+    },
+    /// Put artifacts into a local dynamic-plugins-root, as RHDH's init container would
+    #[command(after_help = WHAT)]
+    Install {
+        /// The folder; it is made where it is missing
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+        /// Images, archives, folders [default: what the last run left in the output folder]
+        #[arg(value_name = "REF|TGZ|DIR|LAYOUT")]
+        what: Vec<String>,
+        /// The RHDH release whose rules apply; may be repeated [default: the configuration's, else all known]
+        #[arg(long, value_name = "X.Y")]
+        rhdh: Vec<Release>,
+    },
+    /// Print what differs between two artifacts: files, packages, package.json
+    #[command(after_help = WHAT)]
+    Diff {
+        /// The one before
+        #[arg(value_name = "A")]
+        before: String,
+        /// The one after
+        #[arg(value_name = "B")]
+        after: String,
+        /// What to print on stdout, instead of text
+        #[arg(long, value_enum)]
+        format: Option<DataFormat>,
+    },
+    /// Print the longer text of a failure's code or a rule's name
+    Explain {
+        /// The code [default: list all]
+        code: Option<String>,
+    },
     /// Write a rhdh-plugins.toml for the plugins of this repository, and on request its workflow
     Init {
         /// Ask nothing
@@ -251,6 +324,15 @@ impl Cli {
                 Command::Report { format, merge, comment: comment.comment }
             }
             Subcommands::Check => Command::Check,
+            Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {
+                let (load, json) = (!no_load, format.is_some());
+                Command::Verify(VerifyOptions { what, rhdh, digest, integrity, load, node_modules, json })
+            }
+            Subcommands::Install { root, what, rhdh } => Command::Install(InstallOptions { root, what, rhdh }),
+            Subcommands::Diff { before, after, format } => {
+                Command::Diff(DiffOptions { before, after, json: format.is_some() })
+            }
+            Subcommands::Explain { code } => Command::Explain(code),
             Subcommands::Init { yes, github, gitlab, registry } => {
                 Command::Init(InitOptions { yes, github, gitlab, registry })
             }
@@ -305,4 +387,8 @@ impl From<JobsArgs> for Option<usize> {
     fn from(args: JobsArgs) -> Self {
         args.jobs.map(usize::from)
     }
+}
+
+fn integrity(text: &str) -> Result<Integrity, NotADigest> {
+    Integrity::try_from(text.to_owned())
 }

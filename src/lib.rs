@@ -10,14 +10,18 @@
 //!
 //! `commands` is the only place where they are wired together.
 
+pub mod artifact;
 pub mod ci;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diff;
 pub mod digest;
 pub mod document;
 pub mod draft;
+pub mod explain;
 pub mod export;
+pub mod install;
 pub mod package;
 pub mod plan;
 pub mod push;
@@ -27,4 +31,5 @@ pub mod report;
 pub mod rhdh;
 pub mod suggest;
 pub mod ui;
+pub mod verify;
 pub mod workspace;

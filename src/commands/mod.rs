@@ -15,8 +15,11 @@ use crate::{config, document};
 mod base_image;
 mod check;
 mod ci;
+mod diff;
+mod explain;
 mod export;
 mod init;
+mod install;
 mod memory;
 mod merge;
 mod package;
@@ -28,9 +31,13 @@ mod run;
 mod schema;
 mod session;
 mod suggest;
+mod verify;
 
+pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
+pub use install::InstallOptions;
 pub use suggest::SuggestError;
+pub use verify::VerifyOptions;
 
 /// What to do, from the command line.
 #[derive(Clone, Debug)]
@@ -75,6 +82,14 @@ pub enum Command {
     },
     /// Nothing but the check of the configuration.
     Check,
+    /// The rehearsal of RHDH's installers, on anything.
+    Verify(VerifyOptions),
+    /// A local `dynamic-plugins-root`.
+    Install(InstallOptions),
+    /// What differs between two artifacts.
+    Diff(DiffOptions),
+    /// The text of a code; all codes.
+    Explain(Option<String>),
     /// A configuration for a repository that has none.
     Init(InitOptions),
     /// The flags of the RHDH CLI that plugins need.
@@ -235,6 +250,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Push(#[from] crate::push::Error),
+    /// An artifact cannot be opened.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Artifact(#[from] crate::artifact::Error),
+    /// A plugin cannot be installed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Install(#[from] crate::install::Error),
+    /// A code that there is not.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Code(#[from] crate::explain::UnknownCode),
     /// `dynamic-plugins.yaml`.
     #[error("cannot write `dynamic-plugins.yaml`")]
     Yaml(#[from] serde_yaml::Error),
@@ -255,41 +282,30 @@ impl Error {
     /// 2 where the command line, the configuration or the repository is wrong; 3 where the environment is.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self {
+        let environment = match self {
             Error::Project(_)
             | Error::Config(_)
             | Error::Channel(_)
             | Error::Tag { .. }
             | Error::Yaml(_)
+            | Error::Code(_)
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
-            | Error::Init(_) => 2,
-            Error::Plan(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-            Error::Document(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-            Error::Export(_) | Error::Package(_) | Error::Start(_) => 3,
-            Error::Push(error) => {
-                if error.is_environment() {
-                    3
-                } else {
-                    2
-                }
-            }
-        }
+            | Error::Init(_)
+            | Error::Install(crate::install::Error::Folder(_)) => false,
+            Error::Export(_)
+            | Error::Package(_)
+            | Error::Start(_)
+            | Error::Install(crate::install::Error::Io { .. }) => true,
+            Error::Plan(error) => error.is_environment(),
+            Error::Document(error) => error.is_environment(),
+            Error::Push(error) => error.is_environment(),
+            Error::Artifact(error) => error.is_environment(),
+        };
+        if environment { 3 } else { 2 }
     }
 }
 
@@ -321,6 +337,10 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
+        Command::Verify(options) => verify::command(request, options, ui, cancel).await,
+        Command::Install(options) => install::command(request, options, ui, cancel).await,
+        Command::Diff(options) => diff::command(request, options, ui, cancel).await,
+        Command::Explain(code) => explain::command(code.as_deref()),
         Command::Init(options) => init::command(request, options, ui),
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),

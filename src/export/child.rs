@@ -20,17 +20,17 @@ const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
 /// One command: run without a shell.
 #[derive(Clone)]
-pub(super) struct Command {
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<OsString>,
-    pub(super) dir: PathBuf,
+pub(crate) struct Command {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) dir: PathBuf,
     /// The whole environment: nothing else is inherited.
-    pub(super) env: Vec<(OsString, OsString)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
 }
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// On its own.
     Exited(ExitStatus),
     /// Killed, because the run was cancelled.
@@ -39,21 +39,21 @@ pub(super) enum Ended {
 
 /// What a short command printed.
 #[derive(Debug)]
-pub(super) struct Output {
-    pub(super) ended: Ended,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Output {
+    pub(crate) ended: Ended,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Command {
     /// Runs the command with a temporary folder of its own, and stdout and stderr in `log` (made anew, with the folders
     /// above it).
-    pub(super) async fn run(&self, log: &Path, cancel: &CancellationToken) -> io::Result<Ended> {
+    pub(crate) async fn run(&self, log: &Path, cancel: &CancellationToken) -> io::Result<Ended> {
         self.run_with(temporary_folder()?.path(), log, cancel).await
     }
 
     /// As [`Command::run`], with this temporary folder.
-    pub(super) async fn run_with(&self, temporary: &Path, log: &Path, cancel: &CancellationToken) -> io::Result<Ended> {
+    pub(crate) async fn run_with(&self, temporary: &Path, log: &Path, cancel: &CancellationToken) -> io::Result<Ended> {
         if let Some(parent) = log.parent() {
             fs_err::create_dir_all(parent)?;
         }
@@ -62,7 +62,7 @@ impl Command {
     }
 
     /// Runs a command that prints little, and reads it.
-    pub(super) async fn output(&self, cancel: &CancellationToken) -> io::Result<Output> {
+    pub(crate) async fn output(&self, cancel: &CancellationToken) -> io::Result<Output> {
         let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let temporary = temporary_folder()?;
         let ended =
@@ -104,7 +104,7 @@ impl Command {
 
 /// A temporary folder for one child: some programs use fixed names in it. Outside the repository, so that nothing that
 /// is unpacked there takes itself for a part of the workspace.
-pub(super) fn temporary_folder() -> io::Result<tempfile::TempDir> {
+pub(crate) fn temporary_folder() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("rhdh-pack-").tempdir()
 }
 

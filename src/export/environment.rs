@@ -62,7 +62,7 @@ enum Class {
 
 /// The environment of the children of one workspace.
 #[derive(Clone, Default)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
     plain: Vec<(OsString, OsString)>,
     for_installs: Vec<(OsString, OsString)>,
     /// Names among `for_installs` that yarn's configuration asks for.
@@ -71,7 +71,7 @@ pub(super) struct Environment {
 
 impl Environment {
     /// What children in `workspace` get of these variables.
-    pub(super) fn for_workspace(variables: &Variables, workspace: &Path) -> Self {
+    pub(crate) fn for_workspace(variables: &Variables, workspace: &Path) -> Self {
         Self::of(variables, &named_variables(&configuration_files(variables, workspace)))
     }
 
@@ -99,7 +99,7 @@ impl Environment {
     }
 
     /// Sets a variable for every child.
-    pub(super) fn set(&mut self, name: &str, value: impl Into<OsString>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.plain.retain(|(other, _)| other != name);
         self.plain.push((name.into(), value.into()));
     }
@@ -115,7 +115,7 @@ impl Environment {
     }
 
     /// A variable that every child gets.
-    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.plain.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
     }
 
@@ -125,7 +125,7 @@ impl Environment {
     }
 
     /// For all other children.
-    pub(super) fn for_code(&self) -> Vec<(OsString, OsString)> {
+    pub(crate) fn for_code(&self) -> Vec<(OsString, OsString)> {
         let empty = self.named.iter().map(|name| (name.clone(), OsString::new()));
         self.plain.iter().cloned().chain(empty).collect()
     }

@@ -67,6 +67,30 @@ fn network(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
                 .with_help("name your certificate authority: `NODE_EXTRA_CA_CERTS=/path/to/ca.pem`"),
         );
     }
+    let proxy = [
+        "tunneling socket could not be established",
+        "Proxy Authentication Required",
+        "Proxy response (",
+        "Response Code: 407",
+    ];
+    if let Some(line) = proxy.iter().find_map(|text| log.line_with(text)) {
+        return Some(
+            ExportFailure::new("proxy", format!("the proxy on the way to the npm registry refused: {line}")).with_help(
+                "check `HTTPS_PROXY` (`http://name:password@proxy:3128`), and list in `NO_PROXY` what needs no proxy",
+            ),
+        );
+    }
+    let changed = ["code EINTEGRITY", "doesn't match the expected checksum", "Integrity check failed"];
+    if let Some(line) = changed.iter().find_map(|text| log.line_with(text)) {
+        let line = log.line_with("integrity checksum failed").unwrap_or(line);
+        return Some(
+            ExportFailure::new(
+                "integrity-mismatch",
+                format!("a package is not the one that the lock file names: {line}"),
+            )
+            .with_help("empty the caches (`yarn cache clean --all`), and ask who changed the package if it stays so"),
+        );
+    }
     let unreachable = [
         "ENOTFOUND",
         "EAI_AGAIN",

@@ -18,9 +18,9 @@
 //! it packed and that was not built is built, and the export repeated. Frontends take no part: they bundle
 //! workspace packages from their sources.
 
-mod child;
+pub(crate) mod child;
 mod embedded;
-mod environment;
+pub(crate) mod environment;
 mod failure;
 mod known;
 mod npm_cache;
@@ -28,7 +28,7 @@ mod prepare;
 mod rhdh_cli;
 mod run;
 mod schedule;
-mod toolchain;
+pub(crate) mod toolchain;
 mod verify;
 mod yarn;
 

@@ -62,13 +62,13 @@ pub enum Error {
 
 /// Node, as found on PATH.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) program: PathBuf,
+pub(crate) struct Node {
+    pub(crate) program: PathBuf,
 }
 
 impl Node {
     /// The node on PATH, once its version has been checked.
-    pub(super) async fn find(environment: &Environment, cancel: &CancellationToken) -> Result<Self, Error> {
+    pub(crate) async fn find(environment: &Environment, cancel: &CancellationToken) -> Result<Self, Error> {
         let program = find_on_path(environment, "node").ok_or(Error::NodeMissing)?;
         let node = Self { program };
         let shown = node.program.display().to_string();

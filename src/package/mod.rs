@@ -14,7 +14,7 @@ mod image;
 mod inventory;
 mod layout;
 mod packlist;
-mod rehearse;
+pub(crate) mod rehearse;
 mod result;
 mod run;
 mod tgz;

@@ -56,6 +56,11 @@ struct TokenAnswer {
 pub(super) struct Scope(Vec<String>);
 
 impl Scope {
+    /// Reading `repository`.
+    pub(super) fn pull(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull")])
+    }
+
     /// Reading and writing `repository`.
     pub(super) fn push(repository: &str) -> Self {
         Self(vec![format!("repository:{repository}:pull,push")])

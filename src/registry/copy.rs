@@ -43,7 +43,11 @@ impl Repository {
     }
 
     /// Reads a blob into a file. What is read is not checked: whoever uses it hashes it.
-    async fn download(&self, file: &BlobFile) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When the registry cannot be asked or does not have the blob, when the blob is larger than expected, or when the
+    /// file cannot be written.
+    pub async fn download(&self, file: &BlobFile) -> Result<(), Error> {
         let what = format!("reading the blob `{}` of `{self}`", file.digest);
         let url = self.url(&["blobs", file.digest.as_str()]).await?;
         let download = Download::new(fs_err::File::create(&file.path).map_err(temporary)?, file.size);

@@ -45,6 +45,7 @@ pub use repository::Repository;
 pub use upload::Upload;
 
 use crate::ui::Ui;
+use auth::Scope;
 use http::Host;
 use name::Name;
 
@@ -149,9 +150,22 @@ impl Client {
     /// # Errors
     /// When that is not a repository's name, or the credentials for it cannot be read.
     pub async fn repository(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::push).await
+    }
+
+    /// As [`Client::repository`], for an account that may do no more than read.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn repository_to_read(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::pull).await
+    }
+
+    async fn repository_for(&self, image: &str, scope: impl Fn(&str) -> Scope) -> Result<Repository, Error> {
         let Name { path, .. } = Name::new(&self.prefix, image)?;
         let credential = self.session.keychain.find(&self.name, &self.host.authority, &path).await?;
         let account = self.host.account(&self.name, credential);
-        Ok(Repository::new(Arc::clone(&self.host), account, path))
+        let scope = scope(&path);
+        Ok(Repository::new(Arc::clone(&self.host), account, path, scope))
     }
 }

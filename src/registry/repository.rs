@@ -30,8 +30,7 @@ impl std::fmt::Display for Repository {
 }
 
 impl Repository {
-    pub(super) fn new(host: Arc<Host>, account: Arc<Account>, path: String) -> Self {
-        let scope = Scope::push(&path);
+    pub(super) fn new(host: Arc<Host>, account: Arc<Account>, path: String, scope: Scope) -> Self {
         Self { host, account, path, scope }
     }
 

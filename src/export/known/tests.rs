@@ -175,3 +175,20 @@ fn the_machine_and_the_command_line() {
     let memory = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n----- Native stack trace -----\n";
     assert_eq!(explained(memory).0, "out-of-memory: node ran out of memory");
 }
+
+#[test]
+fn bytes_and_proxies_on_the_way() {
+    let yarn = "➤ YN0000: ┌ Fetch step\n➤ YN0018: │ ms@npm:2.1.3: The remote archive doesn't match the expected checksum\n➤ YN0000: └ Completed\n";
+    assert_eq!(
+        explained(yarn).0,
+        "integrity-mismatch: a package is not the one that the lock file names: Error: ms@npm:2.1.3: The remote archive doesn't match the expected checksum"
+    );
+    let npm = "npm error code EINTEGRITY\nnpm error sha512-AAAA integrity checksum failed when using sha512: wanted sha512-AAAA but got sha512-BBBB. (1 bytes)\n";
+    assert!(explained(npm).0.starts_with("integrity-mismatch: "), "{:?}", explained(npm));
+    let tunnel = "➤ YN0001: │ RequestError: tunneling socket could not be established, statusCode=407\n";
+    assert!(
+        explained(tunnel)
+            .0
+            .ends_with("refused: RequestError: tunneling socket could not be established, statusCode=407")
+    );
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 mod contents;
 mod image;
+mod index;
 mod layer;
 mod plugin;
 mod release;
@@ -14,6 +15,7 @@ mod tgz;
 
 pub(crate) use contents::Contents;
 pub(crate) use image::{ImageBytes, image};
+pub(crate) use index::index;
 pub use release::{NotARelease, Release};
 pub use rule::{Rule, Severity};
 pub(crate) use tgz::tgz;
@@ -67,6 +69,27 @@ pub struct Allowance {
 }
 
 impl Finding {
+    /// What is found about an archive, or about a plugin in it, in these releases.
+    pub(crate) fn new(
+        rule: Rule,
+        archive: ArchiveKind,
+        plugin: Option<&str>,
+        releases: &[Release],
+        text: String,
+    ) -> Self {
+        Self {
+            rule,
+            severity: rule.severity(),
+            archives: vec![archive],
+            plugin: plugin.map(str::to_owned),
+            entry: None,
+            releases: releases.to_vec(),
+            text,
+            help: rule.help().to_owned(),
+            allowed: None,
+        }
+    }
+
     /// Whether an artifact with this finding must not be published.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -117,16 +140,7 @@ impl<'a> Findings<'a> {
         if releases.is_empty() {
             return;
         }
-        self.found.push(Finding {
-            rule,
-            severity: rule.severity(),
-            archives: vec![self.archive],
-            plugin: plugin.map(str::to_owned),
-            entry: entry.map(str::to_owned),
-            releases,
-            text,
-            help: rule.help().to_owned(),
-            allowed: None,
-        });
+        let finding = Finding::new(rule, self.archive, plugin, &releases, text);
+        self.found.push(Finding { entry: entry.map(str::to_owned), ..finding });
     }
 }

@@ -11,6 +11,14 @@ use crate::package::inventory::Inside;
 /// How many unused packages are named.
 const NAMED: usize = 10;
 
+/// What a frontend's manifest must have: texts and lists that are not empty.
+const NEEDED: [(Rule, &str, &str); 4] = [
+    (Rule::ScalprumManifest, "/name", "`name`"),
+    (Rule::ScalprumManifest, "/loadScripts", "`loadScripts`"),
+    (Rule::ModuleFederationManifest, "/name", "`name`"),
+    (Rule::ModuleFederationManifest, "/metaData/remoteEntry/name", "`metaData.remoteEntry.name`"),
+];
+
 /// The paths of the files of an archive.
 pub(super) fn files(contents: &Contents) -> HashSet<&str> {
     let is_file = |kind: &EntryKind| *kind == EntryKind::File;
@@ -96,6 +104,16 @@ fn frontend(findings: &mut Findings<'_>, contents: &Contents, folder: &str, has:
         match serde_json::from_slice::<Value>(json) {
             Err(error) => findings.add(rule, Some(folder), Some(path), format!("`{path}` is no JSON: {error}")),
             Ok(manifest) => {
+                for (_, pointer, what) in NEEDED.iter().filter(|(of, _, _)| *of == rule) {
+                    let is_there = match manifest.pointer(pointer) {
+                        Some(Value::String(text)) => !text.is_empty(),
+                        Some(Value::Array(list)) => !list.is_empty(),
+                        _ => false,
+                    };
+                    if !is_there {
+                        findings.add(rule, Some(folder), Some(path), format!("`{path}` has no {what}"));
+                    }
+                }
                 let mut missing = crate::package::packlist::named_files(&manifest);
                 missing.retain(|file| !has(&format!("{base}/{}", file.trim_start_matches("./"))));
                 if let Some(first) = missing.first() {

@@ -21,6 +21,9 @@ pub struct Release {
 pub struct NotARelease(String);
 
 impl Release {
+    /// Those whose installers' rules were looked up, the oldest first.
+    pub const KNOWN: [Self; 3] = [Self::new(1, 9), Self::new(1, 10), Self::new(2, 0)];
+
     const fn new(major: u32, minor: u32) -> Self {
         Self { major, minor }
     }

@@ -123,6 +123,18 @@ rules! {
     UnusedPackages: Warn, All, "remove what is not needed from `dist-dynamic/node_modules`, or export the plugin again";
     /// The archive has the name that npm gives it: the installer names the plugin's folder after it.
     ArchiveName: Warn, All, "name the file as `npm pack` does";
+    /// An index has an image for linux/amd64: installers copy that one.
+    IndexPlatform: Error, All, "push an image for linux/amd64, or push its manifest alone";
+    /// An index has the annotation that names the plugins itself: installers do not look for it in the images.
+    IndexAnnotation: Error, All, "annotate the index as well as the image, or push the image's manifest alone";
+    /// Node can load a backend's entry points.
+    EntryPoints: Error, All, "move what is missing to the plugin's `dependencies`, and export it again";
+    /// A backend's entry point exports a backend feature by default.
+    BackendFeature: Error, All, "export it in `src/index.ts`: `export { todoPlugin as default } from './plugin';`";
+    /// The artifact has the digest that is expected.
+    ExpectedDigest: Error, All, "refer to it by the digest that it has, if it is the one that you want";
+    /// The archive has the integrity that is expected.
+    ExpectedIntegrity: Error, All, "take the archive from its source again, or correct `integrity`";
 }
 
 impl Rule {

@@ -1,0 +1,148 @@
+//! Unpacking a plugin out of an archive, as RHDH's installers do it: a layer or a tgz comes in; what goes out are files and
+//! folders, below one folder and nowhere else. Links, devices and pipes are left out.
+
+use std::io::{self, BufRead as _, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use tar::EntryType;
+
+/// The largest file that any installer takes, in bytes.
+const MAX_FILE: u64 = 40_000_000;
+/// What a plugin may unpack to, in bytes: many times the largest that is known.
+const MAX_BYTES: u64 = 4 << 30;
+/// How many entries an archive may have.
+const MAX_ENTRIES: u64 = 1_000_000;
+
+/// What came out of an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Number of files.
+    pub(crate) files: u64,
+    /// Bytes of the files.
+    pub(crate) bytes: u64,
+    /// Entries that were left out: links, special files, names that lead elsewhere.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Unpacks what stands below `top/` in the archive `file` into the folder `into`, which is made.
+///
+/// # Errors
+/// When the archive cannot be read, is beyond the limits, or the folder cannot be written.
+pub(crate) fn unpack(file: &Path, top: &str, into: &Path) -> io::Result<Unpacked> {
+    fs_err::create_dir_all(into)?;
+    let mut reader = io::BufReader::with_capacity(64 << 10, fs_err::File::open(file)?);
+    if reader.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        unpack_tar(&mut MultiGzDecoder::new(reader), top, into)
+    } else {
+        unpack_tar(&mut reader, top, into)
+    }
+}
+
+fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> io::Result<Unpacked> {
+    let mut unpacked = Unpacked::default();
+    let mut archive = tar::Archive::new(reader);
+    let mut entries = 0;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        entries += 1;
+        if entries > MAX_ENTRIES {
+            return Err(io::Error::other(format!("the archive has more than {MAX_ENTRIES} entries")));
+        }
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let Some(inner) = path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')) else { continue };
+        let target = match below(into, inner) {
+            Some(target) => target,
+            None => {
+                unpacked.left_out.push(path);
+                continue;
+            }
+        };
+        match entry.header().entry_type() {
+            EntryType::Directory => fs_err::create_dir_all(target)?,
+            EntryType::Regular | EntryType::Continuous => {
+                if entry.size() > MAX_FILE {
+                    return Err(io::Error::other(format!(
+                        "`{path}` has {} bytes, more than an installer takes",
+                        entry.size()
+                    )));
+                }
+                unpacked.bytes += entry.size();
+                if unpacked.bytes > MAX_BYTES {
+                    return Err(io::Error::other(format!("the archive unpacks to more than {MAX_BYTES} bytes")));
+                }
+                unpacked.files += 1;
+                let is_program = entry.header().mode()? & 0o100 != 0;
+                write(&target, is_program, &mut entry)?;
+            }
+            EntryType::XGlobalHeader => {}
+            _ => unpacked.left_out.push(path),
+        }
+    }
+    Ok(unpacked)
+}
+
+/// `inner` below `folder`; `None` for what is not named plainly.
+fn below(folder: &Path, inner: &str) -> Option<PathBuf> {
+    let inner = Path::new(inner);
+    let is_plain = inner.components().all(|part| matches!(part, Component::Normal(_)));
+    is_plain.then(|| folder.join(inner))
+}
+
+fn write(target: &Path, is_program: bool, content: &mut impl Read) -> io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    // An entry that is there twice: the last one counts, as for tar.
+    match fs_err::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create_new(true);
+    options.options_mut().mode(if is_program { 0o755 } else { 0o644 });
+    let mut file = options.open(target)?;
+    io::copy(content, &mut file).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(archive: &mut tar::Builder<Vec<u8>>, path: &str, kind: EntryType, content: &[u8]) {
+        let mut header = tar::Header::new_ustar();
+        // Past the checks of the crate, as a hostile tool would.
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        if kind == EntryType::Symlink {
+            header.set_link_name("/etc").unwrap();
+        }
+        header.set_cksum();
+        archive.append(&header, content).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = tar::Builder::new(Vec::new());
+        entry(&mut archive, "todo/package.json", EntryType::Regular, b"{}");
+        entry(&mut archive, "todo/../../out", EntryType::Regular, b"x");
+        entry(&mut archive, "todo/etc", EntryType::Symlink, b"");
+        entry(&mut archive, "todo/etc/passwd", EntryType::Regular, b"x");
+        entry(&mut archive, "todo//abs", EntryType::Regular, b"x");
+        entry(&mut archive, "todo-backend/package.json", EntryType::Regular, b"{}");
+        entry(&mut archive, "/todo/abs", EntryType::Regular, b"x");
+        entry(&mut archive, "todo/pipe", EntryType::Fifo, b"");
+        let file = folder.path().join("layer.tar");
+        fs_err::write(&file, archive.into_inner().unwrap()).unwrap();
+        let into = folder.path().join("a/b/todo");
+        let unpacked = unpack(&file, "todo", &into).unwrap();
+        assert_eq!(unpacked.left_out, ["todo/../../out", "todo/etc", "todo//abs", "todo/pipe"]);
+        assert_eq!(unpacked.files, 2);
+        assert!(into.join("package.json").is_file() && into.join("etc/passwd").is_file());
+        assert!(!into.join("etc").is_symlink() && !folder.path().join("a/out").exists());
+    }
+}

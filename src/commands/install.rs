@@ -1,0 +1,74 @@
+//! `rhdh-pack install`: a local `dynamic-plugins-root`, as RHDH's init container would leave it.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::verify::{Looker, print, show};
+use super::{Error, Request};
+use crate::install::{Entry, install};
+use crate::package::Release;
+use crate::ui::Ui;
+use crate::verify::{Verified, verify};
+
+/// What to install, and where.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// The folder that RHDH knows as `dynamic-plugins-root`.
+    pub root: PathBuf,
+    /// References, archives, folders, layouts; none: what the last run left in the output folder.
+    pub what: Vec<String>,
+    /// RHDH releases; none: the configuration's, else all known.
+    pub rhdh: Vec<Release>,
+}
+
+/// Installs everything that is named and that RHDH's installer would take, and prints the entries of
+/// `dynamic-plugins.yaml` with which RHDH would install the same.
+pub(super) async fn command(
+    request: &Request,
+    asked: &InstallOptions,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<u8, Error> {
+    let looker = Looker::new(request, &asked.rhdh, ui, cancel)?;
+    let what = if asked.what.is_empty() { vec![output_folder(request, &looker)] } else { asked.what.clone() };
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut code = 0;
+    for text in &what {
+        let opened = looker.open(text).await?;
+        let verified = verify(text, &opened, &looker.without_loading(), cancel).await;
+        if verified.iter().any(Verified::is_bad) {
+            verified.iter().for_each(|verified| show(verified, &looker.releases, false, ui));
+            ui.failure(text, "not installed: RHDH's installer would not take it", None, None);
+            code = 1;
+            continue;
+        }
+        for installed in install(&asked.root, &opened, &verified)? {
+            let folder = asked.root.join(&installed.dir);
+            ui.note(&format!(
+                "{} {}: {} files in {}",
+                installed.name,
+                installed.version,
+                installed.files,
+                folder.display()
+            ));
+            for removed in &installed.removed {
+                ui.note(&format!("  removed {removed}, another version of the same plugin"));
+            }
+            entries.push(installed.entry);
+        }
+    }
+    if entries.is_empty() && code == 0 {
+        ui.warn("there is no plugin in it: nothing was installed");
+        code = 1;
+    }
+    let plugins = std::collections::BTreeMap::from([("plugins", &entries)]);
+    print(&serde_yaml::to_string(&plugins)?)?;
+    Ok(code)
+}
+
+fn output_folder(request: &Request, looker: &Looker<'_>) -> String {
+    let root = looker.config.as_ref().map(|config| config.root.clone()).unwrap_or_default();
+    let out = request.out_dir.clone().unwrap_or_else(|| root.join(".rhdh-pack"));
+    out.display().to_string()
+}

@@ -1,0 +1,195 @@
+//! `rhdh-pack verify`: the rehearsal of RHDH's installers, and the load test, on artifacts that anybody made.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Request};
+use crate::artifact::{Opened, Opener};
+use crate::config::{self, Config};
+use crate::digest::{Digest, Integrity};
+use crate::document;
+use crate::package::{ArchiveKind, Finding, Release, Severity};
+use crate::ui::{Ui, human_size};
+use crate::verify::{Loaded, Options, Report, SCHEMA_VERSION, Verified, by_rule, verify};
+
+/// What to verify, and against what.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// References, archives, folders, layouts.
+    pub what: Vec<String>,
+    /// RHDH releases; none: the configuration's, else all known.
+    pub rhdh: Vec<Release>,
+    /// What images should be.
+    pub digest: Option<Digest>,
+    /// What archives should be.
+    pub integrity: Option<Integrity>,
+    /// Whether backends are loaded.
+    pub load: bool,
+    /// Where the packages are that RHDH provides; `None`: the nearest `node_modules`.
+    pub node_modules: Option<PathBuf>,
+    /// Whether the result goes to stdout as JSON.
+    pub json: bool,
+}
+
+/// What a command looks at artifacts with.
+pub(super) struct Looker<'a> {
+    pub(super) config: Option<Config>,
+    pub(super) releases: Vec<Release>,
+    pub(super) ui: &'a Ui,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl<'a> Looker<'a> {
+    /// With the configuration that is named, or the nearest; there need not be one.
+    pub(super) fn new(
+        request: &Request,
+        rhdh: &[Release],
+        ui: &'a Ui,
+        cancel: &'a CancellationToken,
+    ) -> Result<Self, Error> {
+        let file = request.config.clone().or_else(|| config::find(Path::new(".")).ok());
+        let config = file.map(|file| config::load(&file)).transpose()?;
+        let releases = match &config {
+            _ if !rhdh.is_empty() => rhdh.to_vec(),
+            Some(config) => vec![config.rhdh.version.parse().map_err(crate::package::Error::Release)?],
+            None => Release::KNOWN.to_vec(),
+        };
+        Ok(Self { config, releases, ui, cancel })
+    }
+
+    pub(super) async fn open(&self, text: &str) -> Result<Opened, Error> {
+        let Self { config, releases, ui, cancel } = self;
+        Ok(Opener { config: config.as_ref(), releases, ui, cancel }.open(text).await?)
+    }
+
+    /// The rehearsal alone.
+    pub(super) fn without_loading(&self) -> Options {
+        Options { releases: self.releases.clone(), digest: None, integrity: None, load: false, node_modules: None }
+    }
+}
+
+/// Looks at everything that is named. One that cannot be opened does not keep the others from being looked at.
+pub(super) async fn command(
+    request: &Request,
+    asked: &VerifyOptions,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<u8, Error> {
+    let looker = Looker::new(request, &asked.rhdh, ui, cancel)?;
+    let mut all = Vec::new();
+    let mut failure = None;
+    for text in &asked.what {
+        let opened = match looker.open(text).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let Some(earlier) = failure.replace(error) {
+                    ui.report(&earlier);
+                }
+                continue;
+            }
+        };
+        let options = Options {
+            releases: looker.releases.clone(),
+            digest: asked.digest.clone(),
+            integrity: asked.integrity.clone(),
+            load: asked.load,
+            node_modules: asked.node_modules.clone().or_else(|| nearest_node_modules(text)),
+        };
+        let verified = verify(text, &opened, &options, cancel).await;
+        verified.iter().for_each(|verified| show(verified, &looker.releases, asked.load, ui));
+        not_compared(&verified, asked, text, ui);
+        all.extend(verified);
+    }
+    let releases: Vec<String> = looker.releases.iter().map(ToString::to_string).collect();
+    ui.note(&format!("looked at with the eyes of RHDH {}", releases.join(", ")));
+    let good = failure.is_none() && !all.iter().any(Verified::is_bad);
+    if asked.json {
+        let report = Report { schema_version: SCHEMA_VERSION, rhdh: &looker.releases, good, artifacts: &all };
+        print_json(&report)?;
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(u8::from(!good)),
+    }
+}
+
+/// An expected value that nothing has a value for was not compared: that is no success.
+fn not_compared(verified: &[Verified], asked: &VerifyOptions, text: &str, ui: &Ui) {
+    let has = |kind| verified.iter().any(|verified| verified.kind == Some(kind));
+    if asked.digest.is_some() && !has(ArchiveKind::Image) {
+        ui.warn(&format!("`{text}` is no image: `--digest` was compared with nothing"));
+    }
+    if asked.integrity.is_some() && !has(ArchiveKind::Tgz) {
+        ui.warn(&format!("`{text}` is no archive: `--integrity` was compared with nothing"));
+    }
+}
+
+/// The `node_modules` with Backstage in it that is nearest to what is looked at, or to the working directory.
+fn nearest_node_modules(text: &str) -> Option<PathBuf> {
+    let starts = [Path::new(text), Path::new(".")].map(|start| start.canonicalize().ok());
+    let above = starts.iter().flatten().flat_map(|start| start.ancestors());
+    // An exported plugin's own packages are not those of RHDH.
+    let folders = above.filter(|folder| !folder.ends_with("dist-dynamic")).map(|folder| folder.join("node_modules"));
+    folders.into_iter().find(|folder| folder.join("@backstage/backend-plugin-api").is_dir())
+}
+
+/// Shows what is in an artifact, what is wrong with it, and what was not tried.
+pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &Ui) {
+    let label = &verified.artifact;
+    let name = match (&verified.digest, &verified.integrity) {
+        (Some(digest), _) => digest.as_str(),
+        (_, Some(integrity)) => integrity.as_str(),
+        _ => "",
+    };
+    if verified.kind.is_some() {
+        ui.note(&format!("{label}: {} files, {}, {name}", verified.files, human_size(verified.size)));
+    }
+    for plugin in &verified.plugins {
+        let loaded = match &plugin.load {
+            Loaded::Loaded => ", loaded by node",
+            Loaded::Frontend => ", a frontend: not loaded, its manifest was read",
+            Loaded::NotRun { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
+        };
+        ui.note(&format!("  {} {} ({}){loaded}", plugin.name, plugin.version, plugin.role));
+    }
+    for findings in by_rule(&verified.findings).values() {
+        show_rule(label, findings, releases, ui);
+    }
+    if let Some(problem) = &verified.problem {
+        ui.failure(label, &problem.message, problem.help.as_deref(), None);
+    }
+    for plugin in verified.plugins.iter().filter(|_| load) {
+        if let Loaded::NotRun { reason } = &plugin.load {
+            ui.warn(&format!("{label}: `{}` was not loaded: {reason}", plugin.name));
+        }
+    }
+}
+
+fn show_rule(label: &str, findings: &[&Finding], releases: &[Release], ui: &Ui) {
+    let Some(first) = findings.first() else { return };
+    let more = if findings.len() > 1 { format!(" (and {} more)", findings.len() - 1) } else { String::new() };
+    let only = if first.releases.len() < releases.len() {
+        let names: Vec<String> = first.releases.iter().map(ToString::to_string).collect();
+        format!(" (RHDH {})", names.join(", "))
+    } else {
+        String::new()
+    };
+    let text = format!("{}{more}{only} [{}]", first.text, first.rule.name());
+    match first.severity {
+        Severity::Error => ui.failure(label, &text, Some(&first.help), None),
+        Severity::Warn => ui.warn(&format!("{label}: {text}\n  help: {}", first.help)),
+    }
+}
+
+/// Writes a document to stdout.
+pub(super) fn print_json(document: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(document).map_err(std::io::Error::from).map_err(document::Error::from)?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes to stdout.
+pub(super) fn print(text: &str) -> Result<(), Error> {
+    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(document::Error::from)?)
+}

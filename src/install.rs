@@ -1,0 +1,242 @@
+//! A local `dynamic-plugins-root`, as RHDH's init container would leave it: artifacts that were looked at come in; one folder
+//! a plugin goes out, with the files by which the installer knows what is installed.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::artifact::unpack::{Unpacked, unpack};
+use crate::artifact::{Archive, Image, Opened};
+use crate::digest::Integrity;
+use crate::package::ArchiveKind;
+use crate::verify::{Verified, VerifiedPlugin};
+
+/// The installer's note of the entry that a plugin was installed for.
+const CONFIG_HASH: &str = "dynamic-plugin-config.hash";
+/// The installer's note of the image that a plugin came from.
+const IMAGE_HASH: &str = "dynamic-plugin-image.hash";
+
+/// The entry of `dynamic-plugins.yaml` with which RHDH would install the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// What to install.
+    pub package: String,
+    /// Of an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
+    /// Always false.
+    pub disabled: bool,
+}
+
+/// What was installed.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// The folder's name in the root.
+    pub dir: String,
+    /// The package's name.
+    pub name: String,
+    /// The package's version.
+    pub version: String,
+    /// How RHDH would be told to install it.
+    pub entry: Entry,
+    /// Number of files.
+    pub files: u64,
+    /// Entries of the archive that installers leave out.
+    pub left_out: Vec<String>,
+    /// Folders of the same package that were removed.
+    pub removed: Vec<String>,
+}
+
+/// Why a plugin could not be installed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The plugin's name or version does not make a folder's name.
+    #[error("`{0}` cannot be the name of a plugin's folder")]
+    #[diagnostic(code("plugin-folder"), help("correct `name` and `version` of its package.json, and package it again"))]
+    Folder(String),
+    /// The root cannot be written, or the archive not be unpacked.
+    #[error("installing into `{}`", folder.display())]
+    #[diagnostic(
+        code("install"),
+        help("check the folder's permissions and the space left, or choose another with `--root`")
+    )]
+    Io {
+        /// The plugin's folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// An image or an archive with a plugin in it, and its place among others with the same plugin.
+struct Source<'a> {
+    archive: &'a Path,
+    /// The plugin's folder in the archive.
+    top: &'a str,
+    image: Option<&'a Image>,
+    integrity: Option<&'a Integrity>,
+    file_name: &'a str,
+}
+
+/// Installs what was opened, and is `verified`, into the folder `root`. A plugin that is there as image and as archive is
+/// installed once: from the registry, else from its archive, else from an image that is on this machine only.
+///
+/// # Errors
+/// When a plugin has no usable name, or the root cannot be written. What was installed before stays.
+pub fn install(root: &Path, opened: &Opened, verified: &[Verified]) -> Result<Vec<Installed>, Error> {
+    let of = |kind: ArchiveKind| verified.iter().filter(move |verified| verified.kind == Some(kind));
+    let mut images: Vec<(&Image, &Verified)> = opened.images.iter().zip(of(ArchiveKind::Image)).collect();
+    // The image of one plugin before a bundle with it.
+    images.sort_by_key(|(_, verified)| verified.plugins.len());
+    let (published, local): (Vec<_>, Vec<_>) = images.into_iter().partition(|(image, _)| image.repository.is_some());
+    let archives = opened.archives.iter().zip(of(ArchiveKind::Tgz));
+    let mut sources: Vec<(Source<'_>, &VerifiedPlugin)> = published.iter().flat_map(of_image).collect();
+    sources.extend(archives.flat_map(|(archive, verified)| of_archive(archive, verified)));
+    sources.extend(local.iter().flat_map(of_image));
+    let mut installed: Vec<Installed> = Vec::new();
+    for (source, plugin) in sources {
+        if !installed.iter().any(|other| other.name == plugin.name) {
+            installed.push(install_one(root, &source, plugin)?);
+        }
+    }
+    Ok(installed)
+}
+
+fn of_image<'a>((image, verified): &(&'a Image, &'a Verified)) -> Vec<(Source<'a>, &'a VerifiedPlugin)> {
+    let image: &'a Image = image;
+    let wanted = |plugin: &&VerifiedPlugin| image.folder.as_ref().is_none_or(|folder| *folder == plugin.dir);
+    let Some(archive) = image.layer.as_deref() else { return Vec::new() };
+    let plugins = verified.plugins.iter().filter(wanted);
+    plugins
+        .map(|plugin| {
+            (Source { archive, top: &plugin.dir, image: Some(image), integrity: None, file_name: "" }, plugin)
+        })
+        .collect()
+}
+
+fn of_archive<'a>(archive: &'a Archive, verified: &'a Verified) -> Vec<(Source<'a>, &'a VerifiedPlugin)> {
+    let source = |plugin| {
+        let source = Source {
+            archive: &archive.file,
+            top: "package",
+            image: None,
+            integrity: Some(&archive.integrity),
+            file_name: &archive.name,
+        };
+        (source, plugin)
+    };
+    verified.plugins.iter().map(source).collect()
+}
+
+fn install_one(root: &Path, source: &Source<'_>, plugin: &VerifiedPlugin) -> Result<Installed, Error> {
+    // npm names its archive, and the installer the folder, after the package, whatever the file is called.
+    let dir = match source.image {
+        Some(_) => plugin.dir.clone(),
+        None => {
+            let name = plugin.name.trim_start_matches('@').replace('/', "-");
+            format!("{name}-{}", plugin.version)
+        }
+    };
+    let mut parts = Path::new(&dir).components();
+    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) || plugin.name.is_empty() {
+        return Err(Error::Folder(dir));
+    }
+    let entry = entry(source, &dir);
+    let folder = root.join(&dir);
+    let failed = |source| Error::Io { folder: folder.clone(), source };
+    let Unpacked { files, left_out, .. } = fill(root, source, &entry, &folder).map_err(failed)?;
+    let removed = remove_others(root, &plugin.name, &dir).map_err(failed)?;
+    let (name, version) = (plugin.name.clone(), plugin.version.clone());
+    Ok(Installed { dir, name, version, entry, files, left_out, removed })
+}
+
+fn entry(source: &Source<'_>, dir: &str) -> Entry {
+    let package = match source.image {
+        Some(image) => {
+            let repository = image.repository.as_ref().or(image.name.as_ref()).unwrap_or(&image.label);
+            format!("oci://{repository}@{}!{dir}", image.digest)
+        }
+        None => format!("./{}", source.file_name),
+    };
+    Entry { package, integrity: source.integrity.cloned(), disabled: false }
+}
+
+/// Makes `folder` in one step: RHDH's backend may be watching.
+fn fill(root: &Path, source: &Source<'_>, entry: &Entry, folder: &Path) -> std::io::Result<Unpacked> {
+    fs_err::create_dir_all(root)?;
+    let new = tempfile::Builder::new().prefix(".partial-").tempdir_in(root)?;
+    let unpacked = unpack(source.archive, source.top, new.path())?;
+    fs_err::write(new.path().join(CONFIG_HASH), config_hash(entry))?;
+    if let Some(image) = source.image {
+        fs_err::write(new.path().join(IMAGE_HASH), image.digest.hex())?;
+    }
+    fs_err::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    if folder.is_dir() {
+        fs_err::remove_dir_all(folder)?;
+    }
+    fs_err::rename(new.keep(), folder)?;
+    Ok(unpacked)
+}
+
+/// Removes other folders of the same package which an installer made: RHDH would load the plugin twice.
+fn remove_others(root: &Path, name: &str, keep: &str) -> std::io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for entry in fs_err::read_dir(root)? {
+        let entry = entry?;
+        let path = entry.path();
+        let dir = entry.file_name().to_string_lossy().into_owned();
+        if dir == keep || !path.join(CONFIG_HASH).is_file() {
+            continue;
+        }
+        let manifest = fs_err::read(path.join("package.json")).unwrap_or_default();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
+        if manifest.get("name").and_then(serde_json::Value::as_str) == Some(name) {
+            fs_err::remove_dir_all(&path)?;
+            removed.push(dir);
+        }
+    }
+    removed.sort_unstable();
+    Ok(removed)
+}
+
+/// The sha256 of the entry as `json.dumps(entry, sort_keys=True)` of `install-dynamic-plugins.py` writes it, with what
+/// that adds: the level of the main file, and that a local package is no folder.
+fn config_hash(entry: &Entry) -> String {
+    let mut text = String::from("{");
+    if entry.package.starts_with("./") {
+        text.push_str("\"_local_package_info\": {\"_not_found\": true}, ");
+    }
+    text.push_str("\"disabled\": false, ");
+    if let Some(integrity) = &entry.integrity {
+        text.push_str(&format!("\"integrity\": {}, ", python_string(integrity.as_str())));
+    }
+    text.push_str(&format!("\"last_modified_level\": 1, \"package\": {}}}", python_string(&entry.package)));
+    hex::encode(Sha256::digest(text))
+}
+
+/// A JSON string as Python writes it: ASCII only.
+fn python_string(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_written_as_python_does() {
+        assert_eq!(python_string("a\"ü😀"), r#""a\"\u00fc\ud83d\ude00""#);
+    }
+}

@@ -1,0 +1,411 @@
+//! `verify`, `install` and `diff` on what several makers make: rhdh-pack, npm, tar, buildah and skopeo, in folders and in
+//! a real registry.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::plugins::{DIR, write};
+use common::registry::{Auth, Registry, run};
+use common::{rhdh_pack, transcript};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a backend's `dist-dynamic` and a stand-in for the packages that RHDH provides.
+struct Bench {
+    folder: TempDir,
+}
+
+/// A backend feature, as `createBackendPlugin` makes one.
+const FEATURE: &str = r#"
+const { createBackendPlugin } = require('@backstage/backend-plugin-api');
+const ms = require('ms');
+exports.default = createBackendPlugin(ms);
+// What plugins leave running must not keep the test from ending.
+setInterval(() => {}, 1000);
+console.log('noise', process.env.SECRET_TOKEN);
+"#;
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let manifest = serde_json::json!({
+            "name": "@acme/plugin-x-dynamic", "version": "1.2.3", "main": "dist/index.cjs.js", "files": ["dist"],
+            "backstage": { "role": "backend-plugin", "pluginId": "x" },
+            "bundleDependencies": true,
+            "dependencies": { "ms": "2.1.3" },
+            "peerDependencies": { "@backstage/backend-plugin-api": "^1.0.0" },
+        });
+        bench.write("dist-dynamic/package.json", manifest.to_string());
+        bench.write("dist-dynamic/dist/index.cjs.js", FEATURE);
+        bench
+            .write("dist-dynamic/node_modules/ms/package.json", r#"{"name":"ms","version":"2.1.3","main":"index.js"}"#);
+        bench.write("dist-dynamic/node_modules/ms/index.js", "module.exports = 'ms';\n");
+        bench.write(
+            "rhdh/@backstage/backend-plugin-api/package.json",
+            r#"{"name":"x","version":"1.0.0","main":"i.js"}"#,
+        );
+        let api = "exports.createBackendPlugin = () => ({ $$type: '@backstage/BackendFeature' });\n";
+        bench.write("rhdh/@backstage/backend-plugin-api/i.js", api);
+        bench
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        write(self.root(), path, content);
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = rhdh_pack(self.root());
+        command.args(arguments).env("SECRET_TOKEN", "s3cret").env("HOME", self.root());
+        command.output().unwrap()
+    }
+
+    /// Runs the program, which must end with `code`; exit code, stdout and stderr.
+    fn expect(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = transcript(&output, self.root());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{text}");
+        text
+    }
+
+    /// Verifies with the packages that RHDH provides.
+    fn verify(&self, code: i32, what: &str) -> String {
+        self.expect(code, &["verify", what, "--node-modules", "rhdh"])
+    }
+
+    /// What `npm pack` makes of `dist-dynamic`.
+    fn npm_pack(&self) -> PathBuf {
+        let mut command = Command::new("npm");
+        command.args(["pack", "--silent", "--ignore-scripts"]).current_dir(self.root().join("dist-dynamic"));
+        let name = String::from_utf8(run("npm", "npm", &mut command)).unwrap();
+        self.root().join("dist-dynamic").join(name.trim())
+    }
+
+    /// buildah with its storage in this folder.
+    fn buildah(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("buildah");
+        command.args(["--storage-driver", "vfs", "--root"]).arg(self.root().join("storage"));
+        command.arg("--runroot").arg(self.root().join("runroot")).args(arguments);
+        String::from_utf8(run("buildah", "buildah", &mut command)).unwrap().trim().to_owned()
+    }
+
+    /// An image by buildah, with a layer for each of `steps`: what is copied, and whereto. Its name in the registry.
+    fn image(&self, registry: &Registry, name: &str, format: &str, steps: &[(&str, &str)], annotation: bool) -> String {
+        let mut image = "scratch".to_owned();
+        let announced = STANDARD.encode(format!(r#"[{{"{DIR}":{{"name":"@acme/plugin-x-dynamic"}}}}]"#));
+        for (step, (from, to)) in steps.iter().enumerate() {
+            let container = self.buildah(&["from", &image]);
+            let from = self.root().join(from);
+            self.buildah(&["copy", &container, &from.to_string_lossy(), to]);
+            if annotation {
+                let annotation = format!("io.backstage.dynamic-packages={announced}");
+                self.buildah(&["config", "--annotation", &annotation, &container]);
+            }
+            image = format!("localhost/{name}-{step}");
+            self.buildah(&["commit", "--quiet", "--format", format, &container, &image]);
+        }
+        let target = format!("{}/acme/{name}:1", registry.host);
+        self.buildah(&["push", "--quiet", "--tls-verify=false", &image, &format!("docker://{target}")]);
+        target
+    }
+}
+
+#[test]
+fn a_folder_is_looked_at_and_loaded() {
+    let bench = Bench::new();
+    let good = bench.verify(0, "dist-dynamic");
+    assert!(good.contains("@acme/plugin-x-dynamic 1.2.3 (backend-plugin), loaded by node"), "{good}");
+    assert!(good.contains("acme-plugin-x-dynamic-1.2.3.tgz: 4 files"), "{good}");
+    assert!(!good.contains("s3cret"), "{good}");
+
+    let alone = bench.expect(0, &["verify", "dist-dynamic"]);
+    let said = "was not loaded: `@backstage/backend-plugin-api`, which RHDH provides, is not here";
+    assert!(alone.contains(said), "{alone}");
+    let unloaded = bench.expect(0, &["verify", "dist-dynamic", "--no-load"]);
+    assert!(!unloaded.contains("was not loaded") && !unloaded.contains("loaded by"), "{unloaded}");
+
+    bench.write("dist-dynamic/dist/index.cjs.js", "exports.todoPlugin = {};\n");
+    let featureless = bench.verify(1, "dist-dynamic");
+    let said = "the plugin is no backend feature: it exports todoPlugin [backend-feature]";
+    assert!(featureless.contains(said), "{featureless}");
+
+    bench.write("dist-dynamic/dist/index.cjs.js", "require('lodash');\n");
+    let missing = bench.verify(1, "dist-dynamic");
+    assert!(missing.contains("Error: Cannot find module 'lodash' [entry-points]"), "{missing}");
+
+    bench.write("dist-dynamic/dist/index.cjs.js", "process.exit(0);\n");
+    let gone = bench.verify(1, "dist-dynamic");
+    assert!(gone.contains("node ended before the plugin was loaded [entry-points]"), "{gone}");
+
+    fs_err::remove_file(bench.root().join("dist-dynamic/dist/index.cjs.js")).unwrap();
+    let broken = bench.verify(1, "dist-dynamic");
+    assert!(broken.contains("`dist/index.cjs.js` is missing"), "{broken}");
+}
+
+#[test]
+fn a_frontend_is_read_and_not_loaded() {
+    let bench = Bench::new();
+    let manifest = r#"{"name":"@acme/f-dynamic","version":"1.0.0","main":"dist/i.js","backstage":{"role":"frontend-plugin"},"files":["dist","dist-scalprum"]}"#;
+    bench.write("f/package.json", manifest);
+    bench.write("f/dist/i.js", "");
+    bench.write("f/dist-scalprum/a.js", "");
+    bench
+        .write("f/dist-scalprum/plugin-manifest.json", r#"{"name":"acme.f","version":"1.0.0","loadScripts":["a.js"]}"#);
+    let good = bench.expect(0, &["verify", "f", "--rhdh", "1.9"]);
+    assert!(good.contains("a frontend: not loaded, its manifest was read"), "{good}");
+    bench.write("f/dist-scalprum/plugin-manifest.json", r#"{"name":"acme.f","loadScripts":["b.js"]}"#);
+    let missing = bench.expect(1, &["verify", "f"]);
+    assert!(missing.contains("b.js"), "{missing}");
+    bench.write("f/dist-scalprum/plugin-manifest.json", r#"{"loadScripts":[]}"#);
+    let shapeless = bench.expect(1, &["verify", "f"]);
+    assert!(shapeless.contains("has no `name` (and 1 more) [scalprum-manifest]"), "{shapeless}");
+}
+
+#[test]
+fn archives_of_npm_and_of_tar() {
+    let bench = Bench::new();
+    let archive = bench.npm_pack();
+    let archive = archive.to_string_lossy();
+    bench.verify(0, &archive);
+    let report = bench.run(&["verify", &archive, "--node-modules", "rhdh", "--format", "json", "--quiet"]);
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["artifacts"][0]["plugins"][0]["load"]["state"], "loaded");
+    assert_eq!((&report["good"], &report["schema_version"]), (&Value::Bool(true), &Value::from(1)));
+    let integrity = report["artifacts"][0]["integrity"].as_str().unwrap();
+    bench.expect(0, &["verify", &archive, "--no-load", "--integrity", integrity]);
+    let other = format!("sha512-{}", STANDARD.encode([7; 64]));
+    let wrong = bench.expect(1, &["verify", &archive, "--no-load", "--integrity", &other]);
+    assert!(wrong.contains("is expected [expected-integrity]"), "{wrong}");
+    let nothing =
+        bench.expect(0, &["verify", &archive, "--no-load", "--digest", &format!("sha256:{}", "0".repeat(64))]);
+    assert!(nothing.contains("`--digest` was compared with nothing"), "{nothing}");
+
+    // As tar makes it of a folder: `./` in front, links as links.
+    std::os::unix::fs::symlink("index.cjs.js", bench.root().join("dist-dynamic/dist/link.js")).unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["-czf", "by-hand.tgz", "-C", "dist-dynamic", "."]).current_dir(bench.root());
+    run("tar", "tar", &mut tar);
+    let wrong = bench.verify(1, "by-hand.tgz");
+    for rule in ["[entry-path]", "[entry-type]", "[package-json]"] {
+        assert!(wrong.contains(rule), "{rule}: {wrong}");
+    }
+    let cut = fs_err::read(&*archive).unwrap();
+    bench.write("cut.tgz", &cut[..cut.len() / 2]);
+    let cut = bench.verify(1, "cut.tgz");
+    assert!(cut.contains("[readable]"), "{cut}");
+}
+
+#[test]
+fn releases_have_rules_of_their_own() {
+    let bench = Bench::new();
+    bench.write("dist-dynamic/dist/large.bin", vec![0x5a; 20_000_001]);
+    let verify = |code, release| bench.expect(code, &["verify", "dist-dynamic", "--no-load", "--rhdh", release]);
+    assert!(
+        verify(1, "1.9").contains("`dist/large.bin` has 20000001 bytes, more than the installer takes [entry-size]")
+    );
+    verify(0, "1.10");
+    let all = bench.expect(1, &["verify", "dist-dynamic", "--no-load"]);
+    assert!(all.contains("(RHDH 1.9) [entry-size]"), "{all}");
+    bench.write("rhdh-plugins.toml", "[rhdh]\nversion = \"1.10\"\n[plugins.x]\npath = \"x\"\n");
+    bench.write("x/package.json", "{}");
+    bench.expect(0, &["verify", "dist-dynamic", "--no-load"]);
+}
+
+#[test]
+fn images_of_buildah_and_skopeo_in_a_registry() {
+    let (bench, registry) = (Bench::new(), Registry::start(Auth::Open));
+    let good = bench.image(&registry, DIR, "oci", &[("dist-dynamic", &format!("/{DIR}"))], true);
+    let text = bench.verify(0, &format!("oci://{good}"));
+    assert!(text.contains("@acme/plugin-x-dynamic 1.2.3 (backend-plugin), loaded by node"), "{text}");
+    let digest = registry.skopeo_digest(&format!("acme/{DIR}"), "1", &[]).unwrap();
+    let pinned = format!("{}@{digest}", good.strip_suffix(":1").unwrap());
+    bench.expect(0, &["verify", &pinned, "--no-load", "--digest", &digest]);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let wrong = bench.expect(1, &["verify", &pinned, "--no-load", "--digest", &other]);
+    assert!(
+        wrong.contains(&format!("the image is `{digest}`, and `{other}` is expected [expected-digest]")),
+        "{wrong}"
+    );
+    bench.expect(1, &["verify", &format!("oci://{good}!other"), "--no-load"]);
+
+    // Docker's format has no annotations.
+    let docker = bench.image(&registry, "docker-x", "docker", &[("dist-dynamic", &format!("/{DIR}"))], true);
+    let text = bench.verify(1, &format!("docker://{docker}"));
+    assert!(text.contains("[dynamic-packages]") && !text.contains("media-type]"), "{text}");
+
+    // The plugin in the second layer, under another image's name: installers look at the first only.
+    let steps = [("rhdh", "/rhdh"), ("dist-dynamic", &format!("/{DIR}"))];
+    let layers = bench.image(&registry, "layers", "oci", &steps, true);
+    let text = bench.verify(1, &layers);
+    for rule in ["[one-layer]", "[dynamic-packages]", "[entry-path]", "(RHDH 2.0) [image-name]"] {
+        assert!(text.contains(rule), "{rule}: {text}");
+    }
+
+    // zstd, which Python's tarfile does not read. Another registry: this one has the layer as gzip already.
+    let other = Registry::start(Auth::Open);
+    let target = format!("{}/acme/{DIR}:1", other.host);
+    let (image, destination) = (format!("localhost/{DIR}-0"), format!("docker://{target}"));
+    bench.buildah(&["push", "--quiet", "--tls-verify=false", "--compression-format", "zstd", &image, &destination]);
+    let text = bench.verify(1, &target);
+    assert!(text.contains("compressed with zstd [compression]"), "{text}");
+
+    // Converted to docker's media types, which take the annotation away.
+    let target = format!("{}/acme/v2s2/{DIR}:1", registry.host);
+    let mut copy = Command::new("skopeo");
+    copy.args(["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2"]);
+    run("skopeo", "skopeo", copy.args([format!("docker://{good}"), format!("docker://{target}")]));
+    let text = bench.verify(1, &target);
+    assert!(text.contains("[dynamic-packages]") && !text.contains("media-type]"), "{text}");
+
+    let nothing = bench.expect(2, &["verify", &format!("{}/acme/nothing:1", registry.host)]);
+    assert!(nothing.contains("there is no image"), "{nothing}");
+    let nobody = bench.expect(3, &["verify", "127.0.0.1:1/acme/x:1"]);
+    assert!(nobody.contains("reaching the registry `127.0.0.1:1`"), "{nobody}");
+}
+
+#[test]
+fn an_index_needs_the_annotation_itself() {
+    let (bench, registry) = (Bench::new(), Registry::start(Auth::Open));
+    let image = bench.image(&registry, DIR, "oci", &[("dist-dynamic", &format!("/{DIR}"))], true);
+    bench.buildah(&["manifest", "create", "list"]);
+    bench.buildah(&[
+        "manifest",
+        "add",
+        "--tls-verify=false",
+        "--os",
+        "linux",
+        "--arch",
+        "amd64",
+        "list",
+        &format!("docker://{image}"),
+    ]);
+    let target = format!("{}/acme/index/{DIR}:1", registry.host);
+    let push =
+        ["manifest", "push", "--all", "--tls-verify=false", "--format", "oci", "list", &format!("docker://{target}")];
+    bench.buildah(&push);
+    let text = bench.verify(1, &target);
+    assert!(text.contains("[index-annotation]") && text.contains("loaded by node"), "{text}");
+    // The same, as a layout on disk.
+    let layout = bench.root().join("layout");
+    let mut copy = Command::new("skopeo");
+    copy.args(["copy", "--quiet", "--all", "--src-tls-verify=false", &format!("docker://{target}")]);
+    copy.arg(format!("oci:{}:{target}", layout.display()));
+    run("skopeo", "skopeo", &mut copy);
+    let text = bench.expect(1, &["verify", "layout", "--node-modules", "rhdh"]);
+    assert!(text.contains("[index-annotation]"), "{text}");
+    bench.expect(2, &["verify", "oci:layout:nothing"]);
+}
+
+#[test]
+fn bytes_that_are_not_those_of_their_digest() {
+    let bench = Bench::new();
+    let output = bench.root().join("out");
+    let mut request = common::plugins::request(&output, &bench.root().join("dist-dynamic"));
+    request.artifacts[0].tgz = false;
+    common::plugins::package_one(&request).unwrap();
+    bench.verify(0, "out");
+    bench.verify(0, "out/oci");
+    bench.expect(0, &["verify", &format!("oci:out/oci:{DIR}"), "--node-modules", "rhdh"]);
+    let blobs = output.join("oci/blobs/sha256");
+    let largest = fs_err::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path());
+    let largest = largest.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = fs_err::read(&largest).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs_err::write(&largest, bytes).unwrap();
+    let broken = bench.expect(2, &["verify", "out"]);
+    assert!(broken.contains("has the digest") && broken.contains("is not a whole image"), "{broken}");
+}
+
+#[test]
+fn what_is_named_wrongly() {
+    let bench = Bench::new();
+    fs_err::create_dir(bench.root().join("empty")).unwrap();
+    for (what, said) in [
+        ("no-such-thing", "there is no `no-such-thing`"),
+        ("empty", "`empty` is neither a package nor an OCI layout"),
+        ("oci://quay.io/acme/x", "installers want a tag or a digest"),
+        ("oci://quay.io/acme/x:1!../y", "the plain name of a folder"),
+    ] {
+        let text = bench.expect(2, &["verify", what]);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn plugins_are_installed_as_the_init_container_does() {
+    let (bench, registry) = (Bench::new(), Registry::start(Auth::Open));
+    let image = bench.image(&registry, DIR, "oci", &[("dist-dynamic", &format!("/{DIR}"))], true);
+    let archive = bench.npm_pack();
+    let (root, archive) = (bench.root().join("root"), archive.to_string_lossy().into_owned());
+    let text = bench.expect(0, &["install", "--root", "root", &format!("oci://{image}")]);
+    let digest = registry.skopeo_digest(&format!("acme/{DIR}"), "1", &[]).unwrap();
+    let package = format!("oci://{}@{digest}!{DIR}", image.strip_suffix(":1").unwrap());
+    assert!(text.contains(&format!("- package: {package}\n  disabled: false\n")), "{text}");
+    let file = |path: &str| fs_err::read_to_string(root.join(path)).unwrap();
+    assert_eq!(file(&format!("{DIR}/dynamic-plugin-image.hash")), digest.strip_prefix("sha256:").unwrap());
+    // What install-dynamic-plugins.py computes for that entry.
+    let hash = |entry: &str| {
+        let program = format!(
+            "import hashlib, json\nprint(hashlib.sha256(json.dumps({entry}, sort_keys=True).encode('utf-8')).hexdigest())"
+        );
+        let hash = run("python3", "python3", Command::new("python3").args(["-c", &program]));
+        String::from_utf8(hash).unwrap().trim().to_owned()
+    };
+    let entry = format!("{{'package': '{package}', 'disabled': False, 'last_modified_level': 1}}");
+    assert_eq!(file(&format!("{DIR}/dynamic-plugin-config.hash")), hash(&entry));
+    assert_eq!(file(&format!("{DIR}/node_modules/ms/index.js")), "module.exports = 'ms';\n");
+
+    // The archive of the same plugin takes its place, under the name that npm gives it.
+    let text = bench.expect(0, &["install", "--root", "root", &archive]);
+    assert!(text.contains(&format!("removed {DIR}")) && !root.join(DIR).exists(), "{text}");
+    let integrity = text.split("integrity: ").nth(1).unwrap().lines().next().unwrap();
+    let entry = format!(
+        "{{'package': './acme-plugin-x-dynamic-1.2.3.tgz', 'integrity': '{integrity}', 'disabled': False, \
+         'last_modified_level': 1, '_local_package_info': {{'_not_found': True}}}}"
+    );
+    assert_eq!(file("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-config.hash"), hash(&entry));
+    assert!(!root.join("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-image.hash").exists());
+    assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
+
+    // What an installer would not take is not installed.
+    bench.write("dist-dynamic/package.json", "{}");
+    bench.expect(1, &["install", "--root", "root", "dist-dynamic"]);
+    assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
+}
+
+#[test]
+fn differences_are_shown_by_kind() {
+    let bench = Bench::new();
+    let before = bench.npm_pack();
+    let before = before.to_string_lossy();
+    let same = bench.expect(0, &["diff", &before, "dist-dynamic"]);
+    assert!(same.contains("@acme/plugin-x-dynamic: no difference"), "{same}");
+    let manifest = fs_err::read_to_string(bench.root().join("dist-dynamic/package.json")).unwrap();
+    fs_err::copy(&*before, bench.root().join("before.tgz")).unwrap();
+    bench.write("dist-dynamic/package.json", manifest.replace("1.2.3", "1.3.0"));
+    bench.write("dist-dynamic/dist/new.js", "new");
+    bench.write("dist-dynamic/node_modules/ms/package.json", r#"{"name":"ms","version":"2.2.0","main":"index.js"}"#);
+    let text = bench.expect(0, &["diff", "before.tgz", "dist-dynamic"]);
+    for line in [
+        "@acme/plugin-x-dynamic: 4 files",
+        "  - /version: \"1.2.3\"\n  + /version: \"1.3.0\"\n",
+        "  ~ ms 2.1.3 → 2.2.0\n",
+        "  + dist/new.js (3 B)\n",
+        "  … 1 in node_modules\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let json = bench.run(&["diff", "before.tgz", "dist-dynamic", "--format", "json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["plugins"][0]["packages"][0]["after"][0], "2.2.0");
+    assert_eq!(json["plugins"][0]["changed_files"].as_array().unwrap().len(), 3);
+}
