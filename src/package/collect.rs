@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::layout::{self, Layout};
+use super::rehearse::{self, Contents, Finding, ImageBytes, NotARelease, Release};
 use super::{PackagedImage, PackagedTgz, tgz};
 use crate::digest::Digest;
 
@@ -38,18 +39,40 @@ pub enum Error {
         /// In what it differs.
         why: String,
     },
+    /// RHDH would not install it.
+    #[error("RHDH does not install the image `{name}`: {}", finding.text)]
+    #[diagnostic(help("{}", finding.help))]
+    Fails {
+        /// The image.
+        name: String,
+        /// The first of what it fails at.
+        finding: Box<Finding>,
+    },
+    /// It is not known whose rules count.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Release(#[from] NotARelease),
 }
 
-/// Copies `images` and `archives` of the output folder `from` into the output folder `to`, and looks at every byte.
+/// Copies `images` and `archives` of the output folder `from` into the output folder `to`, looks at every byte, and
+/// rehearses the images once more against the rules of the RHDH release `rhdh`.
 ///
 /// # Errors
-/// When one of them is missing, is no plain file, or has other bytes than its digest or integrity says.
-pub fn collect(from: &Path, to: &Path, images: &[&PackagedImage], archives: &[&PackagedTgz]) -> Result<(), Error> {
+/// When one of them is missing, is no plain file, has other bytes than its digest or integrity says, or would not be
+/// installed.
+pub fn collect(
+    from: &Path,
+    to: &Path,
+    images: &[&PackagedImage],
+    archives: &[&PackagedTgz],
+    rhdh: &str,
+) -> Result<(), Error> {
+    let releases = [rhdh.parse::<Release>()?];
     if !images.is_empty() {
         let oci = to.join("oci");
         let mut layout = Layout::open(oci.clone()).map_err(|source| Error::Io { path: oci, source })?;
         for image in images {
-            copy_image(&from.join("oci/blobs/sha256"), &mut layout, image)?;
+            copy_image(&from.join("oci/blobs/sha256"), &mut layout, image, &releases)?;
         }
     }
     for archive in archives {
@@ -58,19 +81,27 @@ pub fn collect(from: &Path, to: &Path, images: &[&PackagedImage], archives: &[&P
     Ok(())
 }
 
-fn copy_image(blobs: &Path, layout: &mut Layout, image: &PackagedImage) -> Result<(), Error> {
+fn copy_image(blobs: &Path, layout: &mut Layout, image: &PackagedImage, releases: &[Release]) -> Result<(), Error> {
     let path = blobs.join(image.digest.hex());
+    let io = |source| Error::Io { path: path.clone(), source };
     let manifest = copy_blob(&path, layout, &image.digest, MAX_MANIFEST, true)?;
     let other = |why: &str| Error::Other { path: path.clone(), why: why.to_owned() };
     let json: Value = serde_json::from_slice(&manifest).map_err(|_| other("it is no manifest"))?;
-    let layers = json.get("layers").and_then(Value::as_array).into_iter().flatten();
-    for blob in layers.chain(json.get("config")) {
-        let digest = blob.get("digest").and_then(Value::as_str).and_then(|digest| digest.parse::<Digest>().ok());
-        let digest = digest.ok_or_else(|| other("a blob of it has no sha256 digest"))?;
-        copy_blob(&blobs.join(digest.hex()), layout, &digest, u64::MAX, false)?;
+    let digest = |blob: Option<&Value>| blob?.get("digest")?.as_str()?.parse::<Digest>().ok();
+    let no_digest = || other("a blob of it has no sha256 digest");
+    let config = digest(json.get("config")).ok_or_else(no_digest)?;
+    let config = copy_blob(&blobs.join(config.hex()), layout, &config, MAX_MANIFEST, true)?;
+    for layer in json.get("layers").and_then(Value::as_array).into_iter().flatten() {
+        let layer = digest(Some(layer)).ok_or_else(no_digest)?;
+        copy_blob(&blobs.join(layer.hex()), layout, &layer, u64::MAX, false)?;
+        let contents = Contents::read(&mut fs_err::File::open(layout.blob_path(&layer)).map_err(io)?);
+        let bytes = ImageBytes { name: &image.name, manifest: &manifest, config: &config, layer: &contents };
+        let (findings, _) = rehearse::image(&bytes, releases);
+        if let Some(finding) = findings.into_iter().find(Finding::is_fatal) {
+            return Err(Error::Fails { name: image.name.clone(), finding: Box::new(finding) });
+        }
     }
-    let size = manifest.len() as u64;
-    layout.tag(&image.name, &image.digest, size).map_err(|source| Error::Io { path, source })
+    layout.tag(&image.name, &image.digest, manifest.len() as u64).map_err(io)
 }
 
 /// Copies a blob; its bytes are given back where they are `wanted`.
