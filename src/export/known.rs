@@ -170,6 +170,7 @@ fn packages(log: &Log, scene: Scene<'_>) -> Option<ExportFailure> {
         let unshare = add(scene, "shared-packages", &unshared);
         let help =
             embedded.map_or(unshare.clone(), |embedded| format!("{embedded}\nor, to ship copies of them:\n{unshare}"));
+        let help = format!("{help}\n{}", worked_out(scene));
         return Some(ExportFailure::new("shared-package-private", message).with_help(help));
     }
     if log.line_with("Dynamic plugins do not support native plugins").is_some() {
@@ -269,7 +270,20 @@ fn bundling(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
 
 fn not_embedded(name: &str, scene: Scene<'_>) -> ExportFailure {
     let message = format!("the workspace package `{name}` is a dependency of the plugin, but is not embedded in it");
-    ExportFailure::new("package-not-embedded", message).with_help(add(scene, "embed-packages", &[name.to_owned()]))
+    ExportFailure::new("package-not-embedded", message).with_help(format!(
+        "{}\n{}",
+        add(scene, "embed-packages", &[name.to_owned()]),
+        worked_out(scene)
+    ))
+}
+
+/// One export says only what is wrong first; the lock file says the rest.
+fn worked_out(scene: Scene<'_>) -> String {
+    let id = scene.plugin.map_or("", |plugin| &plugin.id);
+    format!(
+        "`{}` says what else the plugin needs, before the next export does",
+        format!("rhdh-pack suggest {id}").trim_end()
+    )
 }
 
 /// The lines of `rhdh-plugins.toml` that give `key` these values beside those that it has.

@@ -15,7 +15,8 @@ fn explained(text: &str) -> (String, String) {
 
 #[test]
 fn a_workspace_package_that_is_not_embedded() {
-    let help = "change in `rhdh-plugins.toml`:\n[plugins.todo-backend]\nembed-packages = [\"@acme/plugin-todo-node\", \"@acme/lib\"]";
+    let help = "change in `rhdh-plugins.toml`:\n[plugins.todo-backend]\nembed-packages = [\"@acme/plugin-todo-node\", \"@acme/lib\"]\n\
+                `rhdh-pack suggest todo-backend` says what else the plugin needs, before the next export does";
     let message = "package-not-embedded: the workspace package `@acme/lib` is a dependency of the plugin, but is not embedded in it";
     let install = "Installing private dependencies of the main package\n  executing     yarn install --no-immutable > yarn-install.log ✖ \n\nError: Failed to execute command 'yarn install --no-immutable > yarn-install.log', Error: Command failed: yarn install --no-immutable > yarn-install.log\n\n\n➤ YN0000: · Yarn 4.18.1\n➤ YN0000: ┌ Resolution step\n➤ YN0035: │ @acme/lib@npm:^0.1.0: Package not found\n➤ YN0035: │   Response Code: 404 (Not Found)\n➤ YN0035: │   Request Method: GET\n➤ YN0035: │   Request URL: https://registry.yarnpkg.com/@acme%2flib\n➤ YN0000: └ Completed\n➤ YN0000: · Failed with errors in 0s 187ms\n";
     assert_eq!(explained(install), (message.into(), help.into()));
