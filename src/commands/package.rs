@@ -61,6 +61,7 @@ pub(super) fn package(
         // Where an earlier packaging was pushed says nothing of this one.
         artifact.images.clear();
         artifact.files.clear();
+        artifact.npm.clear();
         match packaged.outcome {
             Ok(made) => {
                 artifact.state = State::Packaged;

@@ -216,18 +216,19 @@ pub(super) async fn push(
         artifact.timings.push = Some(pushed.seconds);
         artifact.images = pushed.images;
         artifact.files = pushed.files;
+        artifact.npm = pushed.packages;
+        // The code and the help are those of the first registry; each registry's message is there.
+        let messages: Vec<&str> = pushed.failures.iter().map(|failure| failure.message.as_str()).collect();
+        let message = messages.join("\n");
         match pushed.failures.into_iter().next() {
             None => {
                 artifact.state = State::Published;
                 artifact.error = None;
             }
-            Some(failure) => artifact.fail(Failure {
-                code: failure.code.to_owned(),
-                message: failure.message,
-                help: failure.help,
-                log: None,
-                log_tail: Vec::new(),
-            }),
+            Some(first) => {
+                let (code, help) = (first.code, first.help);
+                artifact.fail(Failure { code, message, help, log: None, log_tail: Vec::new() });
+            }
         }
     }
     Ok(())

@@ -100,7 +100,13 @@ fn places<'a>(result: &'a RunResult, plugin: &'a ArtifactResult) -> Vec<Place<'a
         let package = file.url.clone()?;
         Some(Place { package, integrity: Some(file.integrity.as_str()), published: true })
     }));
-    if let Some(tgz) = &plugin.tgz
+    places.extend(plugin.npm.iter().map(|package| Place {
+        package: format!("{}@{}", package.name, package.version),
+        integrity: Some(package.integrity.as_str()),
+        published: true,
+    }));
+    if places.is_empty()
+        && let Some(tgz) = &plugin.tgz
         && let Some(name) = tgz.file.file_name()
     {
         places.push(Place {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
 use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
-use crate::push::{self, PublishedFile, PublishedImage};
+use crate::push::{self, PublishedFile, PublishedImage, PublishedPackage};
 use crate::workspace::package_json::Role;
 
 /// The version of the `result.json` format that this program writes. Fields are only ever added to a version.
@@ -126,9 +126,12 @@ pub struct ArtifactResult {
     pub base_image: Option<BaseImage>,
     /// The archive that packaging made.
     pub tgz: Option<PackagedTgz>,
-    /// Where the archive was pushed.
+    /// The folders that the archive was pushed to.
     #[serde(default)]
     pub files: Vec<PublishedFile>,
+    /// The npm registries that the archive was published to.
+    #[serde(default)]
+    pub npm: Vec<PublishedPackage>,
     /// The plugins inside.
     #[serde(default)]
     pub packages: Vec<PackedPlugin>,
@@ -275,6 +278,7 @@ impl ArtifactResult {
             base_image: None,
             tgz: None,
             files: Vec::new(),
+            npm: Vec::new(),
             packages: Vec::new(),
             findings: Vec::new(),
             plugin_config: None,
