@@ -9,6 +9,7 @@ use miette::Diagnostic;
 mod archive;
 mod artifact;
 mod check;
+pub mod deliver;
 mod image;
 mod inventory;
 mod layout;
