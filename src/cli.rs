@@ -12,6 +12,7 @@ use crate::commands::{
 };
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
+use crate::package::deliver::{Destination, Engine};
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
@@ -97,6 +98,13 @@ enum Subcommands {
     Package {
         #[command(flatten)]
         jobs: JobsArgs,
+        /// Where the images go besides the output folder: `oci-archive:FILE`, `docker-archive:FILE`, or `dir:FOLDER`
+        /// for the plugins themselves
+        #[arg(long, value_name = "DEST")]
+        output: Option<Destination>,
+        /// Load the images into the container engine `podman`, `docker` or `buildah`, too
+        #[arg(long, value_name = "ENGINE")]
+        load: Option<Engine>,
     },
     /// Push what was packaged to its registries
     Push {
@@ -323,7 +331,10 @@ impl Cli {
                 Command::Plan(plan.into(), output)
             }
             Subcommands::Export { plugins, export } => Command::Export(plugins, export.into()),
-            Subcommands::Package { jobs } => Command::Package { jobs: jobs.into() },
+            Subcommands::Package { jobs, output, load } => Command::Package {
+                jobs: jobs.into(),
+                destinations: output.into_iter().chain(load.map(Destination::Engine)).collect(),
+            },
             Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
             Subcommands::Report { format, merge, comment } => {
                 Command::Report { format, merge, comment: comment.comment }

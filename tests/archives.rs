@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::plugins::{DIR, backend, entries, layer, make_executable, npm, npm_packages, package_one, request, write};
+use rhdh_pack::package::deliver::{self, Delivery, Destination, deliver};
 use rhdh_pack::package::{Member, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -266,4 +267,63 @@ fn other_images_stay_and_garbage_goes() {
     fs_err::remove_file(root.join("dist/index.cjs.js")).unwrap();
     package_one(&request).unwrap_err();
     assert_eq!(blobs(&request), first);
+}
+
+/// The digest of a program's answer to `skopeo inspect`, and its labels' version.
+fn inspect(image: &str) -> Value {
+    serde_json::from_str(&run(Command::new("skopeo").args(["inspect", image]), "skopeo")).unwrap()
+}
+
+#[test]
+fn images_become_archives() {
+    let packaged = packaged();
+    let deliveries = [Delivery { image: DIR.to_owned(), reference: "quay.io/acme/x:1.2.3".to_owned() }];
+    let file = packaged.folder.path().join("x.tar");
+    let path = file.display();
+    deliver(&packaged.request.output, &deliveries, &format!("oci-archive:{path}").parse().unwrap()).unwrap();
+    assert_eq!(inspect(&format!("oci-archive:{path}"))["Digest"], packaged.digest);
+    let first = fs_err::read(&file).unwrap();
+    deliver(&packaged.request.output, &deliveries, &format!("oci-archive:{path}").parse().unwrap()).unwrap();
+    assert!(first == fs_err::read(&file).unwrap(), "the same image, another archive");
+    run(Command::new("tar").arg("--list").arg("--file").arg(&file), "tar");
+
+    deliver(&packaged.request.output, &deliveries, &format!("docker-archive:{path}").parse().unwrap()).unwrap();
+    let inspected = inspect(&format!("docker-archive:{path}:quay.io/acme/x:1.2.3"));
+    assert_eq!(inspected["Labels"]["org.opencontainers.image.version"], "1.2.3");
+    let copy = packaged.folder.path().join("copy");
+    let target = format!("oci:{}:x", copy.display());
+    run(Command::new("skopeo").args(["copy", "--quiet", &format!("docker-archive:{path}"), &target]), "skopeo");
+    let bundle = packaged.folder.path().join("bundle");
+    run(Command::new("umoci").args(["unpack", "--rootless", "--image", &target[4..]]).arg(&bundle), "umoci");
+    assert_eq!(extracted(&bundle.join("rootfs")), expected(&packaged.layer));
+}
+
+#[test]
+fn images_become_folders_of_plugins() {
+    let packaged = packaged();
+    let deliveries = [Delivery { image: DIR.to_owned(), reference: String::new() }];
+    let folder = packaged.folder.path().join("local-plugins");
+    write(&folder, &format!("{DIR}/old.js"), "of an older version");
+    write(&folder, "another/index.js", "stays");
+    deliver(&packaged.request.output, &deliveries, &Destination::Dir(folder.clone())).unwrap();
+    let mut listing = expected(&packaged.layer);
+    listing.insert("another/index.js".to_owned(), extracted(&folder)["another/index.js"].clone());
+    assert_eq!(extracted(&folder).keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>());
+    let unknown = [Delivery { image: "unknown".to_owned(), reference: String::new() }];
+    let error = deliver(&packaged.request.output, &unknown, &Destination::Dir(folder)).unwrap_err();
+    assert!(matches!(error, deliver::Error::NoImage { .. }), "{error}");
+}
+
+#[test]
+fn buildah_gets_the_image() {
+    let packaged = packaged();
+    let reference = format!("localhost/rhdh-pack-test-{}:1.2.3", std::process::id());
+    let deliveries = [Delivery { image: DIR.to_owned(), reference: reference.clone() }];
+    deliver(&packaged.request.output, &deliveries, &"buildah".parse().unwrap())
+        .unwrap_or_else(|error| panic!("{error}: run `.ci/tools`"));
+    let raw =
+        run(Command::new("skopeo").args(["inspect", "--raw", &format!("containers-storage:{reference}")]), "skopeo");
+    run(Command::new("buildah").args(["rmi", &reference]), "buildah");
+    let manifest: Value = serde_json::from_str(&raw).unwrap();
+    assert!(manifest["annotations"]["io.backstage.dynamic-packages"].is_string());
 }

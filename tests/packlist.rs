@@ -326,3 +326,70 @@ fn random_trees_give_npms_list() {
     }
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The folder of the innermost package that a file in `node_modules` belongs to, and its path in that.
+fn split_at_package(path: &str) -> Option<(&str, &str)> {
+    let start = path.rfind("node_modules/")? + "node_modules/".len();
+    let slashes = if path[start..].starts_with('@') { 2 } else { 1 };
+    let slash = path[start..].match_indices('/').nth(slashes - 1)?.0 + start;
+    Some((&path[..slash], &path[slash + 1..]))
+}
+
+/// A path as npm prints it: it takes UUIDs for secrets.
+fn redacted(path: &str) -> String {
+    let is_uuid = |text: &str| {
+        text.len() == 36
+            && text.bytes().enumerate().all(|(position, byte)| match position {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            })
+    };
+    let uuid = (0..path.len()).find_map(|start| path.get(start..start + 36).filter(|text| is_uuid(text)));
+    uuid.map_or_else(|| path.to_owned(), |uuid| path.replace(uuid, "***"))
+}
+
+/// What the archives of these packages hold in the npm registry.
+fn published(specs: &[String]) -> Vec<BTreeSet<String>> {
+    let mut command = common::plugins::npm();
+    command.args(["pack", "--dry-run", "--json", "--ignore-scripts", "--loglevel=error"]).args(specs);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let packed: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let paths = |packed: &serde_json::Value| -> BTreeSet<String> {
+        let files = packed["files"].as_array().unwrap();
+        files.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+    };
+    packed.iter().map(paths).collect()
+}
+
+#[test]
+fn real_packages_keep_every_file_that_was_published() {
+    let folder = common::npm_packages::large_backend();
+    let npm: BTreeSet<String> = npm_lists(std::slice::from_ref(&folder)).remove(0).into_iter().collect();
+    let ours: BTreeSet<String> = our_list(&folder).iter().map(|path| redacted(path)).collect();
+    let packages: BTreeSet<&str> =
+        ours.iter().filter_map(|path| split_at_package(path)).map(|(package, _)| package).collect();
+    assert!(packages.len() >= 200, "{} packages", packages.len());
+    let own = |paths: &BTreeSet<String>| own_files(paths.iter().cloned().collect());
+    assert_eq!(own(&ours), own(&npm));
+    assert!(npm.is_subset(&ours), "{:?}", npm.difference(&ours).collect::<Vec<_>>());
+    // What npm would leave out was published by the package's author.
+    let extra: Vec<(&str, &str)> = ours.difference(&npm).filter_map(|path| split_at_package(path)).collect();
+    assert_eq!(extra.len(), ours.len() - npm.len());
+    let concerned: Vec<&str> = extra.iter().map(|(package, _)| *package).collect::<BTreeSet<_>>().into_iter().collect();
+    let spec = |package: &&str| {
+        let manifest = fs_err::read(folder.join(package).join("package.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        format!("{}@{}", manifest["name"].as_str().unwrap(), manifest["version"].as_str().unwrap())
+    };
+    let published = published(&concerned.iter().map(spec).collect::<Vec<_>>());
+    let invented: Vec<_> = extra
+        .iter()
+        .filter(|(package, path)| {
+            let index = concerned.iter().position(|concerned| concerned == package).unwrap();
+            !published[index].contains(*path)
+        })
+        .collect();
+    assert!(invented.is_empty(), "{invented:?}");
+    eprintln!("{} files of {} packages; npm would lose {} of {concerned:?}", ours.len(), packages.len(), extra.len());
+}

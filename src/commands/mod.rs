@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::channels::UnknownChannel;
 use crate::config::template::MissingValue;
+use crate::package::deliver::Destination;
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Ui;
@@ -64,6 +65,8 @@ pub enum Command {
     Package {
         /// Threads at once; `None`: all cores.
         jobs: Option<usize>,
+        /// Where the images go besides the output folder.
+        destinations: Vec<Destination>,
     },
     /// What was packaged, to the registries.
     Push {
@@ -245,6 +248,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Export(#[from] crate::export::Error),
+    /// Packaged images cannot be brought where they are to go.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Deliver(#[from] crate::package::deliver::Error),
     /// No artifact can be packaged.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -306,6 +313,7 @@ impl Error {
             | Error::Install(crate::install::Error::Folder(_)) => false,
             Error::Export(_)
             | Error::Package(_)
+            | Error::Deliver(_)
             | Error::Start(_)
             | Error::Install(crate::install::Error::Io { .. }) => true,
             Error::Plan(error) => error.is_environment(),
@@ -341,7 +349,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Run(options) => run::run(&session()?, options).await,
         Command::Plan(options, output) => plan::command(&session()?, options, output).await,
         Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
-        Command::Package { jobs } => package::command(&session()?, *jobs),
+        Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),

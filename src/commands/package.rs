@@ -3,13 +3,15 @@
 use super::session::Session;
 use super::{Error, report};
 use crate::config::Registry;
+use crate::config::template::to_tag;
 use crate::document;
+use crate::package::deliver::{self, Delivery, Destination};
 use crate::package::{self, ArtifactRequest, Member};
 use crate::plan::CONTENT_KEY_ANNOTATION;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
-pub(super) fn command(session: &Session, jobs: Option<usize>) -> Result<u8, Error> {
+pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[Destination]) -> Result<u8, Error> {
     let mut result = match session.read_result() {
         Err(Error::Document(document::Error::Missing { .. })) => session.new_result(&session.read_plan()?, None),
         read => read?,
@@ -24,8 +26,25 @@ pub(super) fn command(session: &Session, jobs: Option<usize>) -> Result<u8, Erro
     package(session, jobs, &mut result, |_| true)?;
     result.finish(|artifact| artifact.state == State::Packaged);
     session.write_result(&result)?;
+    deliver(session, destinations, &result)?;
     report::report(session, &result)?;
     Ok(result.exit_code())
+}
+
+/// Brings what was packaged to each destination, under the image's name and the artifact's version.
+fn deliver(session: &Session, destinations: &[Destination], result: &RunResult) -> Result<(), Error> {
+    let packaged = result.artifacts().filter(|artifact| artifact.state == State::Packaged);
+    let deliveries: Vec<Delivery> = packaged
+        .filter_map(|artifact| {
+            let image = artifact.image.as_ref()?.name.clone();
+            let reference = format!("{image}:{}", to_tag(&artifact.version));
+            Some(Delivery { image, reference })
+        })
+        .collect();
+    for destination in destinations {
+        deliver::deliver(&session.out, &deliveries, destination)?;
+    }
+    Ok(())
 }
 
 /// Packages what of `result` is to be built, has not failed, and is wanted; enters each outcome in it.

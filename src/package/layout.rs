@@ -15,6 +15,37 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// An image of a layout.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredImage {
+    /// The layout's folder.
+    folder: PathBuf,
+    manifest: Digest,
+    /// Of the manifest, in bytes.
+    size: u64,
+    pub(crate) config: Digest,
+    pub(crate) layer: Digest,
+}
+
+impl StoredImage {
+    /// Its descriptor in the index of another layout, under the name `reference`.
+    pub(crate) fn descriptor(&self, reference: &str) -> Value {
+        let annotations = BTreeMap::from([(REF_NAME.to_owned(), reference.to_owned())]);
+        let descriptor =
+            Descriptor { media_type: MANIFEST.to_owned(), digest: self.manifest.clone(), size: self.size, annotations };
+        json!(descriptor)
+    }
+
+    /// Its blobs: manifest, config, layer.
+    pub(crate) fn blobs(&self) -> [Digest; 3] {
+        [self.manifest.clone(), self.config.clone(), self.layer.clone()]
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+}
+
 /// A layout that holds every image of a run.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -36,6 +67,19 @@ impl Layout {
         layout.replace("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         layout.write_index()?;
         Ok(layout)
+    }
+
+    /// The image `name` of the layout in `folder`; `None` where there is none, or no whole one.
+    pub(crate) fn read_image(folder: &Path, name: &str) -> Option<StoredImage> {
+        let descriptor = read_index(&std::fs::read(folder.join("index.json")).ok()?).remove(name)?;
+        let digest = |value: &Value| value.as_str()?.parse::<Digest>().ok();
+        let manifest = digest(descriptor.get("digest")?)?;
+        let content = std::fs::read(folder.join("blobs/sha256").join(manifest.hex())).ok()?;
+        let json: Value = serde_json::from_slice(&content).ok()?;
+        let config = digest(json.pointer("/config/digest")?)?;
+        let layer = digest(json.pointer("/layers/0/digest")?)?;
+        let image = StoredImage { folder: folder.to_owned(), manifest, size: content.len() as u64, config, layer };
+        image.blobs().iter().all(|blob| image.blob_path(blob).is_file()).then_some(image)
     }
 
     /// A new file that becomes a blob when [`Layout::keep`] is called, and vanishes otherwise.
@@ -98,14 +142,18 @@ impl Layout {
     }
 
     fn write_index(&self) -> std::io::Result<()> {
-        let manifests: Vec<&Value> = self.images.values().collect();
-        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
-        self.replace("index.json", index.to_string().as_bytes())
+        let manifests: Vec<Value> = self.images.values().cloned().collect();
+        self.replace("index.json", index_json(&manifests).as_bytes())
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> std::io::Result<()> {
         write_whole(&self.folder.join(name), content)
     }
+}
+
+/// An `index.json` with these descriptors.
+pub(crate) fn index_json(manifests: &[Value]) -> String {
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string()
 }
 
 /// The images of an `index.json`, by name; descriptors without a name are of no use here.

@@ -10,6 +10,7 @@ mod archive;
 mod artifact;
 mod check;
 mod collect;
+pub mod deliver;
 mod image;
 mod inventory;
 mod layout;

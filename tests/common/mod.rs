@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod layout;
+pub(crate) mod npm_packages;
 pub(crate) mod plugins;
 pub(crate) mod push;
 pub(crate) mod registry;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 mod gzip;
 mod pool;
 mod read;
-mod tar;
+pub(crate) mod tar;
 
 pub(crate) use pool::Pool;
 pub(crate) use read::{Member, ReadFailure};

@@ -13,6 +13,9 @@ mod release;
 mod rule;
 mod tgz;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use contents::Contents;
 pub(crate) use image::{ImageBytes, image};
 pub(crate) use index::index;
