@@ -263,6 +263,13 @@ fn other_images_stay_and_garbage_goes() {
     package_one(&request).unwrap();
     assert_eq!(blobs(&request).len(), 6);
     assert!(first.iter().all(|blob| blobs(&request).contains(blob)));
+    // A run that was killed left something half-written.
+    for partial in ["oci/blobs/sha256/.partial-x", "oci/.partial-y", "tgz/.partial-z"] {
+        write(&request.output, partial, "half");
+    }
+    package_one(&request).unwrap();
+    let left = common::plugins::everything_below(&request.output);
+    assert!(!left.iter().any(|path| path.contains(".partial-")), "{left:?}");
     // It fails: what the earlier run made of it is no longer offered.
     fs_err::remove_file(root.join("dist/index.cjs.js")).unwrap();
     package_one(&request).unwrap_err();

@@ -393,3 +393,71 @@ fn real_packages_keep_every_file_that_was_published() {
     assert!(invented.is_empty(), "{invented:?}");
     eprintln!("{} files of {} packages; npm would lose {} of {concerned:?}", ours.len(), packages.len(), extra.len());
 }
+
+#[test]
+fn what_a_plugin_needs_is_in_whatever_files_say() {
+    let folder = TempDir::new().unwrap();
+    let frontend = folder.path().join("frontend");
+    tree(
+        &frontend,
+        r#"{"name":"x","version":"1.0.0","main":"dist/index.esm.js","files":["README.md"],"configSchema":"config.d.ts",
+            "exports":{".":{"types":"./dist/index.d.ts","default":"./dist/index.esm.js"},"./alpha":"./dist/alpha.esm.js","./l/*":"./locales/*.js"},
+            "backstage":{"role":"frontend-plugin"}}"#,
+        &[
+            "README.md",
+            "unlisted.js",
+            "config.d.ts",
+            r#"alpha/package.json={"main":"../dist/alpha.esm.js","types":"../dist/alpha.d.ts"}"#,
+            "dist/alpha.d.ts",
+            "locales/de.js",
+            "locales/deep/fr.js",
+            "locales/README",
+            r#"src/package.json={"main":"./index.ts"}"#,
+            r#"dist-scalprum/plugin-manifest.json={"name":"x","loadScripts":["x.js"]}"#,
+            "dist-scalprum/x.js",
+            "dist-scalprum/unnamed.js",
+            "dist-scalprum/configSchema.json",
+            r#"dist/mf-manifest.json={"metaData":{"remoteEntry":{"name":"remote.js","path":"entry"}},"shared":[{"assets":{"js":{"sync":["s.js"],"async":["a.js"]},"css":{"sync":["s.css"]}}}],"exposes":[{"assets":{"js":{"async":["e.js"]}}}]}"#,
+            "dist/entry/remote.js",
+            "dist/s.js",
+            "dist/a.js",
+            "dist/s.css",
+            "dist/e.js",
+            "dist/unnamed.js",
+        ],
+    );
+    let named = our_list(&frontend);
+    assert_eq!(
+        named,
+        [
+            "README.md",
+            "alpha/package.json",
+            "config.d.ts",
+            "dist-scalprum/configSchema.json",
+            "dist-scalprum/plugin-manifest.json",
+            "dist-scalprum/x.js",
+            "dist/a.js",
+            "dist/alpha.d.ts",
+            "dist/e.js",
+            "dist/entry/remote.js",
+            "dist/mf-manifest.json",
+            "dist/s.css",
+            "dist/s.js",
+            "locales/de.js",
+            "locales/deep/fr.js",
+            "package.json",
+        ]
+    );
+    let backend = folder.path().join("backend");
+    tree(
+        &backend,
+        r#"{"name":"x","version":"1.0.0","main":"./dist/index","files":[],
+            "exports":{".":{"types":"./gone.d.ts","backstage":"@backstage/BackendFeature","require":"./dist/main.cjs.js"},"./package.json":"./package.json"},
+            "backstage":{"role":"backend-plugin"}}"#,
+        &["dist/index/index.js", "dist/main.cjs.js", "dist/configSchema.json", "dist/chunk.js"],
+    );
+    assert_eq!(
+        our_list(&backend),
+        ["dist/configSchema.json", "dist/index/index.js", "dist/main.cjs.js", "package.json"]
+    );
+}

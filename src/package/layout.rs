@@ -164,10 +164,29 @@ fn read_index(index: &[u8]) -> BTreeMap<String, Value> {
     manifests.into_iter().filter_map(|descriptor| Some((name(&descriptor)?, descriptor))).collect()
 }
 
+/// How the names of files begin that are being written.
+const PARTIAL: &str = ".partial-";
+
 /// A file in `folder` that vanishes unless it is kept.
 pub(crate) fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
     fs_err::create_dir_all(folder)?;
-    tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)
+    tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)
+}
+
+/// Removes the files in `folder` that somebody began to write and never finished. Nobody may be writing now.
+pub(crate) fn remove_partial(folder: &Path) -> std::io::Result<()> {
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) && entry.file_type()?.is_file() {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a finished file its name, in place of what had it before. Others may read it.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::{NPM_TIME, Pool, Settings};
 use super::artifact::Workshop;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::{Error, Packaged, Release, Request};
 use crate::ui::Ui;
 
@@ -28,6 +28,10 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
     let output = |source| Error::Output { folder: request.output.clone(), source };
     fs_err::create_dir_all(&request.output).map_err(output)?;
     let _lock = lock(&request.output, ui)?;
+    // What a run left that was killed.
+    for folder in ["oci", "oci/blobs/sha256", "tgz"] {
+        layout::remove_partial(&request.output.join(folder)).map_err(output)?;
+    }
     let threads = match request.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,

@@ -67,9 +67,10 @@ impl Pool {
         number: u64,
         job: impl FnOnce() -> T + Send + 'static,
     ) {
-        let promise = Promise { results: Arc::clone(&results.shared), number };
+        let mut promise = Promise { results: Arc::clone(&results.shared), number, kept: false };
         let job = Box::new(move || {
             let result = job();
+            promise.kept = true;
             promise.results.put(promise.number, Some(result));
         });
         lock(&self.queue.state).jobs.push_back(job);
@@ -124,18 +125,19 @@ struct Shared<T> {
 struct Promise<T> {
     results: Arc<Shared<T>>,
     number: u64,
+    kept: bool,
 }
 
 impl<T> Shared<T> {
     fn put(&self, number: u64, result: Option<T>) {
-        lock(&self.done).entry(number).or_insert(result);
+        lock(&self.done).insert(number, result);
         self.changed.notify_all();
     }
 }
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.kept {
             self.results.put(self.number, None);
         }
     }

@@ -102,8 +102,12 @@ impl<'a> Needs<'a> {
 
     fn export_target(&mut self, subpath: &str, target: &Value, required: bool) {
         match target {
-            // A pattern names no file; what `files` lets in is what it can mean.
-            Value::String(path) if path.starts_with("./") && !path.contains('*') => {
+            Value::String(path) if path.starts_with("./") && path.contains('*') => {
+                for file in self.source.matching(path) {
+                    self.file("", &file, "`exports` of package.json names it by a pattern", false);
+                }
+            }
+            Value::String(path) if path.starts_with("./") => {
                 self.file("", path, &format!("`exports` of package.json names it for `{subpath}`"), required);
             }
             Value::Object(conditions) => {

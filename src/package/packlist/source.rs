@@ -101,6 +101,20 @@ impl Source {
         folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
+    /// The files that a target of `exports` such as `./dist/*.js` can mean: its `*` stands for anything, slashes too.
+    pub(super) fn matching(&self, target: &str) -> Vec<String> {
+        let Some(target) = super::inside(target) else { return Vec::new() };
+        let Some((before, after)) = target.split_once('*') else { return Vec::new() };
+        let folder = before.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let below = walkdir::WalkDir::new(self.path.join(folder)).into_iter().flatten();
+        let files = below.filter(|entry| entry.file_type().is_file());
+        let paths = files.filter_map(|entry| Some(entry.path().strip_prefix(&self.path).ok()?.to_str()?.to_owned()));
+        let fits = |path: &String| {
+            path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|middle| !middle.is_empty())
+        };
+        paths.filter(|path| !path.starts_with("node_modules/")).filter(fits).collect()
+    }
+
     /// Opens the folder `name` in `parent`; a link is an error.
     pub(super) fn open_folder(parent: &OwnedFd, name: &OsStr) -> std::io::Result<OwnedFd> {
         Ok(rustix::fs::openat(parent, name, FOLDER, Mode::empty())?)
