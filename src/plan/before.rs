@@ -1,13 +1,13 @@
 //! The base's side of the comparison: its files, its lock files where they are not the head's, and what its
 //! `rhdh-plugins.toml` says that the head's does not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::git::Git;
-use super::inputs::{Rules, Sorted, join};
+use super::inputs::{Rules, join};
 use super::lock::{Lock, LockBefore, Locks};
-use super::reasons::package_changes;
-use super::snapshot::Snapshot;
+use super::reasons::file_changes;
+use super::snapshot::{File, Kind, Snapshot};
 use super::survey::{Error, Request};
 use super::toml_diff::ConfigText;
 use super::{Action, PlannedBundle, PlannedPlugin, Reason, parallel};
@@ -17,9 +17,13 @@ use crate::workspace::{Direct, PackageJson, Workspace};
 
 /// The side of the base.
 pub(super) struct Before<'a> {
-    pub(super) files: Sorted<'a>,
+    pub(super) snapshot: &'a Snapshot,
+    /// Which of the packages were there, by themselves or in a submodule.
+    pub(super) existing: Vec<bool>,
     /// What changed in each package, in words.
     pub(super) packages: Vec<Vec<String>>,
+    /// The global inputs of each workspace.
+    pub(super) global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
     /// Only those that are not what they are at the head.
     pub(super) locks: HashMap<&'a RepoPath, LockBefore>,
     /// What the dependencies of each package were locked to, where the lock file is not what it is at the head.
@@ -73,12 +77,12 @@ pub(super) fn before_of<'a>(
     rules: &Rules<'a>,
     git: &Git,
     before: &'a Snapshot,
-    head: &Sorted<'a>,
+    (head, existing_at_head): (&'a Snapshot, &[bool]),
     head_locks: &Locks<'a>,
 ) -> Result<Before<'a>, Error> {
     let file = request.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // What must be read of the base: the configuration, and of each workspace the root's package.json and yarn.lock.
-    let differs = |path: &str| before.id(path) != head.snapshot.id(path);
+    let differs = |path: &str| before.id(path) != head.id(path);
     let mut wanted: Vec<&str> = Vec::new();
     let mut want = |path: &str| -> Option<usize> {
         let id = before.id(path)?;
@@ -114,23 +118,32 @@ pub(super) fn before_of<'a>(
         let lock = head.map(|head| LockBefore::new(Lock::read(text, workspace, &manifest), head));
         (&workspace.path, lock, manifest)
     };
-    let (read, files, packages) = std::thread::scope(|scope| {
+    let (read, existing, packages) = std::thread::scope(|scope| {
         let read = scope.spawn(|| parallel(&workspaces, read));
-        let files = rules.sort(before);
-        let folders: Vec<&str> = rules.packages.iter().map(|(_, package)| package.path.as_str()).collect();
-        let packages = package_changes(&files, head, &folders);
-        (read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), files, packages)
+        let existing = rules.existing(before);
+        let differences = rules.differences((before, &existing), (head, existing_at_head));
+        let words = differences.iter().zip(&rules.packages);
+        let packages = words.map(|(differences, (_, package))| file_changes(differences, package.path.as_str()));
+        let packages: Vec<Vec<String>> = packages.collect();
+        (read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), existing, packages)
     });
+    let in_submodule = |folder: &RepoPath| {
+        let mut above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
+        above.any(|path| before.get(path.as_str().as_bytes()).is_some_and(|file| file.kind == Kind::Submodule))
+    };
+    let there = existing.iter().zip(&rules.packages);
+    let existing = there.map(|(exists, (_, package))| *exists || in_submodule(&package.path)).collect();
     let (mut locks, mut manifests) = (HashMap::new(), HashMap::new());
     for (workspace, lock, manifest) in read {
         locks.extend(lock.map(|lock| (workspace, lock)));
         manifests.insert(workspace, manifest);
     }
-    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
+    let direct = parallel(&rules.packages, |(workspace, package)| match locks.get(&workspace.path) {
         Some(lock) => lock.direct(&workspace.roots(package)),
         None => Direct::default(),
     });
-    Ok(Before { files, packages, direct: direct.collect(), locks, manifests, config })
+    let global = rules.global(before);
+    Ok(Before { snapshot: before, existing, packages, global, locks, direct, manifests, config })
 }
 
 /// What the base's configuration has and the head's has not.

@@ -7,16 +7,17 @@ use serde_json::Value;
 
 use super::before::{Before, ConfigBefore, before_of, removed_since};
 use super::git::Git;
-use super::inputs::{Rules, Sorted, join};
+use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::Locks;
+use super::lock::{Locks, ThirdParty};
 use super::parallel;
-use super::reasons::{file_changes, lock_change};
+use super::reasons::{differences, file_changes, lock_change};
 use super::snapshot::File;
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request, Sight};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
-use crate::workspace::{Direct, PackageJson, Workspace};
+use crate::repo_path::RepoPath;
+use crate::workspace::{PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
 pub(super) struct Seen {
@@ -32,12 +33,16 @@ struct View<'a> {
     request: &'a Request<'a>,
     rules: &'a Rules<'a>,
     head: Sorted<'a>,
+    /// The global inputs of each workspace.
+    global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
     locks: Locks<'a>,
     base: Option<Before<'a>>,
     /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
-    /// What the dependencies of each package are locked to.
-    direct: Vec<Result<Direct, String>>,
+    /// Where the links of each package lead.
+    linked: Vec<Vec<Vec<u8>>>,
+    /// What each package gets from outside its workspace.
+    third_party: Vec<Result<ThirdParty, String>>,
 }
 
 pub(super) fn look(
@@ -47,11 +52,12 @@ pub(super) fn look(
     sight: &Sight,
     locks: Locks<'_>,
 ) -> Result<Seen, Error> {
-    let head = rules.sort(&sight.after);
+    let root = &request.workspaces.root;
+    let existing = rules.existing(&sight.after);
     let mut removed = (Vec::new(), Vec::new());
     let base = match (&sight.before, git) {
         (Some(before), Some(git)) => {
-            let found = before_of(request, rules, git, before, &head, &locks)?;
+            let found = before_of(request, rules, git, before, (&sight.after, &existing), &locks)?;
             if let ConfigBefore::Other(base, _) = &found.config {
                 removed = removed_since(request, git, before, base)?;
             }
@@ -66,12 +72,16 @@ pub(super) fn look(
         }
     }
     notes.sort();
-    let digests = (0..rules.packages.len()).map(|package| head.digest(package)).collect();
-    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
-        Some(lock) => lock.direct(&workspace.roots(package)),
-        None => Ok(Direct::default()),
+    let head = rules.sort(&sight.after, &existing);
+    let numbers: Vec<usize> = (0..rules.packages.len()).collect();
+    let digests = parallel(&numbers, |package| head.digest(*package));
+    let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
+    let third_party = parallel(&rules.packages, |(workspace, package)| match locks.get(&workspace.path) {
+        Some(lock) => lock.third_party(&workspace.roots(package)),
+        None => Ok(ThirdParty::default()),
     });
-    let view = View { request, rules, direct: direct.collect(), head, locks, base, digests };
+    let global = rules.global(&sight.after);
+    let view = View { request, rules, head, global, locks, base, digests, linked, third_party };
     let plugins = parallel(&request.plugins, |plugin| view.plugin(plugin));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
         .plugins
@@ -95,36 +105,38 @@ impl View<'_> {
         for &package in &closure {
             records.add("package", rules.packages[package].1.path.as_str(), self.digests[package]);
         }
-        let extra = self.head.extra(&self.request.workspaces.root, plugin.config, &closure, rules);
+        let extra = inputs::extra(self.head.snapshot, plugin.config, self.linked(&closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
         let Some((workspace, _)) = closure.first().map(|own| rules.packages[*own]) else {
             return (records.key(), Vec::new());
         };
-        for (path, file) in self.head.global.get(&workspace.path).into_iter().flatten() {
+        for (path, file) in self.global.get(&workspace.path).into_iter().flatten() {
             records.add("file", path, describe(file));
         }
         for (name, value) in root_settings(&workspace.manifest) {
             records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
         }
-        let direct: Vec<_> = closure.iter().map(|&package| &self.direct[package]).collect();
+        let third_party: Vec<_> = closure.iter().map(|&package| &self.third_party[package]).collect();
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
         let lock_path = join(workspace.path.as_str(), "yarn.lock");
-        match self.locks.get(&workspace.path).map(|lock| lock.closure(&direct)) {
+        match self.locks.get(&workspace.path).map(|lock| lock.join(&third_party)) {
             Some(Ok((lockfile, members))) => {
                 records.add("lock", workspace.path.as_str(), lockfile.digest(&members));
                 for patch in lockfile.patches(&members) {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
-                    if let Some(file) = self.head.snapshot.files.get(&path) {
-                        records.add("file", &path, describe(file));
+                    if let Some(file) = self.head.snapshot.get(&path) {
+                        records.add("file", &path, describe(&file));
                         patches.insert(path, file);
                     }
                 }
                 let before = self.base.as_ref().and_then(|base| Some((base, base.locks.get(&workspace.path)?)));
                 let changes = before.map(|(base, lock)| {
-                    lock.changes(closure.iter().map(|&package| &base.direct[package]), (lockfile, &members))
+                    let pairs = third_party.iter().zip(&closure);
+                    let pairs = pairs.filter_map(|(now, at)| Some((&now.as_ref().ok()?.direct, &base.direct[*at])));
+                    lock.changes(&pairs.collect::<Vec<_>>(), (lockfile, &members))
                 });
                 match changes {
                     Some(Ok(changes)) => lock_reasons.extend(changes.iter().map(lock_change)),
@@ -135,7 +147,7 @@ impl View<'_> {
             Some(Err(why)) => {
                 let id = self.head.snapshot.id(&lock_path).unwrap_or_default();
                 records.add("unread-lock", workspace.path.as_str(), id);
-                if self.base.as_ref().is_some_and(|base| base.files.snapshot.id(&lock_path).unwrap_or_default() != id) {
+                if self.base.as_ref().is_some_and(|base| base.snapshot.id(&lock_path).unwrap_or_default() != id) {
                     lock_reasons.push(Reason::new("lock-file", format!("{lock_path} changed, and {why}")));
                 }
             }
@@ -156,13 +168,13 @@ impl View<'_> {
         plugin: &Plugin,
         workspace: &Workspace,
         closure: &[usize],
-        extra: &BTreeMap<Vec<u8>, &File>,
-        patches: &BTreeMap<Vec<u8>, &File>,
+        extra: &BTreeMap<&[u8], File<'_>>,
+        patches: &BTreeMap<Vec<u8>, File<'_>>,
         lock_reasons: Vec<Reason>,
     ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let own = closure.first().copied();
-        let was_there = own.is_none_or(|own| !base.files.packages[own].is_empty());
+        let was_there = own.is_none_or(|own| base.existing[own]);
         match base.config.changed_keys("plugins", &plugin.id) {
             Ok(Some(keys)) => reasons
                 .extend(keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml")))),
@@ -171,16 +183,8 @@ impl View<'_> {
         }
         if was_there {
             let files = own.into_iter().flat_map(|own| &base.packages[own]);
-            let before = base.files.extra(&self.request.workspaces.root, plugin, closure, self.rules);
-            let view = |files: &BTreeMap<Vec<u8>, &File>| -> Vec<(Vec<u8>, File)> {
-                files.iter().map(|(path, file)| (path.clone(), (*file).clone())).collect()
-            };
-            let (before, after) = (view(&before), view(extra));
-            let linked = file_changes(
-                before.iter().map(|(path, file)| (path.as_slice(), file)),
-                after.iter().map(|(path, file)| (path.as_slice(), file)),
-                "",
-            );
+            let before = inputs::extra(base.snapshot, plugin, self.linked(closure));
+            let linked = file_changes(&differences(&before, extra), "");
             let mut files: Vec<&String> = files.chain(&linked).collect();
             files.dedup();
             // The files are the most direct reason of all.
@@ -201,7 +205,7 @@ impl View<'_> {
             }
         }
         reasons.extend(lock_reasons);
-        let patched = patches.iter().filter(|(path, file)| base.files.snapshot.files.get(*path) != Some(file));
+        let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));
         reasons
             .extend(patched.map(|(path, _)| Reason::new("patch", format!("{} changed", super::reasons::shown(path)))));
         if let Some((before, after)) = base.config.rhdh_change(&self.request.config.rhdh, &self.request.cli) {
@@ -218,10 +222,16 @@ impl View<'_> {
                 reasons.push(Reason::new("global", format!("`{name}` changed in {file}")));
             }
         }
-        let (before, after) = (base.files.global.get(&workspace.path), self.head.global.get(&workspace.path));
-        let global = file_changes(before.into_iter().flatten().copied(), after.into_iter().flatten().copied(), "");
-        reasons.extend(global.into_iter().map(|text| Reason::new("global", text)));
+        if let (Some(before), Some(after)) = (base.global.get(&workspace.path), self.global.get(&workspace.path)) {
+            let global = file_changes(&differences(before, after), "");
+            reasons.extend(global.into_iter().map(|text| Reason::new("global", text)));
+        }
         reasons
+    }
+
+    /// Where links in some packages lead.
+    fn linked(&self, packages: &[usize]) -> impl Iterator<Item = &Vec<u8>> {
+        packages.iter().flat_map(|package| &self.linked[*package])
     }
 
     /// How a plugin comes to depend on a package: one line, or none where the configuration embeds it.
@@ -315,6 +325,6 @@ fn root_settings(manifest: &PackageJson) -> BTreeMap<&'static str, Value> {
     settings
 }
 
-fn describe(file: &File) -> String {
-    format!("{} {}", file.kind.mode(), file.id)
+fn describe(file: &File<'_>) -> String {
+    format!("{} {}", file.kind.mode(), String::from_utf8_lossy(file.id))
 }

@@ -60,18 +60,30 @@ impl Lock {
         self.0.as_ref().err().map(String::as_str)
     }
 
-    /// What each package's dependencies are locked to; why not, where that cannot be told.
-    pub(super) fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, String> {
-        self.0.as_ref().map_err(Clone::clone)?.direct(roots).map_err(|error| error.to_string())
+    /// What a package's dependencies are locked to, and all that they lead to; why not, where that cannot be told.
+    pub(super) fn third_party(&self, roots: &[Root<'_>]) -> Result<ThirdParty, String> {
+        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
+        let direct = lockfile.direct(roots).map_err(|error| error.to_string())?;
+        let closure = lockfile.closure([&direct]).map_err(|error| error.to_string())?;
+        Ok(ThirdParty { direct, closure })
     }
 
-    /// What the packages lead to; the reason where that cannot be told.
-    pub(super) fn closure(&self, packages: &[&Result<Direct, String>]) -> Result<(&Lockfile, Closure), String> {
+    /// What the packages lead to together; the reason where that cannot be told.
+    pub(super) fn join(&self, packages: &[&Result<ThirdParty, String>]) -> Result<(&Lockfile, Closure), String> {
         let lockfile = self.0.as_ref().map_err(Clone::clone)?;
-        let direct: Vec<&Direct> =
-            packages.iter().map(|direct| direct.as_ref()).collect::<Result<_, _>>().map_err(Clone::clone)?;
-        Ok((lockfile, lockfile.closure(direct).map_err(|error| error.to_string())?))
+        let mut closure = Closure::default();
+        for package in packages {
+            closure.join(&package.as_ref().map_err(Clone::clone)?.closure);
+        }
+        Ok((lockfile, closure))
     }
+}
+
+/// What one package gets from outside its workspace.
+#[derive(Debug, Default)]
+pub(super) struct ThirdParty {
+    pub(super) direct: Direct,
+    pub(super) closure: Closure,
 }
 
 /// A lock file at the base that is another at the head, with what it has in common with that.
@@ -87,19 +99,24 @@ impl LockBefore {
         Self { lock, again }
     }
 
-    /// As [`Lock::direct`]. What the base lacks is left out: it shows as added.
+    /// What a package's dependencies were locked to. What the base lacks is left out: it shows as added.
     pub(super) fn direct(&self, roots: &[Root<'_>]) -> Direct {
         self.lock.0.as_ref().map(|before| before.direct_of_known(roots)).unwrap_or_default()
     }
 
-    /// What is different between the head's closure and the one at the base.
-    pub(super) fn changes<'a>(
+    /// What is different between the head's closure and the one at the base. `packages` are what led to them: the direct
+    /// dependencies of each package, at the head and at the base.
+    pub(super) fn changes(
         &self,
-        packages: impl IntoIterator<Item = &'a Direct>,
-        head: (&Lockfile, &Closure),
+        packages: &[(&Direct, &Direct)],
+        (lockfile, closure): (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
         let Some(again) = &self.again else { return Ok(Vec::new()) };
-        Ok(head.0.changes_since(head.1, before, &before.closure_of_known(packages), again))
+        if again.is_same(closure, packages.iter().copied()) {
+            return Ok(Vec::new());
+        }
+        let (ours, theirs) = (packages.iter().map(|(ours, _)| *ours), packages.iter().map(|(_, theirs)| *theirs));
+        Ok(lockfile.changes_since(closure, ours, before, theirs, again))
     }
 }
