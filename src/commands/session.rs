@@ -15,7 +15,7 @@ use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::package::Finding;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Sight};
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -25,6 +25,8 @@ pub(super) struct Session {
     /// The output folder.
     pub(super) out: PathBuf,
     pub(super) ci: Ci,
+    /// What git says, where the command makes a plan.
+    pub(super) sight: Option<Sight>,
     pub(super) ui: Ui,
     pub(super) cancel: CancellationToken,
 }
@@ -46,10 +48,11 @@ impl Session {
             Some(file) => file.clone(),
             None => config::find(Path::new("."))?,
         };
+        let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
         let project = project::open(&file)?;
         let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), cancel: cancel.clone() })
+        Ok(Self { project, out, ci: Ci::from_env(), sight, ui: ui.clone(), cancel: cancel.clone() })
     }
 
     /// The plan of `plan.json`, or a new one where there is none.

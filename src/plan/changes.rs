@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::before::{Before, ConfigBefore, before_of, removed_since};
+use super::before::{ConfigBefore, Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
 use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::{Locks, ThirdParty};
+use super::lock::{self, LockView, OfPlugin};
 use super::parallel;
-use super::reasons::{differences, file_changes, lock_change};
+use super::reasons::{differences, file_changes};
+use super::sight::Sight;
 use super::snapshot::File;
-use super::survey::{BundleToPlan, Error, PluginToPlan, Request, Sight};
+use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
 use crate::repo_path::RepoPath;
@@ -35,36 +36,26 @@ struct View<'a> {
     head: Sorted<'a>,
     /// The global inputs of each workspace.
     global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
-    locks: Locks<'a>,
-    base: Option<Before<'a>>,
+    base: Option<(Texts<'a>, Files<'a>)>,
     /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
     /// Where the links of each package lead.
     linked: Vec<Vec<Vec<u8>>>,
-    /// What each package gets from outside its workspace.
-    third_party: Vec<Result<ThirdParty, String>>,
 }
 
-pub(super) fn look(
-    request: &Request<'_>,
-    rules: &Rules<'_>,
-    git: Option<&Git>,
-    sight: &Sight,
-    locks: Locks<'_>,
-) -> Result<Seen, Error> {
-    let root = &request.workspaces.root;
-    let existing = rules.existing(&sight.after);
-    let mut removed = (Vec::new(), Vec::new());
-    let base = match (&sight.before, git) {
-        (Some(before), Some(git)) => {
-            let found = before_of(request, rules, git, before, (&sight.after, &existing), &locks)?;
-            if let ConfigBefore::Other(base, _) = &found.config {
-                removed = removed_since(request, git, before, base)?;
-            }
-            Some(found)
-        }
-        _ => None,
+pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
+    // Everything that needs no answer to what stands in the working tree comes first: git is still looking.
+    let texts = match (git, &sight.look.head) {
+        (Some(git), Some(_)) => lock::of_snapshot(request.workspaces, git, sight.after()?)?,
+        _ => lock::on_disk(request.workspaces),
     };
+    let before = sight.before()?.snapshot.as_ref();
+    let (locks, base) = std::thread::scope(|scope| {
+        let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts));
+        let base = before.zip(git).map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
+        (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
+    });
+    let (base, base_locks) = base?.unzip();
     let mut notes: Vec<String> = Vec::new();
     for (workspace, lock) in &locks {
         if let Some(why) = lock.error() {
@@ -72,17 +63,28 @@ pub(super) fn look(
         }
     }
     notes.sort();
-    let head = rules.sort(&sight.after, &existing);
+    let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
+    let with_locks = parallel(&request.plugins, |plugin| {
+        let closure = rules.closure(plugin.config);
+        let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
+        (closure, of_lock.unwrap_or(OfPlugin::Nothing))
+    });
+
+    let after = sight.after()?;
+    let root = &request.workspaces.root;
+    let existing = rules.existing(after);
+    let mut removed = (Vec::new(), Vec::new());
+    if let (Some(Texts { config: ConfigBefore::Other(base, _), .. }), Some(before), Some(git)) = (&base, before, git) {
+        removed = removed_since(request, git, before, base)?;
+    }
+    let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
+    let head = rules.sort(after, &existing);
     let numbers: Vec<usize> = (0..rules.packages.len()).collect();
     let digests = parallel(&numbers, |package| head.digest(*package));
     let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
-    let third_party = parallel(&rules.packages, |(workspace, package)| match locks.get(&workspace.path) {
-        Some(lock) => lock.third_party(&workspace.roots(package)),
-        None => Ok(ThirdParty::default()),
-    });
-    let global = rules.global(&sight.after);
-    let view = View { request, rules, head, global, locks, base, digests, linked, third_party };
-    let plugins = parallel(&request.plugins, |plugin| view.plugin(plugin));
+    let view = View { request, rules, head, global: rules.global(after), base, digests, linked };
+    let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
+    let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
         .plugins
         .iter()
@@ -94,18 +96,17 @@ pub(super) fn look(
 }
 
 impl View<'_> {
-    fn plugin(&self, plugin: &PluginToPlan<'_>) -> (ContentKey, Vec<Reason>) {
+    fn plugin(&self, plugin: &PluginToPlan<'_>, closure: &[usize], lock: &OfPlugin) -> (ContentKey, Vec<Reason>) {
         let rules = self.rules;
-        let closure = rules.closure(plugin.config);
         let mut records = Records::default();
         records.add("cli", "", &self.request.cli);
         for (name, value) in options(plugin.config, &plugin.image) {
             records.add("option", name, value.to_string());
         }
-        for &package in &closure {
+        for &package in closure {
             records.add("package", rules.packages[package].1.path.as_str(), self.digests[package]);
         }
-        let extra = inputs::extra(self.head.snapshot, plugin.config, self.linked(&closure));
+        let extra = inputs::extra(self.head.snapshot, plugin.config, self.linked(closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
@@ -118,43 +119,34 @@ impl View<'_> {
         for (name, value) in root_settings(&workspace.manifest) {
             records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
         }
-        let third_party: Vec<_> = closure.iter().map(|&package| &self.third_party[package]).collect();
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
-        let lock_path = join(workspace.path.as_str(), "yarn.lock");
-        match self.locks.get(&workspace.path).map(|lock| lock.join(&third_party)) {
-            Some(Ok((lockfile, members))) => {
-                records.add("lock", workspace.path.as_str(), lockfile.digest(&members));
-                for patch in lockfile.patches(&members) {
+        match lock {
+            OfPlugin::Known(digest, patch_files, reasons) => {
+                records.add("lock", workspace.path.as_str(), digest);
+                for patch in patch_files {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
                     if let Some(file) = self.head.snapshot.get(&path) {
                         records.add("file", &path, describe(&file));
                         patches.insert(path, file);
                     }
                 }
-                let before = self.base.as_ref().and_then(|base| Some((base, base.locks.get(&workspace.path)?)));
-                let changes = before.map(|(base, lock)| {
-                    let pairs = third_party.iter().zip(&closure);
-                    let pairs = pairs.filter_map(|(now, at)| Some((&now.as_ref().ok()?.direct, &base.direct[*at])));
-                    lock.changes(&pairs.collect::<Vec<_>>(), (lockfile, &members))
-                });
-                match changes {
-                    Some(Ok(changes)) => lock_reasons.extend(changes.iter().map(lock_change)),
-                    Some(Err(why)) => lock_reasons.push(Reason::new("lock-file", format!("at the base, {why}"))),
-                    None => {}
-                }
+                lock_reasons.extend(reasons.iter().cloned());
             }
-            Some(Err(why)) => {
-                let id = self.head.snapshot.id(&lock_path).unwrap_or_default();
+            OfPlugin::Unknown(why) => {
+                let path = join(workspace.path.as_str(), "yarn.lock");
+                let id = self.head.snapshot.id(&path).unwrap_or_default();
                 records.add("unread-lock", workspace.path.as_str(), id);
-                if self.base.as_ref().is_some_and(|base| base.snapshot.id(&lock_path).unwrap_or_default() != id) {
-                    lock_reasons.push(Reason::new("lock-file", format!("{lock_path} changed, and {why}")));
+                if self.base.as_ref().is_some_and(|(_, base)| base.snapshot.id(&path).unwrap_or_default() != id) {
+                    lock_reasons.push(Reason::new("lock-file", format!("{path} changed, and {why}")));
                 }
             }
-            None => {}
+            OfPlugin::Nothing => {}
         }
         let reasons = match &self.base {
-            Some(base) => self.reasons(base, plugin.config, workspace, &closure, &extra, &patches, lock_reasons),
+            Some((texts, files)) => {
+                self.reasons((texts, files), plugin.config, workspace, closure, &extra, &patches, lock_reasons)
+            }
             None => Vec::new(),
         };
         (records.key(), reasons)
@@ -164,7 +156,7 @@ impl View<'_> {
     #[allow(clippy::too_many_arguments, reason = "all of it is known at the one place that calls it")]
     fn reasons(
         &self,
-        base: &Before<'_>,
+        (texts, base): (&Texts<'_>, &Files<'_>),
         plugin: &Plugin,
         workspace: &Workspace,
         closure: &[usize],
@@ -175,7 +167,7 @@ impl View<'_> {
         let mut reasons = Vec::new();
         let own = closure.first().copied();
         let was_there = own.is_none_or(|own| base.existing[own]);
-        match base.config.changed_keys("plugins", &plugin.id) {
+        match texts.config.changed_keys("plugins", &plugin.id) {
             Ok(Some(keys)) => reasons
                 .extend(keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml")))),
             Ok(None) => reasons.push(Reason::new("new", "new in rhdh-plugins.toml")),
@@ -208,13 +200,13 @@ impl View<'_> {
         let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));
         reasons
             .extend(patched.map(|(path, _)| Reason::new("patch", format!("{} changed", super::reasons::shown(path)))));
-        if let Some((before, after)) = base.config.rhdh_change(&self.request.config.rhdh, &self.request.cli) {
+        if let Some((before, after)) = texts.config.rhdh_change(&self.request.config.rhdh, &self.request.cli) {
             reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
         }
-        if base.config.inputs_changed() {
+        if texts.config.inputs_changed() {
             reasons.push(Reason::new("inputs", "`[inputs]` changed in rhdh-plugins.toml"));
         }
-        if let Some(before) = base.manifests.get(&workspace.path) {
+        if let Some(before) = texts.manifests.get(&workspace.path) {
             let (before, after) = (root_settings(before), root_settings(&workspace.manifest));
             let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
             let file = join(workspace.path.as_str(), "package.json");
@@ -271,8 +263,8 @@ impl View<'_> {
         records.add("bundle", "artifact-type", Value::from(config.artifact_type.as_deref()).to_string());
         records.add("bundle", "compression-level", Value::from(config.compression_level).to_string());
         let mut reasons = Vec::new();
-        if let Some(base) = &self.base {
-            match base.config.changed_keys("bundles", &config.id) {
+        if let Some((texts, _)) = &self.base {
+            match texts.config.changed_keys("bundles", &config.id) {
                 Ok(Some(keys)) => reasons.extend(
                     keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml"))),
                 ),

@@ -22,6 +22,7 @@ mod lock;
 mod matrix;
 mod reasons;
 mod show;
+mod sight;
 mod snapshot;
 mod survey;
 mod toml_diff;
@@ -31,6 +32,7 @@ pub use decide::{Found, Memory, Question, TakenTag};
 pub use git::GitError;
 pub use key::{CONTENT_KEY_ANNOTATION, ContentKey};
 pub use matrix::{Leg, Legs, github, gitlab, matrix};
+pub use sight::{Look, Sight};
 pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Selection, Survey, survey};
 
 /// The version of the `plan.json` format that this program writes. Fields are only ever added to a version.
