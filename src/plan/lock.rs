@@ -98,8 +98,8 @@ pub(super) struct LockView<'a> {
     before: HashMap<&'a RepoPath, LockBefore>,
     /// What each package gets from outside its workspace.
     packages: Vec<Result<ThirdParty, String>>,
-    /// What the dependencies of each package were locked to, where the lock file is not what it is at the head.
-    packages_before: Vec<Direct>,
+    /// The same at the base, where the lock file is not what it is at the head.
+    packages_before: Vec<ThirdParty>,
 }
 
 /// What a lock file says of one plugin.
@@ -121,9 +121,10 @@ impl<'a> LockView<'a> {
         let before: HashMap<_, _> =
             before.filter_map(|(path, lock)| Some((path, LockBefore::new(lock, head.get(path)?)))).collect();
         let (packages, packages_before) = parallel(packages, |(workspace, package)| {
-            let Some(lock) = head.get(&workspace.path) else { return (Ok(ThirdParty::default()), Direct::default()) };
+            let nothing = ThirdParty::default;
+            let Some(lock) = head.get(&workspace.path) else { return (Ok(nothing()), nothing()) };
             let roots = workspace.roots(package);
-            let before = before.get(&workspace.path).map(|before| before.direct(&roots)).unwrap_or_default();
+            let before = before.get(&workspace.path).map(|before| before.third_party(&roots)).unwrap_or_default();
             (lock.third_party(&roots), before)
         })
         .into_iter()
@@ -143,8 +144,8 @@ impl<'a> LockView<'a> {
             None => Vec::new(),
             Some(before) => {
                 let pairs = third_party.iter().zip(packages);
-                let pairs: Vec<(&Direct, &Direct)> = pairs
-                    .filter_map(|(now, package)| Some((&now.as_ref().ok()?.direct, &self.packages_before[*package])))
+                let pairs: Vec<(&ThirdParty, &ThirdParty)> = pairs
+                    .filter_map(|(now, package)| Some((now.as_ref().ok()?, &self.packages_before[*package])))
                     .collect();
                 match before.changes(&pairs, (lockfile, &closure)) {
                     Ok(changes) => changes.iter().map(lock_change).collect(),
@@ -169,24 +170,29 @@ impl LockBefore {
         Self { lock, again }
     }
 
-    /// What a package's dependencies were locked to. What the base lacks is left out: it shows as added.
-    fn direct(&self, roots: &[Root<'_>]) -> Direct {
-        self.lock.0.as_ref().map(|before| before.direct_of_known(roots)).unwrap_or_default()
+    /// What a package got from outside its workspace. What the base's lock file lacks is left out: it shows as added.
+    fn third_party(&self, roots: &[Root<'_>]) -> ThirdParty {
+        let Ok(lockfile) = &self.lock.0 else { return ThirdParty::default() };
+        let direct = lockfile.direct_of_known(roots);
+        ThirdParty { closure: lockfile.closure_of_known([&direct]), direct }
     }
 
-    /// What is different between the head's closure and the one at the base. `packages` are what led to them: the direct
-    /// dependencies of each package, at the head and at the base.
+    /// What is different between the head's closure and the one at the base. `packages` are what led to them: what each
+    /// package gets, at the head and at the base.
     fn changes(
         &self,
-        packages: &[(&Direct, &Direct)],
+        packages: &[(&ThirdParty, &ThirdParty)],
         (lockfile, closure): (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
         let Some(again) = &self.again else { return Ok(Vec::new()) };
-        if again.is_same(closure, packages.iter().copied()) {
+        if again.is_same(closure, packages.iter().map(|(now, before)| (&now.direct, &before.direct))) {
             return Ok(Vec::new());
         }
-        let (ours, theirs) = (packages.iter().map(|(ours, _)| *ours), packages.iter().map(|(_, theirs)| *theirs));
-        Ok(lockfile.changes_since(closure, ours, before, theirs, again))
+        let mut closure_before = Closure::default();
+        packages.iter().for_each(|(_, before)| closure_before.join(&before.closure));
+        let now = packages.iter().map(|(now, _)| &now.direct);
+        let then = packages.iter().map(|(_, before)| &before.direct);
+        Ok(lockfile.changes_since((closure, now), before, (&closure_before, then), again))
     }
 }
