@@ -15,7 +15,7 @@ use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
 use crate::plan::{
-    self, Action, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
+    self, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
 };
 use crate::registry;
 use crate::repo_path::RepoPath;
@@ -77,16 +77,9 @@ pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<P
 }
 
 fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Error> {
-    let mut plan = survey.decide(memory)?;
+    let plan = survey.decide(memory)?;
     for note in &plan.notes {
         session.ui.warn(note);
-    }
-    // A push cannot copy from one registry to another yet: what would be copied is built again, with the same outcome.
-    let plugins = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
-    for action in plugins.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
-        if *action == Action::Copy {
-            *action = Action::Build;
-        }
     }
     Ok(plan)
 }

@@ -15,7 +15,7 @@ use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::package::Finding;
-use crate::plan::{self, Plan, Sight};
+use crate::plan::{self, Action, Plan, Sight};
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -64,6 +64,16 @@ impl Session {
             let channel = self.choose_channel(None)?;
             super::plan::everything(self, &channel)
         }
+    }
+
+    /// Whether there is a plan, and nothing in it to build.
+    pub(super) fn only_copies(&self) -> bool {
+        let plan: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+        let actions = |plan: &Plan| -> Vec<Action> {
+            let bundles = plan.bundles.iter().map(|bundle| bundle.action);
+            plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect()
+        };
+        plan.is_ok_and(|plan| actions(&plan).contains(&Action::Copy) && !actions(&plan).contains(&Action::Build))
     }
 
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.

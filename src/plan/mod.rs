@@ -120,7 +120,7 @@ pub struct PlannedPlugin {
     pub workspace: RepoPath,
     /// The name of its image, which is also its folder in images.
     pub image: String,
-    /// Where it is up to date.
+    /// Where the image stands already: where it is up to date, or is copied from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
 }
@@ -142,7 +142,7 @@ pub struct PlannedBundle {
     pub members: Vec<String>,
     /// The name of its image.
     pub image: String,
-    /// Where it is up to date.
+    /// Where the image stands already: where it is up to date, or is copied from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
 }
