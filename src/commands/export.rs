@@ -73,12 +73,11 @@ pub(super) async fn export(
     if plugins.is_empty() {
         return Ok(());
     }
-    let rhdh = &project.config.rhdh;
     let request = export::Request {
         root: project.config.root.clone(),
         output: session.out.clone(),
         plugins,
-        cli: rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact),
+        cli: CliVersion::wanted(&project.config.rhdh),
         jobs: options.jobs,
         install: options.install,
         tsc: options.tsc,

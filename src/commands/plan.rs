@@ -139,7 +139,6 @@ fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions, sig
         (false, true) => Selection::Changed,
         (false, false) => Selection::Only(chosen()),
     };
-    let rhdh = &project.config.rhdh;
     let output = session.out.canonicalize().unwrap_or_else(|_| session.out.clone());
     let root = project.config.root.canonicalize().unwrap_or_else(|_| project.config.root.clone());
     let output = output.strip_prefix(&root).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
@@ -151,7 +150,6 @@ fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions, sig
             bundles: bundles.collect(),
             channel: channel.name.clone(),
             overwrite: channel.channel.overwrite,
-            cli: rhdh.cli.clone().unwrap_or_else(|| format!("{}.x", rhdh.version)),
             output: output.unwrap_or_default(),
             selection,
         },

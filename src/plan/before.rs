@@ -12,7 +12,7 @@ use super::snapshot::{File, Kind, Snapshot};
 use super::survey::{Error, Request};
 use super::toml_diff::ConfigText;
 use super::{Action, PlannedBundle, PlannedPlugin, Reason, parallel};
-use crate::config::Rhdh;
+use crate::config::{DEFAULT_RHDH, Rhdh};
 use crate::repo_path::RepoPath;
 use crate::workspace::{PackageJson, Workspace};
 
@@ -52,19 +52,11 @@ impl ConfigBefore {
         }
     }
 
-    pub(super) fn rhdh_change(&self, rhdh: &Rhdh, cli: &str) -> Option<(String, String)> {
-        let Self::Other(base, head) = self else { return None };
-        if !base.differs(head, "rhdh", &["cli", "version"]) {
-            return None;
-        }
-        let version = |text: &ConfigText| {
-            let release = text.text(&["rhdh"], "version").map(|release| format!("of RHDH {release}"));
-            text.text(&["rhdh"], "cli")
-                .map(str::to_owned)
-                .or(release)
-                .unwrap_or_else(|| "of the default release".into())
-        };
-        Some((version(base), if rhdh.cli.is_some() { cli.to_owned() } else { version(head) }))
+    /// What `[rhdh]` said; `now` is what it says at the head.
+    pub(super) fn rhdh(&self, now: &Rhdh) -> Rhdh {
+        let Self::Other(base, _) = self else { return now.clone() };
+        let text = |key| base.text(&["rhdh"], key).map(str::to_owned);
+        Rhdh { version: text("version").unwrap_or_else(|| DEFAULT_RHDH.to_owned()), cli: text("cli") }
     }
 
     pub(super) fn inputs_changed(&self) -> bool {

@@ -18,6 +18,7 @@ use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
 use crate::repo_path::RepoPath;
+use crate::rhdh::CliVersion;
 use crate::workspace::{PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
@@ -31,12 +32,13 @@ pub(super) struct Seen {
 
 /// The side of the head, and of the base where there is one.
 struct View<'a> {
-    request: &'a Request<'a>,
     rules: &'a Rules<'a>,
     head: Sorted<'a>,
     /// The global inputs of each workspace.
     global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
     base: Option<(Texts<'a>, Files<'a>)>,
+    /// The version of the RHDH CLI for each workspace, at the base and at the head.
+    rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
     /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
     /// Where the links of each package lead.
@@ -64,6 +66,14 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     }
     notes.sort();
     let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
+    let wanted = CliVersion::wanted(&request.config.rhdh);
+    let wanted_before = base.as_ref().map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
+    let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {
+        let (before, now) = locks.rhdh_cli(workspace);
+        let before = wanted_before.as_ref().unwrap_or(&wanted).in_workspace(before.as_deref());
+        (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
+    });
+    let rhdh_cli = rhdh_cli.collect();
     let with_locks = parallel(&request.plugins, |plugin| {
         let closure = rules.closure(plugin.config);
         let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
@@ -82,7 +92,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let numbers: Vec<usize> = (0..rules.packages.len()).collect();
     let digests = parallel(&numbers, |package| head.digest(*package));
     let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
-    let view = View { request, rules, head, global: rules.global(after), base, digests, linked };
+    let view = View { rules, rhdh_cli, head, global: rules.global(after), base, digests, linked };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -99,7 +109,8 @@ impl View<'_> {
     fn plugin(&self, plugin: &PluginToPlan<'_>, closure: &[usize], lock: &OfPlugin) -> (ContentKey, Vec<Reason>) {
         let rules = self.rules;
         let mut records = Records::default();
-        records.add("cli", "", &self.request.cli);
+        let cli = self.rhdh_cli.get(&plugin.workspace);
+        records.add("cli", "", cli.map(|(_, now)| now.as_str()).unwrap_or_default());
         for (name, value) in options(plugin.config, &plugin.image) {
             records.add("option", name, value.to_string());
         }
@@ -200,7 +211,7 @@ impl View<'_> {
         let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));
         reasons
             .extend(patched.map(|(path, _)| Reason::new("patch", format!("{} changed", super::reasons::shown(path)))));
-        if let Some((before, after)) = texts.config.rhdh_change(&self.request.config.rhdh, &self.request.cli) {
+        if let Some((before, after)) = self.rhdh_cli.get(&workspace.path).filter(|(before, after)| before != after) {
             reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
         }
         if texts.config.inputs_changed() {

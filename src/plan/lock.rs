@@ -8,6 +8,7 @@ use super::reasons::lock_change;
 use super::snapshot::Snapshot;
 use super::{Reason, parallel};
 use crate::repo_path::RepoPath;
+use crate::rhdh::CLI_PACKAGE;
 use crate::workspace::{
     Again, Closure, Direct, LockChange, Lockfile, Package, PackageJson, Root, Workspace, Workspaces,
 };
@@ -102,6 +103,11 @@ pub(super) struct LockView<'a> {
     packages_before: Vec<ThirdParty>,
 }
 
+/// What a dependency is locked to, where that is one version.
+fn locked(lock: &Lock, root: Root<'_>) -> Option<String> {
+    Some(lock.0.as_ref().ok()?.locked(root).next()?.version.to_owned())
+}
+
 /// What a lock file says of one plugin.
 pub(super) enum OfPlugin {
     /// The sha256 over its closure, the patch files in it relative to the workspace, and what became of it since the
@@ -130,6 +136,16 @@ impl<'a> LockView<'a> {
         .into_iter()
         .unzip();
         Self { head, before, packages, packages_before }
+    }
+
+    /// The version of the RHDH CLI in the lock file of `workspace`: at the base, and at the head.
+    pub(super) fn rhdh_cli(&self, workspace: &Workspace) -> (Option<String>, Option<String>) {
+        let Some(root) = workspace.root_of(CLI_PACKAGE) else { return (None, None) };
+        let now = self.head.get(&workspace.path).and_then(|lock| locked(lock, root));
+        match self.before.get(&workspace.path) {
+            Some(before) => (locked(&before.lock, root), now),
+            None => (now.clone(), now),
+        }
     }
 
     /// What is said of a plugin of `workspace` that is made from the packages with these numbers.

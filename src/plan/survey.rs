@@ -28,8 +28,6 @@ pub struct Request<'a> {
     pub channel: String,
     /// Whether tags of the channel may be moved to other content.
     pub overwrite: bool,
-    /// The version of the RHDH CLI.
-    pub cli: String,
     /// The output folder: nothing in it is an input.
     pub output: RepoPath,
     /// Which plugins and bundles are asked for.

@@ -319,6 +319,18 @@ impl Again {
 }
 
 impl Workspace {
+    /// The dependency of a package of the workspace, the root first, on `name`, be it for development.
+    #[must_use]
+    pub fn root_of<'a>(&'a self, name: &str) -> Option<Root<'a>> {
+        let packages = self.packages.values().map(|package| &package.manifest);
+        let mut roots = packages.flat_map(|json| {
+            let dependant = json.name.as_deref().unwrap_or_default();
+            let ranges = ["dependencies", "devDependencies"].into_iter().flat_map(|field| json.ranges(field));
+            ranges.map(move |(name, range)| Root { dependant, name, range })
+        });
+        roots.find(|root| root.name == name)
+    }
+
     /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
     /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
     /// build sees; and the tools of `BUILD_TOOLS`.

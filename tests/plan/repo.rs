@@ -221,7 +221,6 @@ impl Repo {
             bundles: bundles.collect(),
             channel: "next".to_owned(),
             overwrite: options.overwrite,
-            cli: "1.9.1".to_owned(),
             output: RepoPath::new(".rhdh-pack").unwrap(),
             selection: options.selection.clone(),
             workspaces: &workspaces,
