@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::layout::{self, Layout};
 use super::rehearse::{self, Contents, Finding, ImageBytes, NotARelease, Release};
-use super::{PackagedImage, PackagedTgz, tgz};
+use super::{PackagedImage, PackagedSbom, PackagedTgz, tgz};
 use crate::digest::Digest;
 
 /// Registries take no larger manifests, in bytes.
@@ -54,7 +54,7 @@ pub enum Error {
     Release(#[from] NotARelease),
 }
 
-/// Copies `images` and `archives` of the output folder `from` into the output folder `to`, looks at every byte, and
+/// Copies `images`, their `sboms`, and `archives` of the output folder `from` into the output folder `to`, looks at every byte, and
 /// rehearses the images once more against the rules of the RHDH release `rhdh`.
 ///
 /// # Errors
@@ -64,6 +64,7 @@ pub fn collect(
     from: &Path,
     to: &Path,
     images: &[&PackagedImage],
+    sboms: &[&PackagedSbom],
     archives: &[&PackagedTgz],
     rhdh: &str,
 ) -> Result<(), Error> {
@@ -74,6 +75,9 @@ pub fn collect(
         for image in images {
             copy_image(&from.join("oci/blobs/sha256"), &mut layout, image, &releases)?;
         }
+    }
+    for sbom in sboms {
+        copy_sbom(from, to, sbom)?;
     }
     for archive in archives {
         copy_archive(from, to, archive)?;
@@ -124,10 +128,36 @@ fn copy_blob(path: &Path, layout: &Layout, digest: &Digest, most: u64, wanted: b
     Ok(kept)
 }
 
+fn copy_sbom(from: &Path, to: &Path, sbom: &PackagedSbom) -> Result<(), Error> {
+    let path = from.join(&sbom.file);
+    let other = |why: String| Error::Other { path: path.clone(), why };
+    if !is_inside(&sbom.file) {
+        return Err(other("it is not in the output folder".to_owned()));
+    }
+    let io = |source| Error::Io { path: path.clone(), source };
+    let target = to.join(&sbom.file);
+    let mut file = layout::temporary_file(target.parent().unwrap_or(to)).map_err(io)?;
+    let mut hash = Sha256::new();
+    copy(&path, sbom.size, |bytes| {
+        hash.update(bytes);
+        file.write_all(bytes)
+    })?;
+    let found = Digest::from_sha256(hash.finalize().into());
+    if found != sbom.digest {
+        return Err(other(format!("its digest is `{found}`")));
+    }
+    layout::persist(file, &target).map_err(io)
+}
+
+/// Whether a path stays in the folder that it is relative to.
+fn is_inside(file: &Path) -> bool {
+    file.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 fn copy_archive(from: &Path, to: &Path, archive: &PackagedTgz) -> Result<(), Error> {
     let path = from.join(&archive.file);
     let other = |why: String| Error::Other { path: path.clone(), why };
-    if !archive.file.components().all(|part| matches!(part, Component::Normal(_))) {
+    if !is_inside(&archive.file) {
         return Err(other("it is not in the output folder".to_owned()));
     }
     let io = |source| Error::Io { path: path.clone(), source };
