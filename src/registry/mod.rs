@@ -28,6 +28,7 @@ mod helper;
 mod http;
 mod manifest;
 mod name;
+mod referrers;
 mod repository;
 mod retry;
 pub mod tls;
@@ -41,6 +42,7 @@ pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
+pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;
 pub use upload::Upload;
 
