@@ -13,6 +13,7 @@ use crate::report::Format;
 use crate::ui::Ui;
 use crate::{config, document};
 
+mod attach;
 mod base_image;
 mod check;
 mod ci;
@@ -233,6 +234,13 @@ pub enum Error {
         /// The configuration's.
         expected: String,
     },
+    /// An output folder of an older version.
+    #[error("`{artifact}` has an image and no SBOM to attach to it")]
+    #[diagnostic(code("sbom-missing"), help("run `rhdh-pack package` again, or set `attach = []` in the channel"))]
+    NoSbom {
+        /// The plugin or bundle.
+        artifact: String,
+    },
     /// The variables for the only registry, where there are several.
     #[error("`RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` are for one registry host, and there are {count}: {hosts}")]
     #[diagnostic(help(
@@ -306,6 +314,7 @@ impl Error {
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
+            | Error::NoSbom { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
             | Error::Init(_)

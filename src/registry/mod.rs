@@ -68,7 +68,7 @@ pub struct Limits {
     pub patience: Duration,
     /// Requests to one host at once.
     pub parallel: usize,
-    /// Between the last tag that must not move and a last look at it. Registries cannot be asked to write a tag only if
+    /// Between the last tag that must not move, or list of attached documents, and a last look at it. Registries cannot be asked to write a tag only if
     /// it is not there, so of two runs at once both may write; this is the time that the slower one has for it.
     pub settle: Duration,
 }

@@ -85,14 +85,16 @@ impl Repository {
     }
 
     /// Adds `new` to the list under the tag of `subject`. What others put there stays. Registries know no "only if it has
-    /// not changed", so the list is read again after it was written, until it has all that is new.
+    /// not changed": whoever read the list before this writes it may write it afterwards, without what is new. So it is
+    /// read again `pause` after it was written, until it has everything; a pause longer than others take between
+    /// reading and writing makes it sure.
     ///
     /// # Errors
     /// When the registry cannot be asked or refuses, or something else is under the tag.
-    pub async fn list_by_tag(&self, subject: &Digest, new: &[Referrer]) -> Result<(), Error> {
+    pub async fn list_by_tag(&self, subject: &Digest, new: &[Referrer], pause: Duration) -> Result<(), Error> {
         let tag = referrers_tag(subject);
         let what = format!("adding to the list `{self}:{tag}`");
-        for round in 0..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let mut index = self.tagged_index(&tag).await?.unwrap_or_else(|| {
                 let empty = json!({ "schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": [] });
                 empty.as_object().cloned().unwrap_or_default()
@@ -108,11 +110,9 @@ impl Repository {
             if bytes.len() > MAX_INDEX {
                 return Err(Error::Garbage { what, why: "the list would be larger than 4 MiB".to_owned() });
             }
-            if round > 0 {
-                // Runs that write at the same moment drift apart.
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..50 << round.min(4)))).await;
-            }
             self.push_manifest(ManifestRef::Tag(&tag), &bytes, OCI_IMAGE_INDEX_MEDIA_TYPE).await?;
+            // Runs that write at the same moment drift apart.
+            tokio::time::sleep(pause.mul_f64(1.0 + fastrand::f64())).await;
         }
         Err(Error::Garbage { what, why: format!("after {MAX_ROUNDS} attempts, others still write to it") })
     }

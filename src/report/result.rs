@@ -326,5 +326,6 @@ impl ArtifactResult {
 
 fn already_there(published: Published) -> PublishedImage {
     let Published { registry, reference, digest, size, tags } = published;
-    PublishedImage { registry, reference, digest, tags, size, state: push::State::AlreadyThere }
+    let state = push::State::AlreadyThere;
+    PublishedImage { registry, reference, digest, tags, size, state, attached: Vec::new(), signed: false }
 }

@@ -25,7 +25,6 @@ use crate::digest::Digest;
 use license::Choice;
 
 /// The media type of the document.
-#[allow(dead_code, reason = "push attaches it")]
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 
 #[derive(Serialize)]
