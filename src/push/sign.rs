@@ -139,7 +139,8 @@ impl Signing {
     /// Runs `cosign sign`. What it says goes into a log file.
     async fn run(&self, reference: &str, host: &str, credential: Option<&Credential>) -> Result<(), Failure> {
         let cosign = &self.cosign;
-        let folder = tempfile::Builder::new().prefix("rhdh-pack-cosign-").tempdir();
+        let ours_alone = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("rhdh-pack-cosign-").permissions(ours_alone).tempdir();
         let folder = folder.map_err(|error| self.failed(reference, &error.to_string()))?;
         let (config, mut secrets) = docker_config(host, credential);
         let written = fs_err::write(folder.path().join("config.json"), config.to_string());

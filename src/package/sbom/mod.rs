@@ -134,7 +134,7 @@ pub(super) struct Subject<'a> {
 }
 
 /// Where the document of an image is, relative to the output folder.
-pub(super) fn file(image: &str) -> PathBuf {
+pub(crate) fn file(image: &str) -> PathBuf {
     PathBuf::from("sbom").join(format!("{image}.cdx.json"))
 }
 
