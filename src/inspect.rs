@@ -94,6 +94,8 @@ pub struct Sbom {
     pub components: usize,
     /// How many of them are under each licence; `unknown` where none is named.
     pub licenses: BTreeMap<String, usize>,
+    /// Whether it says of itself that it does not list all: what a bundler has put into other files, for example.
+    pub incomplete: bool,
 }
 
 /// What a provenance statement says.
@@ -264,7 +266,9 @@ impl Inspection {
             if rest > 0 {
                 parts.push(format!("others {rest}"));
             }
-            line("SBOM", &format!("{} components: {}", sbom.components, parts.join(", ")));
+            let many = if sbom.components == 1 { "" } else { "s" };
+            let rest = if sbom.incomplete { " (not all: what frontends bundle is not listed)" } else { "" };
+            line("SBOM", &format!("{} component{many}: {}{rest}", sbom.components, parts.join(", ")));
         }
         if let Some(provenance) = &self.provenance {
             let signed = if provenance.signed { " (signed; not verified here)" } else { "" };
@@ -316,7 +320,13 @@ impl Sbom {
                 pending.extend(component.get("components"));
             }
         }
-        Ok(Self { digest, components, licenses })
+        let compositions = json.get("compositions").and_then(Value::as_array);
+        let is_incomplete = |one: &Value| {
+            let aggregate = one.get("aggregate").and_then(Value::as_str);
+            aggregate.is_some_and(|aggregate| aggregate.starts_with("incomplete"))
+        };
+        let incomplete = compositions.is_some_and(|all| all.iter().any(is_incomplete));
+        Ok(Self { digest, components, licenses, incomplete })
     }
 }
 

@@ -355,3 +355,28 @@ async fn an_sbom_that_is_not_the_images_is_refused() {
         assert_eq!(registry.skopeo_digest("todo", "1.0.0", &[]), None, "{why}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_image_keeps_the_documents_of_those_who_built_it() {
+    let (registry, other) = (Registry::start(Auth::Open), Registry::start(Auth::Open));
+    let (mut setup, image) = setup(&format!("{}/from", registry.host));
+    let first = attached(&setup.push().await.unwrap());
+    let from = rhdh_pack::config::Registry::Oci { prefix: format!("{}/from", registry.host), insecure: false };
+    // To another namespace of the host, and to another host with lists of its own.
+    let front = with_referrers(&other.host, false);
+    for to in [format!("{}/to", registry.host), format!("{}/to", front.host)] {
+        let artifact = &mut setup.artifacts[0];
+        artifact.source = Some(("from".to_owned(), from.clone()));
+        artifact.documents = vec![Document::Copied(Attachment::Sbom), Document::Copied(Attachment::Provenance)];
+        artifact.registries[0].1 = rhdh_pack::config::Registry::Oci { prefix: to.clone(), insecure: false };
+        let copied = attached(&setup.push().await.unwrap());
+        let same = |all: &[Attached]| all.iter().map(|one| (one.document, one.digest.clone())).collect::<Vec<_>>();
+        assert_eq!(same(&copied), same(&first), "{to}");
+        for one in &copied {
+            assert_eq!(get(&format!("http://{}/manifests/{}", to.replace("/to", "/v2/to/todo"), one.digest)).0, 200);
+        }
+    }
+    assert_eq!(digests(&skopeo(&registry.host, &format!("to/todo:{}", tag(&image)))).len(), 2);
+    let (_, list) = get(&format!("http://{}/v2/to/todo/referrers/{}", front.host, image.digest));
+    assert_eq!(digests(&serde_json::from_slice(&list).unwrap()).len(), 2);
+}

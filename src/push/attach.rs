@@ -1,14 +1,14 @@
 //! What is attached to an image in its repository: the SBOM that packaging made, the provenance of the build. They are up
 //! before the image's tags move, so that whoever finds a tag finds them too.
 
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _};
 use std::path::{Component, Path};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
+use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciImageManifest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use super::{State, layout};
 use crate::config::Attachment;
 use crate::digest::Digest;
 use crate::package::{PackagedSbom, sbom};
-use crate::registry::{BlobFile, Error, ManifestRef, Referrer, Referrers};
+use crate::registry::{BlobFile, Error, ManifestRef, Referrer, Referrers, Repository};
 use crate::ui::Ui;
 
 /// The annotation by which we know again what we attached; its value is a name of [`Attachment`].
@@ -36,6 +36,8 @@ pub enum Document {
     Sbom(PackagedSbom),
     /// What is known of the build.
     Provenance(Box<Provenance>),
+    /// What the run that built the image attached to it where it is copied from: this run did not build it.
+    Copied(Attachment),
 }
 
 /// A document that is attached to an image.
@@ -54,6 +56,7 @@ impl Document {
         match self {
             Self::Sbom(_) => Attachment::Sbom,
             Self::Provenance(_) => Attachment::Provenance,
+            Self::Copied(kind) => *kind,
         }
     }
 }
@@ -78,9 +81,10 @@ impl ImageJob {
         let found = self.repository.referrers(subject).await.map_err(|error| self.not_attached(&names, error))?;
         let mut missing = Vec::new();
         for document in &self.documents {
-            match self.there(&found, document.kind()).await.map_err(|error| self.not_attached(&names, error))? {
-                Some(digest) => {
-                    let (document, state) = (document.kind(), State::AlreadyThere);
+            let kind = document.kind();
+            match there(&self.repository, &found, kind).await.map_err(|error| self.not_attached(&names, error))? {
+                Some(Referrer { digest, .. }) => {
+                    let (document, state) = (kind, State::AlreadyThere);
                     lock(noted).attached.push(Attached { document, digest, state });
                 }
                 None => missing.push(document),
@@ -94,7 +98,14 @@ impl ImageJob {
             let mut unlisted = Vec::new();
             for document in missing {
                 let kind = document.kind();
-                let (referrer, is_listed) = self.bring_document(document, output).await?;
+                let brought = match (document, &self.source) {
+                    (Document::Copied(_), Some(source)) => self.copy_document(kind, source).await?,
+                    _ => Some(self.bring_document(document, output).await?),
+                };
+                let Some((referrer, is_listed)) = brought else {
+                    ui.warn(&format!("{id}: {}", self.nothing_to_copy(kind)));
+                    continue;
+                };
                 let attached = Attached { document: kind, digest: referrer.digest.clone(), state: State::New };
                 if is_listed {
                     lock(noted).attached.push(attached);
@@ -114,7 +125,13 @@ impl ImageJob {
         };
         let outcome = outcome.await;
         match &outcome {
-            Ok(()) => step.done(&format!("{names} to {}@{subject}", self.repository)),
+            Ok(()) => {
+                let notes = lock(noted);
+                let new = notes.attached.iter().filter(|attached| attached.state == State::New);
+                let new: Vec<String> = new.map(|attached| attached.document.to_string()).collect();
+                let new = if new.is_empty() { "nothing".to_owned() } else { new.join(" and ") };
+                step.done(&format!("{new} to {}@{subject}", self.repository));
+            }
             Err(Failure { message, .. }) => step.failed(message),
         }
         outcome
@@ -131,32 +148,47 @@ impl ImageJob {
         outcome.map_err(|error| self.not_attached("what this run made", error))
     }
 
-    /// The digest of a document of this kind that a run of rhdh-pack attached.
-    async fn there(&self, found: &Referrers, kind: Attachment) -> Result<Option<Digest>, Error> {
-        let ours = |referrer: &&Referrer| {
-            referrer.artifact_type == media_type(kind)
-                && referrer.annotations.get(DOCUMENT_ANNOTATION).is_some_and(|name| name == kind.as_str())
-        };
-        for referrer in found.all.iter().filter(ours) {
-            let digest = &referrer.digest;
-            // A list that clients keep may name what the registry has lost.
-            if !found.by_tag || self.repository.manifest_digest(ManifestRef::Digest(digest)).await?.is_some() {
-                return Ok(Some(digest.clone()));
+    /// Copies a document of the image from where the image is copied from; `None` where there is none.
+    async fn copy_document(&self, kind: Attachment, source: &Repository) -> Result<Option<(Referrer, bool)>, Failure> {
+        let copy = async {
+            let found = source.referrers(&self.image.digest).await?;
+            let Some(referrer) = there(source, &found, kind).await? else { return Ok(None) };
+            let Some(manifest) = source.manifest(ManifestRef::Digest(&referrer.digest)).await? else { return Ok(None) };
+            let what = format!("reading the manifest `{source}@{}`", referrer.digest);
+            let garbage = |why: String| Error::Garbage { what: what.clone(), why };
+            let parsed: OciImageManifest =
+                serde_json::from_slice(&manifest.bytes).map_err(|error| garbage(error.to_string()))?;
+            let nothing = Arc::new(AtomicU64::new(0));
+            for blob in std::iter::once(&parsed.config).chain(parsed.layers.iter().take(1)) {
+                let digest: Digest = blob.digest.parse().map_err(|error| garbage(format!("{error}")))?;
+                let size = u64::try_from(blob.size).unwrap_or_default();
+                self.repository.copy_blob(source, &digest, size, &nothing).await?;
             }
-        }
-        Ok(None)
+            let is_listed = self.repository.push_referrer(&manifest.bytes, OCI_IMAGE_MEDIA_TYPE).await?;
+            Ok(Some((referrer, is_listed)))
+        };
+        copy.await.map_err(|error| self.not_attached(&kind.to_string(), error))
+    }
+
+    fn nothing_to_copy(&self, kind: Attachment) -> String {
+        let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!(
+            "no {kind} is attached to the image in `{source}`, so there is none to copy\n  help: add `attach = [\"sbom\", \
+             \"provenance\"]` to the channel that builds it"
+        )
     }
 
     /// Brings a document and its manifest into the repository; whether the registry lists it by itself.
     async fn bring_document(&self, document: &Document, output: &Path) -> Result<(Referrer, bool), Failure> {
         let kind = document.kind();
         let temporary = tempfile::tempdir().map_err(|error| self.not_made(kind, &error))?;
-        let empty = self.file(&temporary, "empty", b"{}").map_err(|error| self.not_made(kind, &error))?;
+        let empty = file(&temporary, "empty", b"{}").map_err(|error| self.not_made(kind, &error))?;
         let blob = match document {
             Document::Sbom(sbom) => self.sbom(sbom, output)?,
+            Document::Copied(_) => return Err(self.not_made(kind, &std::io::Error::other("it is copied from nowhere"))),
             Document::Provenance(provenance) => {
                 let statement = provenance.statement(&self.repository.to_string(), &self.image.digest);
-                self.file(&temporary, "statement", &statement).map_err(|error| self.not_made(kind, &error))?
+                file(&temporary, "statement", &statement).map_err(|error| self.not_made(kind, &error))?
             }
         };
         let annotations = [(DOCUMENT_ANNOTATION.to_owned(), kind.as_str().to_owned())].into();
@@ -202,12 +234,6 @@ impl ImageJob {
         Ok((referrer, is_listed))
     }
 
-    fn file(&self, folder: &TempDir, name: &str, bytes: &[u8]) -> std::io::Result<BlobFile> {
-        let path = folder.path().join(name);
-        fs_err::File::create(&path)?.write_all(bytes)?;
-        Ok(BlobFile { digest: Digest::of(bytes), size: bytes.len() as u64, path })
-    }
-
     /// The SBOM in the output folder. It may come from a job with less rights: it must be there, and speak of this image.
     /// That its bytes are those of its digest is looked at when they are sent.
     fn sbom(&self, sbom: &PackagedSbom, output: &Path) -> Result<BlobFile, Failure> {
@@ -251,6 +277,29 @@ impl ImageJob {
         let help = help.map_or_else(|| way_out.to_owned(), |help| format!("{help}; {way_out}"));
         Failure { code: "attach", message: attached, help: Some(help) }
     }
+}
+
+/// The document of this kind that a run of rhdh-pack attached, as a list of `repository` names it.
+async fn there(repository: &Repository, found: &Referrers, kind: Attachment) -> Result<Option<Referrer>, Error> {
+    let ours = |referrer: &&Referrer| {
+        referrer.artifact_type == media_type(kind)
+            && referrer.annotations.get(DOCUMENT_ANNOTATION).is_some_and(|name| name == kind.as_str())
+    };
+    for referrer in found.all.iter().filter(ours) {
+        // A list that clients keep may name what the registry has lost.
+        let by_digest = ManifestRef::Digest(&referrer.digest);
+        if !found.by_tag || repository.manifest_digest(by_digest).await?.is_some() {
+            return Ok(Some(referrer.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes as a file that can be uploaded.
+fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> std::io::Result<BlobFile> {
+    let path = folder.path().join(name);
+    fs_err::write(&path, bytes)?;
+    Ok(BlobFile { digest: Digest::of(bytes), size: bytes.len() as u64, path })
 }
 
 /// What an SBOM says that it is of.
