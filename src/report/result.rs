@@ -120,7 +120,7 @@ pub struct ArtifactResult {
     /// The version of the RHDH CLI that made its `dist-dynamic`, where it was exported in this run.
     #[serde(default)]
     pub rhdh_cli: Option<String>,
-    /// Where the image was pushed, or was already.
+    /// Where the image was pushed, or was already: of what is copied, where it comes from before.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
     /// Where a run that is no dry run would push the image: `host/namespace/name@sha256:…`, then the same with each
@@ -299,6 +299,12 @@ impl ArtifactResult {
     #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.role.is_none()
+    }
+
+    /// Whether it only goes from one registry to others, without anything to export or to package.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.action == Action::Copy
     }
 
     /// Its name for people: a plugin and a bundle may have the same id.
