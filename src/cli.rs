@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
-    SchemaOf, VerifyOptions,
+    SchemaOf, UpdateOptions, VerifyOptions,
 };
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
@@ -51,6 +51,11 @@ pub struct Cli {
 const WHAT: &str = "\
 REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; TGZ: an archive as `npm pack` makes it; DIR: a \
 dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of an OCI layout, oci:DIR:NAME for one.";
+
+/// What `update` changes.
+const UPDATE: &str = "\
+What was published is read from result.json in the output folder. Of every list `plugins:`, the entries that name the same \
+image repository, archive or npm package are given its digest and integrity; nothing else of the file changes.";
 
 /// What a command prints on stdout, where it prints data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -124,6 +129,19 @@ enum Subcommands {
         merge: Vec<PathBuf>,
         #[command(flatten)]
         comment: CommentArgs,
+    },
+    /// Bring the references and integrity values of what was published into files that exist
+    #[command(after_help = UPDATE)]
+    Update {
+        /// A dynamic-plugins.yaml, values of RHDH's Helm chart, or a ConfigMap with the YAML inside
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Write nothing; print what would change, and end with 1 if anything would
+        #[arg(long, conflicts_with = "pr")]
+        check: bool,
+        /// Open or update a pull request in this repository on GitHub, where the files are, instead of writing them here
+        #[arg(long, value_name = "OWNER/NAME")]
+        pr: Option<String>,
     },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
@@ -338,6 +356,9 @@ impl Cli {
             Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
             Subcommands::Report { format, merge, comment } => {
                 Command::Report { format, merge, comment: comment.comment }
+            }
+            Subcommands::Update { files, check, pr } => {
+                Command::Update(UpdateOptions { files, check, pull_request: pr })
             }
             Subcommands::Check => Command::Check,
             Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {

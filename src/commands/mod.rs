@@ -33,12 +33,14 @@ mod run;
 mod schema;
 mod session;
 mod suggest;
+mod update;
 mod verify;
 
 pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
 pub use install::InstallOptions;
 pub use suggest::SuggestError;
+pub use update::UpdateOptions;
 pub use verify::VerifyOptions;
 
 /// What to do, from the command line.
@@ -84,6 +86,8 @@ pub enum Command {
         /// Whether a pull request gets a comment.
         comment: bool,
     },
+    /// The references in files that exist.
+    Update(UpdateOptions),
     /// Nothing but the check of the configuration.
     Check,
     /// The rehearsal of RHDH's installers, on anything.
@@ -287,6 +291,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Suggest(#[from] SuggestError),
+    /// A file was not brought up to date.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Update(#[from] crate::update::Error),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -317,6 +325,7 @@ impl Error {
             | Error::Start(_)
             | Error::Install(crate::install::Error::Io { .. }) => true,
             Error::Plan(error) => error.is_environment(),
+            Error::Update(error) => error.is_environment(),
             Error::Document(error) => error.is_environment(),
             Error::Push(error) => error.is_environment(),
             Error::Artifact(error) => error.is_environment(),
@@ -352,6 +361,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
+        Command::Update(options) => update::command(request, options, ui).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
