@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
-    SchemaOf, UpdateOptions, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, PromoteOptions, Request,
+    RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
 };
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
@@ -129,6 +129,26 @@ enum Subcommands {
         merge: Vec<PathBuf>,
         #[command(flatten)]
         comment: CommentArgs,
+    },
+    /// Bring the very images that were tested from one channel to another, without building
+    Promote {
+        /// The channel that they are in
+        #[arg(long, value_name = "NAME")]
+        from: String,
+        /// The channel that they go to; its `promote-from` names the other
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// The pull request that was tested, where the channel's tags have its number [default: that of the CI event]
+        #[arg(long, value_name = "NUMBER")]
+        pr: Option<u64>,
+        /// Only this plugin; may be repeated
+        #[arg(long = "plugin", value_name = "ID")]
+        plugins: Vec<String>,
+        /// Only this bundle, and its plugins; may be repeated
+        #[arg(long = "bundle", value_name = "ID")]
+        bundles: Vec<String>,
+        #[command(flatten)]
+        dry_run: DryRunArgs,
     },
     /// Bring the references and integrity values of what was published into files that exist
     #[command(after_help = UPDATE)]
@@ -356,6 +376,10 @@ impl Cli {
             Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
             Subcommands::Report { format, merge, comment } => {
                 Command::Report { format, merge, comment: comment.comment }
+            }
+            Subcommands::Promote { from, to, pr, plugins, bundles, dry_run } => {
+                let (pull_request, dry_run) = (pr, dry_run.dry_run);
+                Command::Promote(PromoteOptions { from, to, plugins, bundles, pull_request, dry_run })
             }
             Subcommands::Update { files, check, pr } => {
                 Command::Update(UpdateOptions { files, check, pull_request: pr })

@@ -27,6 +27,7 @@ mod merge;
 mod package;
 mod plan;
 pub mod project;
+mod promote;
 mod push;
 mod report;
 mod run;
@@ -39,6 +40,7 @@ mod verify;
 pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
 pub use install::InstallOptions;
+pub use promote::{PromoteError, PromoteOptions};
 pub use suggest::SuggestError;
 pub use update::UpdateOptions;
 pub use verify::VerifyOptions;
@@ -86,6 +88,8 @@ pub enum Command {
         /// Whether a pull request gets a comment.
         comment: bool,
     },
+    /// From one channel to another, what was tested.
+    Promote(PromoteOptions),
     /// The references in files that exist.
     Update(UpdateOptions),
     /// Nothing but the check of the configuration.
@@ -291,6 +295,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Suggest(#[from] SuggestError),
+    /// Nothing can be promoted.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Promote(#[from] PromoteError),
     /// A file was not brought up to date.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -316,6 +324,7 @@ impl Error {
             | Error::OtherImage { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
+            | Error::Promote(_)
             | Error::Init(_)
             | Error::Import(_)
             | Error::Install(crate::install::Error::Folder(_)) => false,
@@ -361,6 +370,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
+        Command::Promote(options) => promote::command(&session()?, options).await,
         Command::Update(options) => update::command(request, options, ui).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,

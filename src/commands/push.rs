@@ -199,6 +199,17 @@ pub(super) async fn push(
             });
         }
     }
+    push_artifacts(session, channel, registries, artifacts, result).await
+}
+
+/// Pushes `artifacts`, whose ids are labels, and enters each outcome in `result`.
+pub(super) async fn push_artifacts(
+    session: &Session,
+    channel: &ChosenChannel,
+    registries: &Arc<registry::Session>,
+    artifacts: Vec<ArtifactToPush>,
+    result: &mut RunResult,
+) -> Result<(), Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -241,7 +252,7 @@ pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &Ru
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
-fn tags(
+pub(super) fn tags(
     session: &Session,
     channel: &ChosenChannel,
     result: &RunResult,

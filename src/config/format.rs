@@ -120,6 +120,10 @@ pub(super) struct Channel {
     /// Ids of the registries where this channel's artifacts go, instead of their own.
     #[schemars(example = ["quay-pr"])]
     pub(super) registries: Option<Vec<String>>,
+    /// The channels whose images `rhdh-pack promote` may bring here, under this channel's tags. What they hold must be
+    /// trusted as much as this channel is.
+    #[schemars(example = ["next"])]
+    pub(super) promote_from: Option<Vec<String>>,
 }
 
 /// `[plugins.ID]`: a Backstage plugin of the repository.

@@ -149,6 +149,8 @@ pub struct Channel {
     pub overwrite: bool,
     /// Where the channel's artifacts go, instead of their own registries.
     pub registries: Option<Vec<String>>,
+    /// The channels whose images `promote` may bring here.
+    pub promote_from: Vec<String>,
 }
 
 /// When a channel is chosen: one value of `on`.

@@ -164,8 +164,10 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         });
         let tags = tags.collect();
         check.names(&["channels", id, "registries"], own.registries.as_deref().unwrap_or_default(), Named::Registry);
-        let overwrite = own.overwrite.unwrap_or(false);
-        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone() });
+        let promote_from = own.promote_from.clone().unwrap_or_default();
+        check.names(&["channels", id, "promote-from"], &promote_from, Named::Channel);
+        let (overwrite, registries) = (own.overwrite.unwrap_or(false), own.registries.clone());
+        channels.insert(id.clone(), Channel { on, tags, overwrite, registries, promote_from });
     }
     channels
 }
