@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, PromoteOptions, Request,
-    RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, PromoteOptions,
+    PruneOptions, Request, RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
 };
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
@@ -149,6 +149,21 @@ enum Subcommands {
         bundles: Vec<String>,
         #[command(flatten)]
         dry_run: DryRunArgs,
+    },
+    /// Delete the tags of closed pull requests from the registries of a channel
+    Prune {
+        /// The channel; its tags have `{pr}`
+        #[arg(long, value_name = "NAME")]
+        channel: String,
+        /// Delete what is of closed pull requests: nothing else can be deleted
+        #[arg(long, required = true)]
+        closed: bool,
+        /// Delete the tags of content keys, too, that hold nothing but such images
+        #[arg(long)]
+        keys: bool,
+        /// Print what would be deleted, and delete nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Bring the references and integrity values of what was published into files that exist
     #[command(after_help = UPDATE)]
@@ -380,6 +395,9 @@ impl Cli {
             Subcommands::Promote { from, to, pr, plugins, bundles, dry_run } => {
                 let (pull_request, dry_run) = (pr, dry_run.dry_run);
                 Command::Promote(PromoteOptions { from, to, plugins, bundles, pull_request, dry_run })
+            }
+            Subcommands::Prune { channel, closed: _, keys, dry_run } => {
+                Command::Prune(PruneOptions { channel, keys, dry_run })
             }
             Subcommands::Update { files, check, pr } => {
                 Command::Update(UpdateOptions { files, check, pull_request: pr })

@@ -26,6 +26,7 @@ pub mod import;
 pub mod install;
 pub mod package;
 pub mod plan;
+pub mod prune;
 pub mod push;
 pub mod registry;
 pub mod repo_path;

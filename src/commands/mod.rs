@@ -28,6 +28,7 @@ mod package;
 mod plan;
 pub mod project;
 mod promote;
+mod prune;
 mod push;
 mod report;
 mod run;
@@ -41,6 +42,7 @@ pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
 pub use install::InstallOptions;
 pub use promote::{PromoteError, PromoteOptions};
+pub use prune::{PruneError, PruneOptions};
 pub use suggest::SuggestError;
 pub use update::UpdateOptions;
 pub use verify::VerifyOptions;
@@ -90,6 +92,8 @@ pub enum Command {
     },
     /// From one channel to another, what was tested.
     Promote(PromoteOptions),
+    /// Tags of closed pull requests.
+    Prune(PruneOptions),
     /// The references in files that exist.
     Update(UpdateOptions),
     /// Nothing but the check of the configuration.
@@ -299,6 +303,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Promote(#[from] PromoteError),
+    /// Nothing was deleted.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Prune(#[from] PruneError),
     /// A file was not brought up to date.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -335,6 +343,7 @@ impl Error {
             | Error::Install(crate::install::Error::Io { .. }) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Update(error) => error.is_environment(),
+            Error::Prune(error) => error.is_environment(),
             Error::Document(error) => error.is_environment(),
             Error::Push(error) => error.is_environment(),
             Error::Artifact(error) => error.is_environment(),
@@ -371,6 +380,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Promote(options) => promote::command(&session()?, options).await,
+        Command::Prune(options) => prune::command(&session()?, options).await,
         Command::Update(options) => update::command(request, options, ui).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::{Error, Request};
 use crate::ci::Provider;
 use crate::draft::remote::Remote;
+use crate::forge::github::is_repository;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 use crate::ui::Ui;
@@ -82,7 +83,7 @@ async fn propose(
     root: &Path,
     ui: &Ui,
 ) -> Result<Vec<(String, Updated)>, Error> {
-    if !pull_request::is_repository(repository) {
+    if !is_repository(repository) {
         return Err(update::Error::NotARepository(repository.to_owned()).into());
     }
     let path = |file: &PathBuf| {

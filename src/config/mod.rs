@@ -23,6 +23,7 @@ mod schema;
 mod source;
 mod targets;
 pub mod template;
+mod template_match;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,19 @@ pub(crate) enum Verb<'a> {
     Get,
     Post(&'a Value),
     Patch(&'a Value),
+    Delete,
+}
+
+/// Whether `text` is `owner/name`.
+#[must_use]
+pub fn is_repository(text: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 100
+            && !matches!(name, "." | "..")
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
 }
 
 impl Client {
@@ -41,6 +54,7 @@ impl Client {
             Verb::Get => self.api._get(url).await,
             Verb::Post(body) => self.api._post(url, Some(body)).await,
             Verb::Patch(body) => self.api._patch(url, Some(body)).await,
+            Verb::Delete => self.api._delete(url, None::<&()>).await,
         };
         let unreachable =
             |error: octocrab::Error| Fault::Again { why: format!("{what}: {}", causes(&error)), after: None };
@@ -63,4 +77,25 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_two_names() {
+        for (text, is) in [
+            ("acme/gitops", true),
+            ("a/b.c_d-e", true),
+            ("acme", false),
+            ("acme/a/b", false),
+            ("acme/..", false),
+            ("acme/", false),
+            ("acme/a?x=1", false),
+            ("https://github.com/acme/gitops", false),
+        ] {
+            assert_eq!(is_repository(text), is, "{text}");
+        }
+    }
 }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-pub(crate) mod github;
+pub mod github;
 pub(crate) mod gitlab;
+pub mod pulls;
 
 /// How often the whole work is tried, and how long it may take with all of its waiting.
 const ATTEMPTS: u32 = 5;

@@ -58,18 +58,6 @@ pub struct PullRequest {
     pub opened: bool,
 }
 
-/// Whether `text` is `owner/name`.
-#[must_use]
-pub fn is_repository(text: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.len() <= 100
-            && !matches!(name, "." | "..")
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
-}
-
 /// Opens the pull request, or brings the open one up to date.
 ///
 /// # Errors
@@ -315,19 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_two_names() {
-        for (text, is) in [
-            ("acme/gitops", true),
-            ("a/b.c_d-e", true),
-            ("acme", false),
-            ("acme/a/b", false),
-            ("acme/..", false),
-            ("acme/", false),
-            ("acme/a?x=1", false),
-            ("https://github.com/acme/gitops", false),
-        ] {
-            assert_eq!(is_repository(text), is, "{text}");
-        }
+    fn branches_are_encoded() {
         assert_eq!(encoded("feature/ü#1"), "feature/%C3%BC%231");
     }
 }
