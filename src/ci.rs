@@ -103,6 +103,8 @@ pub struct Compare {
     pub base: Option<String>,
     /// Of a pull request or merge request: the newest commit of its own branch.
     pub head: Option<String>,
+    /// Of a pull request or merge request: the branch that it is to be merged into.
+    pub into: Option<String>,
     /// Of a push: where the branch stood before; zeros where it did not exist.
     pub before: Option<String>,
     /// Of a push: whether it threw commits away, as far as the CI says.
@@ -163,6 +165,7 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let compare = Compare {
         base: text("/pull_request/base/sha").or_else(|| text("/merge_group/base_sha")),
         head: text("/pull_request/head/sha").or_else(|| text("/merge_group/head_sha")),
+        into: variable("GITHUB_BASE_REF").or_else(|| text("/pull_request/base/ref")),
         before: text("/before"),
         forced: payload.get("forced").and_then(serde_json::Value::as_bool).unwrap_or_default(),
         default_branch: text("/repository/default_branch"),
@@ -192,6 +195,7 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let compare = Compare {
         base: variable("CI_MERGE_REQUEST_DIFF_BASE_SHA"),
         head: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"),
+        into: variable("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         before: variable("CI_COMMIT_BEFORE_SHA"),
         // GitLab does not say; whether the commit before is an ancestor does.
         forced: false,
@@ -252,6 +256,7 @@ mod tests {
         );
         assert_eq!(pull.event, Event::PullRequest { number: 4 });
         assert_eq!((pull.compare.base.as_deref(), pull.compare.head.as_deref()), (Some("b"), Some("h")));
+        assert_eq!(pull.compare.into.as_deref(), Some("main"));
         let push = compare("push", r#"{"before": "c", "forced": true, "repository": {"default_branch": "trunk"}}"#);
         assert_eq!((push.compare.before.as_deref(), push.compare.forced), (Some("c"), true));
         assert_eq!(push.compare.default_branch.as_deref(), Some("trunk"));

@@ -102,6 +102,53 @@ fn what_was_tested_is_what_is_released() {
 }
 
 #[test]
+fn a_pull_request_is_compared_with_the_branch_that_it_is_for() {
+    let registry = Registry::start(Auth::Open);
+    let repository = repository(&registry.host, &registry.host);
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.config(
+        config + "[channels.old]\non = { branch = \"1.x\" }\ntags = [\"old__{version}\", \"old\"]\noverwrite = true\n",
+    );
+    let branch = |name| [EVENT_MAIN[0], EVENT_MAIN[1], ("GITHUB_REF", name)];
+    // `1.x` has a larger image than `main`, and the pull request one between them, of another version.
+    for (code, reference) in [(3_000, "refs/heads/1.x"), (10, "refs/heads/main")] {
+        build(&repository, "plugins/todo", &format!("exports.default = {{}}; // {}\n", noise(code)));
+        good(&repository, &branch(reference), &["run", "--all"]);
+    }
+    build(&repository, "plugins/todo", &format!("exports.default = {{}}; // {}\n", noise(1_500)));
+    for file in ["package.json", "dist-dynamic/package.json"] {
+        let file = repository.root().join("plugins/todo").join(file);
+        let raised = fs_err::read_to_string(&file).unwrap().replace("1.0.0", "1.0.1");
+        fs_err::write(file, raised).unwrap();
+    }
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.config(config.replace("[bundles.all]", "[bundles.all]\nversion = \"{todo.version}\""));
+    let mut seen = Vec::new();
+    for (into, tag) in [("1.x", "old"), ("main", "next"), ("elsewhere", "")] {
+        let event = [EVENT_PR, &[("GITHUB_BASE_REF", into)]].concat();
+        good(&repository, &event, &["run", "--all", "--dry-run"]);
+        let todo = result(&repository)["plugins"][0].clone();
+        let expected = format!("{}/acme/acme-plugin-todo:{tag}", registry.host);
+        let base = todo["base_image"]["reference"].as_str();
+        assert_eq!(base, Some(expected.as_str()).filter(|_| !tag.is_empty()));
+        let summary = fs_err::read_to_string(repository.root().join(".rhdh-pack/summary.md")).unwrap();
+        let row = summary.lines().find(|line| line.starts_with("| todo |")).unwrap().to_owned();
+        seen.push((row.contains(" (−"), row.contains(" (+")));
+    }
+    assert_eq!(seen, [(true, false), (false, true), (false, false)]);
+}
+
+/// Letters that do not compress.
+fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    (0..length).map(letter).collect()
+}
+
+#[test]
 fn what_another_channel_may_not_take_is_refused() {
     let repository = repository("127.0.0.1:1", "127.0.0.1:1");
     let (code, said) = run(&repository, EVENT_TAG, &["promote", "--from", "pr", "--to", "release", "--pr", "17"]);

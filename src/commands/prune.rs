@@ -66,7 +66,7 @@ pub enum PruneError {
         reference: String,
         /// Why not.
         #[source]
-        source: registry::Error,
+        source: Box<registry::Error>,
     },
     /// ghcr.io is asked through GitHub.
     #[error("`{reference}` cannot be pruned: nothing in it was deleted")]
@@ -207,7 +207,7 @@ async fn prune_target(
         };
         prune::prune_repository(&repository, order).await
     };
-    prune.await.map_err(|source| PruneError::Registry { reference, source })
+    prune.await.map_err(|source| PruneError::Registry { reference, source: Box::new(source) })
 }
 
 impl Target {
