@@ -208,3 +208,31 @@ fn a_pull_request_from_a_fork_builds_everything_and_writes_nothing() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
 }
+
+#[test]
+fn secrets_are_hidden_before_anything_is_said() {
+    let checkout = checkout();
+    let secrets = [
+        ("RHDH_PACK_QUAY_USERNAME", "ann", false),
+        ("RHDH_PACK_QUAY_PASSWORD", "pass%word", true),
+        ("RHDH_PACK_GITLAB_TOKEN", "glpat-1", true),
+        ("NODE_AUTH_TOKEN", "npm_1\nnpm_2", true),
+        ("GITHUB_TOKEN", "ghs_1", true),
+    ];
+    let mut command = checkout.on("schedule", "refs/heads/main", &["--verbose", "plan"]);
+    for (name, value, _) in secrets {
+        command.env(name, value);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let (masks, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("::add-mask::"));
+    assert!(text.starts_with("::add-mask::"), "{text}");
+    for mask in ["pass%25word", "glpat-1", "npm_1", "npm_2", "ghs_1"] {
+        assert!(masks.contains(&format!("::add-mask::{mask}").as_str()), "{mask}: {text}");
+    }
+    for (_, value, is_secret) in secrets {
+        let line = value.lines().next().unwrap();
+        assert!(!is_secret || !rest.iter().any(|said| said.contains(line)), "{text}");
+    }
+    assert!(!masks.contains(&"::add-mask::ann"));
+}

@@ -357,6 +357,7 @@ impl Error {
 /// # Errors
 /// When the command could not do its work at all; [`Error::exit_code`] tells which exit code that is.
 pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
+    ci::mask_secrets(ui);
     crate::registry::tls::install();
     let runtime = tokio::runtime::Runtime::new().map_err(Error::Start)?;
     let cancel = CancellationToken::new();

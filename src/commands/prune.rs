@@ -106,7 +106,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     if !channel.channel.tags.iter().any(|tag| tag.has("pr")) {
         return Err(PruneError::NoPullRequests { channel: channel.name }.into());
     }
-    let forge = forge(session)?;
+    let forge = forge()?;
     let registries = push::connect(session)?;
     let targets = targets(session, &channel);
     let pull_requests = |target: &Target, tag: &str| -> BTreeSet<u64> {
@@ -231,12 +231,8 @@ fn targets(session: &Session, channel: &ChosenChannel) -> Vec<Target> {
 }
 
 /// Who knows which pull requests are closed.
-fn forge(session: &Session) -> Result<Place, PruneError> {
-    let token = |names: &[&str]| {
-        let token = names.iter().find_map(|name| variable(name))?;
-        session.ui.mask(&token);
-        Some(SecretString::from(token))
-    };
+fn forge() -> Result<Place, PruneError> {
+    let token = |names: &[&str]| names.iter().find_map(|name| variable(name)).map(SecretString::from);
     let repository = variable("GITHUB_REPOSITORY").filter(|repository| is_repository(repository));
     if let (Some(repository), Some(token)) = (repository, token(&["GITHUB_TOKEN", "GH_TOKEN"])) {
         let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());

@@ -96,7 +96,6 @@ async fn propose(
     let Some(token) = TOKENS.iter().find_map(|name| variable(name)) else {
         return Err(update::Error::NoToken { repository: repository.to_owned() }.into());
     };
-    ui.mask(&token);
     // A server other than github.com has its API elsewhere; GitHub's own runners say where.
     let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
     let source = source(root);
