@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::ci::{Ci, Event};
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
-use crate::package::Finding;
+use crate::package::{Blocks, Finding};
 use crate::plan::{self, Plan};
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub(super) out: PathBuf,
     pub(super) ci: Ci,
     pub(super) ui: Ui,
+    /// What packaging compressed, for the artifacts that have it in common.
+    pub(super) blocks: Arc<Blocks>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -49,7 +52,7 @@ impl Session {
         let project = project::open(&file)?;
         let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), cancel: cancel.clone() })
+        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), blocks: Arc::default(), cancel: cancel.clone() })
     }
 
     /// The same session on another occasion.

@@ -47,6 +47,7 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
         settings,
         walkers: (threads / at_a_time).max(1),
         pool: &pool,
+        blocks: &request.blocks,
         layout: Mutex::new(layout),
         cancel,
     };
