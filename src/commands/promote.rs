@@ -99,8 +99,8 @@ pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Resu
     check(&from, &to)?;
     // The pull request is that of the images; the tags that are written are those of this occasion.
     let tested = match options.pull_request {
-        Some(number) => session.on(Event::PullRequest { number }),
-        None => session.on(session.ci.event.clone()),
+        Some(number) => Event::PullRequest { number },
+        None => session.ci.event.clone(),
     };
     let registries = push::connect(session)?;
     let (plugins, bundles) = (options.plugins.clone(), options.bundles.clone());
@@ -185,8 +185,8 @@ fn say_what_stays(session: &Session, to: &ChosenChannel, result: &mut RunResult)
 
 struct Promotion<'a> {
     session: &'a Session,
-    /// The session as it was when the images were made: with their pull request.
-    tested: &'a Session,
+    /// The occasion on which the images were made.
+    tested: &'a Event,
     from: &'a ChosenChannel,
     to: &'a ChosenChannel,
     registries: &'a Arc<registry::Session>,
@@ -269,7 +269,7 @@ impl Promotion<'_> {
             commit: result.commit.as_deref(),
             started: result.started,
         };
-        let tags = named.tags(self.tested, self.from).map_err(|source| {
+        let tags = named.tags_on(self.tested, self.session, self.from).map_err(|source| {
             if source.variable == "pr" {
                 return Error::from(PromoteError::NoPullRequest { template: source.template });
             }

@@ -285,12 +285,22 @@ pub(super) struct Named<'a> {
 
 impl Named<'_> {
     pub(super) fn tags(&self, session: &Session, channel: &ChosenChannel) -> Result<Vec<String>, MissingValue> {
+        self.tags_on(&session.ci.event, session, channel)
+    }
+
+    /// The tags that `channel` writes on the occasion `event`.
+    pub(super) fn tags_on(
+        &self,
+        event: &Event,
+        session: &Session,
+        channel: &ChosenChannel,
+    ) -> Result<Vec<String>, MissingValue> {
         let value = |name: &str| match name {
             "name" => Some(self.image.to_owned()),
             "version" => Some(self.version.to_owned()),
             "backstage" => self.backstage.clone(),
             "rhdh" => Some(session.project.config.rhdh.version.clone()),
-            "pr" => match session.ci.event {
+            "pr" => match event {
                 Event::PullRequest { number } => Some(number.to_string()),
                 _ => None,
             },

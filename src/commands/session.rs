@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::project::{self, Project};
 use super::{Error, Request};
-use crate::ci::{Ci, Event};
+use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
@@ -53,13 +53,6 @@ impl Session {
         let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
         Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), blocks: Arc::default(), cancel: cancel.clone() })
-    }
-
-    /// The same session on another occasion.
-    pub(super) fn on(&self, event: Event) -> Self {
-        let Self { project, out, ci, ui, cancel } = self;
-        let (project, out, ui, cancel) = (project.clone(), out.clone(), ui.clone(), cancel.clone());
-        Self { project, out, ci: Ci { event, ..ci.clone() }, ui, cancel }
     }
 
     /// The plan of `plan.json`, or a new one where there is none.
