@@ -27,9 +27,9 @@ fn repository(release: &str, pull_requests: &str) -> Repository {
     repository.config(format!(
         "[defaults]\nexport = \"prebuilt\"\nregistries = [\"quay\"]\n\
          [registries.quay]\noci = \"{release}/acme\"\n[registries.quay-pr]\noci = \"{pull_requests}/acme-pr\"\n\
-         [channels.pr]\non = \"pull-request\"\ntags = [\"pr_{{pr}}__{{version}}\"]\noverwrite = true\nregistries = [\"quay-pr\"]\n\
+         [channels.pr]\non = \"pull-request\"\ntags = [\"pr_{{pr}}__{{version}}\"]\noverwrite = true\nregistries = [\"quay-pr\"]\nattach = [\"sbom\", \"provenance\"]\n\
          [channels.next]\non = {{ branch = \"main\" }}\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n\
-         promote-from = [\"pr\"]\n\
+         promote-from = [\"pr\"]\nattach = [\"sbom\", \"provenance\"]\n\
          [channels.release]\non = {{ tag = \"v*\" }}\ntags = [\"{{version}}\"]\npromote-from = [\"next\"]\n\
          [plugins.todo]\npath = \"plugins/todo\"\n[plugins.todo-backend]\npath = \"plugins/todo-backend\"\n\
          [bundles.all]\nplugins = [\"todo\", \"todo-backend\"]\n"
@@ -95,6 +95,11 @@ fn what_was_tested_is_what_is_released() {
     good(&repository, EVENT_TAG, &["promote", "--from", "next", "--to", "release"]);
     assert_eq!(digests(&release, "acme", "1.0.0"), tested);
     assert!(!repository.root().join(".rhdh-pack/oci").exists(), "nothing was packaged");
+    // What was attached where it was built went along.
+    let attached = result(&repository)["plugins"][0]["images"][0]["attached"].clone();
+    let documents: Vec<&str> =
+        attached.as_array().unwrap().iter().map(|one| one["document"].as_str().unwrap()).collect();
+    assert_eq!(documents, ["sbom", "provenance"]);
     // A second time there is nothing to do, and it is no failure.
     good(&repository, EVENT_TAG, &["promote", "--from", "next", "--to", "release"]);
     assert_eq!(result(&repository)["outcome"], "nothing-to-do");

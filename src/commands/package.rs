@@ -27,7 +27,7 @@ pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[De
         }
     }
     package(session, jobs, &mut result, |_| true)?;
-    result.finish(|artifact| artifact.state == State::Packaged);
+    result.finish(|artifact| artifact.state == State::Packaged || artifact.is_copied());
     session.write_result(&result)?;
     deliver(session, destinations, &result)?;
     report::report(session, &result)?;
@@ -63,7 +63,7 @@ pub(super) fn package(
         .filter(|artifact| {
             matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published)
         })
-        .filter(|artifact| wanted(artifact))
+        .filter(|artifact| !artifact.is_copied() && wanted(artifact))
         .map(|artifact| request(session, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
     if artifacts.is_empty() {
@@ -88,6 +88,7 @@ pub(super) fn package(
             Ok(made) => {
                 artifact.state = State::Packaged;
                 artifact.image = made.image;
+                artifact.sbom = made.sbom;
                 artifact.tgz = made.tgz;
                 artifact.packages = made.packages;
                 artifact.findings = made.findings;
@@ -160,7 +161,7 @@ fn level(configured: Option<u8>) -> u32 {
 fn fail_bundles_of_failed_members(result: &mut RunResult) {
     let failed: Vec<String> =
         result.plugins.iter().filter(|plugin| plugin.state == State::Failed).map(|plugin| plugin.id.clone()).collect();
-    for bundle in &mut result.bundles {
+    for bundle in result.bundles.iter_mut().filter(|bundle| !bundle.is_copied()) {
         if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
             let message = format!("its plugin `{member}` failed");
             bundle.fail(Failure {

@@ -13,7 +13,7 @@ use crate::config::channels::ChosenChannel;
 use crate::digest::Digest;
 use crate::package::PackagedImage;
 use crate::plan::{Action, CONTENT_KEY_ANNOTATION, ContentKey};
-use crate::push::{ArtifactToPush, PublishedImage};
+use crate::push::{ArtifactToPush, Document, PublishedImage};
 use crate::registry::{self, Manifest, ManifestRef, Repository};
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
@@ -219,6 +219,8 @@ impl Promotion<'_> {
                         id: label,
                         image: Some(image),
                         source,
+                        // This run did not build it: what was attached by the one that did goes along.
+                        documents: self.to.channel.attach.iter().map(|kind| Document::Copied(*kind)).collect(),
                         tgz: None,
                         tags,
                         registries,
@@ -348,6 +350,8 @@ impl Promotion<'_> {
                     digest: manifest.digest,
                     // As the plan has it: the channel's, without that of the content key.
                     tags: others.to_vec(),
+                    attached: Vec::new(),
+                    signed: false,
                     state: crate::push::State::AlreadyThere,
                 }))
             };

@@ -16,7 +16,7 @@ use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::package::{Blocks, Finding};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Action, Plan, Sight};
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -26,6 +26,8 @@ pub(super) struct Session {
     /// The output folder.
     pub(super) out: PathBuf,
     pub(super) ci: Ci,
+    /// What git says, where the command makes a plan.
+    pub(super) sight: Option<Sight>,
     pub(super) ui: Ui,
     /// What packaging compressed, for the artifacts that have it in common.
     pub(super) blocks: Arc<Blocks>,
@@ -49,10 +51,12 @@ impl Session {
             Some(file) => file.clone(),
             None => config::find(Path::new("."))?,
         };
+        let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
         let project = project::open(&file)?;
         let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), blocks: Arc::default(), cancel: cancel.clone() })
+        let (ui, cancel) = (ui.clone(), cancel.clone());
+        Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }
 
     /// The plan of `plan.json`, or a new one where there is none.
@@ -64,6 +68,16 @@ impl Session {
             let channel = self.choose_channel(None)?;
             super::plan::everything(self, &channel)
         }
+    }
+
+    /// Whether there is a plan, and nothing in it to build.
+    pub(super) fn only_copies(&self) -> bool {
+        let plan: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+        let actions = |plan: &Plan| -> Vec<Action> {
+            let bundles = plan.bundles.iter().map(|bundle| bundle.action);
+            plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect()
+        };
+        plan.is_ok_and(|plan| actions(&plan).contains(&Action::Copy) && !actions(&plan).contains(&Action::Build))
     }
 
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
@@ -160,7 +174,8 @@ impl Session {
         let blobs = self.out.join("oci/blobs/sha256");
         let image = artifact.image.as_ref().map(|image| blobs.join(image.digest.hex()));
         let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
-        let mut files = image.into_iter().chain(tgz).peekable();
+        let sbom = artifact.sbom.as_ref().map(|sbom| self.out.join(&sbom.file));
+        let mut files = image.into_iter().chain(tgz).chain(sbom).peekable();
         artifact.error.is_none() && files.peek().is_some() && files.all(|file| file.is_file())
     }
 

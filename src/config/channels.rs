@@ -98,6 +98,8 @@ impl Config {
                     overwrite: true,
                     registries: None,
                     promote_from: Vec::new(),
+                    attach: Vec::new(),
+                    sign: false,
                 };
                 ChosenChannel { name: LOCAL.to_owned(), channel, because, built_in: true }
             },

@@ -66,7 +66,7 @@ impl Blocks {
             None => {
                 state.entries.insert(key, Entry::Begun(Vec::new()));
                 drop(state);
-                let begun = Begun { blocks: self, key };
+                let begun = Begun { blocks: self, key, ended: false };
                 let block = gzip::compress(window, block, level, false).map(Arc::new);
                 begun.end(&block);
                 take(block);
@@ -89,10 +89,12 @@ impl Blocks {
 struct Begun<'a> {
     blocks: &'a Blocks,
     key: Key,
+    ended: bool,
 }
 
 impl Begun<'_> {
-    fn end(self, block: &Block) {
+    fn end(mut self, block: &Block) {
+        self.ended = true;
         let mut state = self.blocks.lock();
         let Some(Entry::Begun(wishes)) = state.entries.remove(&self.key) else { return };
         if let Ok(block) = block {
@@ -115,9 +117,8 @@ impl Begun<'_> {
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        let mut state = self.blocks.lock();
-        if matches!(state.entries.get(&self.key), Some(Entry::Begun(_))) {
-            state.entries.remove(&self.key);
+        if !self.ended {
+            self.blocks.lock().entries.remove(&self.key);
         }
     }
 }
