@@ -34,11 +34,7 @@ const TOKENS: [&str; 3] = ["RHDH_PACK_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"]
 /// Brings the files up to date.
 pub(super) async fn command(request: &Request, options: &UpdateOptions, ui: &Ui) -> Result<u8, Error> {
     // Only the output folder is needed: a repository of configurations has no plugins.
-    let config = match (&request.config, &request.out_dir) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(_)) => config::find(Path::new(".")).ok(),
-        (None, None) => Some(config::find(Path::new("."))?),
-    };
+    let config = request.config.clone().or_else(|| config::find(Path::new(".")).ok());
     let root = config.as_deref().and_then(Path::parent).filter(|root| !root.as_os_str().is_empty());
     let root = root.unwrap_or(Path::new("."));
     let out = request.out_dir.clone().unwrap_or_else(|| root.join(".rhdh-pack"));

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::template::{MAX_TAG, Part, Template};
+use super::template::{MAX_TAG, Part, Template, to_tag};
 
 impl Template {
     /// All numbers that `{pr}` may stand for in `tag`, if this template made it; empty where it did not, or has no
     /// `{pr}`. `name` is what `{name}` stands for. With two numbers, nobody can say which pull request it was.
     #[must_use]
     pub fn pull_requests(&self, tag: &str, name: &str) -> BTreeSet<u64> {
-        // A registry may list anything.
-        if !tag.is_ascii() || tag.len() > MAX_TAG {
+        // A registry may list anything; what is no tag was not made by a template.
+        if tag.is_empty() || to_tag(tag) != tag {
             return BTreeSet::new();
         }
         // Where each part may end, and the number that was read until there.
@@ -61,8 +61,8 @@ fn literal(
     next: &mut BTreeSet<(usize, Option<u64>)>,
 ) {
     // What stands at the beginning of a tag may have been changed for that.
-    let written = super::template::to_tag(&format!("x{text}")).split_off(1);
-    let changed = if start == 0 { super::template::to_tag(text) } else { written.clone() };
+    let written = to_tag(&format!("x{text}")).split_off(1);
+    let changed = if start == 0 { to_tag(text) } else { written.clone() };
     for written in [written, changed] {
         let rest = &tag[start..];
         if rest.starts_with(&written) {
@@ -109,6 +109,8 @@ mod tests {
             ("next", "next"),
             ("pr_{pr}", ""),
             ("{branch}_{pr}", "é_1"),
+            ("pr_{pr}__{version}", "pr_17__1\n::add-mask::x"),
+            ("pr_{pr}__{version}", "pr_17__../../x"),
         ] {
             assert_eq!(numbers(template, tag), [0; 0], "{template} {tag}");
         }

@@ -18,6 +18,7 @@ pub(super) fn words(result: &RunResult, files: &[(String, Updated)]) -> (String,
         }
     }
     let title = format!("Update dynamic plugins: {}", labels.join(", "));
+    let title = title.replace(char::is_control, " ");
     let title = if title.len() <= MAX_TITLE { title } else { format!("Update {} dynamic plugins", labels.len()) };
     let mut text = format!("Made by rhdh-pack from channel {}", code(&result.channel));
     if let Some(commit) = &result.commit {
