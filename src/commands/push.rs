@@ -240,6 +240,17 @@ pub(super) async fn push(
             });
         }
     }
+    push_artifacts(session, channel, registries, artifacts, result).await
+}
+
+/// Pushes `artifacts`, whose ids are labels, and enters each outcome in `result`.
+pub(super) async fn push_artifacts(
+    session: &Session,
+    channel: &ChosenChannel,
+    registries: &Arc<registry::Session>,
+    artifacts: Vec<ArtifactToPush>,
+    result: &mut RunResult,
+) -> Result<(), Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -286,7 +297,7 @@ pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &Ru
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
-fn tags(
+pub(super) fn tags(
     session: &Session,
     channel: &ChosenChannel,
     result: &RunResult,
@@ -319,12 +330,22 @@ pub(super) struct Named<'a> {
 
 impl Named<'_> {
     pub(super) fn tags(&self, session: &Session, channel: &ChosenChannel) -> Result<Vec<String>, MissingValue> {
+        self.tags_on(&session.ci.event, session, channel)
+    }
+
+    /// The tags that `channel` writes on the occasion `event`.
+    pub(super) fn tags_on(
+        &self,
+        event: &Event,
+        session: &Session,
+        channel: &ChosenChannel,
+    ) -> Result<Vec<String>, MissingValue> {
         let value = |name: &str| match name {
             "name" => Some(self.image.to_owned()),
             "version" => Some(self.version.to_owned()),
             "backstage" => self.backstage.clone(),
             "rhdh" => Some(session.project.config.rhdh.version.clone()),
-            "pr" => match session.ci.event {
+            "pr" => match event {
                 Event::PullRequest { number } => Some(number.to_string()),
                 _ => None,
             },
