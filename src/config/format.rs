@@ -127,7 +127,7 @@ pub(super) struct Channel {
     pub(super) promote_from: Option<Vec<String>>,
     /// What is attached to each image in its registry: `"sbom"`, a CycloneDX document of all packages in it;
     /// `"provenance"`, a SLSA statement of what it was built from and by whom. By default both where `overwrite` is
-    /// false, which is where releases are; none elsewhere.
+    /// false, which is where releases are, and in channels that another promotes from; none elsewhere.
     #[schemars(example = ["sbom", "provenance"])]
     pub(super) attach: Option<Vec<Attachment>>,
     /// Whether `cosign`, which must be installed, signs each image.

@@ -1,6 +1,8 @@
 //! From the tables of releases, inputs, registries and channels to their effective values, each checked where it
 //! is written.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 
 use super::check::{Check, Named};
@@ -144,6 +146,8 @@ fn url(check: &mut Check<'_>, key: &[&str], text: &str) -> Option<String> {
 pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, Channel> {
     let variables = || TAG_VARIABLES.map(str::to_owned).to_vec();
     let mut channels = IndexMap::new();
+    let promoted: HashSet<&String> =
+        file.channels.iter().flatten().flat_map(|(_, own)| own.promote_from.iter().flatten()).collect();
     for (id, own) in file.channels.iter().flatten() {
         check.name(&["channels", id], id);
         let on = own.on.clone().map_or_else(Vec::new, |on| on.0);
@@ -171,8 +175,9 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let names: Vec<String> = attach.iter().map(|attachment| attachment.as_str().to_owned()).collect();
         check.once(&["channels", id, "attach"], &names);
         // A tag that moves on leaves its image, and what is attached to it, to the registry's garbage collection: worth
-        // it for releases only.
-        let default = if overwrite { Vec::new() } else { vec![Attachment::Sbom, Attachment::Provenance] };
+        // it for releases only, and for what may become one.
+        let is_release = !overwrite || promoted.contains(id);
+        let default = if is_release { vec![Attachment::Sbom, Attachment::Provenance] } else { Vec::new() };
         let attach = own.attach.clone().unwrap_or(default);
         let sign = own.sign.unwrap_or(false);
         channels.insert(id.clone(), Channel { on, tags, overwrite, registries, promote_from, attach, sign });
