@@ -53,6 +53,11 @@ const WHAT: &str = "\
 REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; TGZ: an archive as `npm pack` makes it; DIR: a \
 dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of an OCI layout, oci:DIR:NAME for one.";
 
+/// What names an image.
+const IMAGES: &str = "\
+REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; LAYOUT: oci:DIR for all images of an OCI layout, \
+oci:DIR:NAME for one; DIR: the output folder of a run.";
+
 /// What `update` changes.
 const UPDATE: &str = "\
 What was published is read from result.json in the output folder. Of every list `plugins:`, the entries that name the same \
@@ -218,7 +223,7 @@ enum Subcommands {
         format: Option<DataFormat>,
     },
     /// Print what a published image is: plugins, content key, SBOM, provenance
-    #[command(after_help = WHAT)]
+    #[command(after_help = IMAGES)]
     Inspect {
         /// The image, whoever made it
         #[arg(value_name = "REF|LAYOUT|DIR")]

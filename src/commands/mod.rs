@@ -137,6 +137,11 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Whether it goes on where an earlier stage ended.
+    fn is_later_stage(&self) -> bool {
+        matches!(self, Self::Export(..) | Self::Package { .. } | Self::Push { .. } | Self::Report { .. })
+    }
 }
 
 /// What there is a JSON schema of.

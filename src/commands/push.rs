@@ -43,8 +43,10 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: b
 /// Fails if the result would push an image to another repository than the configuration says.
 fn check_images(session: &Session, result: &RunResult) -> Result<(), Error> {
     for artifact in result.artifacts() {
+        // What was removed has no image, and is in the configuration no more.
+        let Some(image) = &artifact.image else { continue };
         let expected = session.declared(artifact)?.image;
-        if let Some(image) = artifact.image.as_ref().filter(|image| image.name != expected) {
+        if image.name != expected {
             let (artifact, expected) = (artifact.label(), expected.to_owned());
             return Err(Error::OtherImage { artifact, found: image.name.clone(), expected });
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use globset::{Glob, GlobBuilder};
 
+use super::Gone;
 use super::decode::{Fault, FaultKind, Shape};
 use super::format::NEVER_DEFAULT;
 use super::names::{is_id, to_id};
@@ -21,6 +22,7 @@ pub(super) struct Check<'a> {
     pub(super) root: &'a Path,
     /// Where paths of the file lead on disk.
     pub(super) places: Places,
+    pub(super) gone: Vec<Gone>,
     /// What the decoder left out of each table and list.
     left_out: HashMap<Vec<String>, Vec<String>>,
     problems: Vec<Problem>,
@@ -44,7 +46,7 @@ impl<'a> Check<'a> {
                 left_out.entry(key).or_default().push(last);
             }
         }
-        Self { source, root, places: Places::new(root), left_out, problems }
+        Self { source, root, places: Places::new(root), gone: Vec::new(), left_out, problems }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {

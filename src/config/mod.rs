@@ -52,7 +52,20 @@ pub struct Config {
     pub plugins: IndexMap<String, Plugin>,
     /// By id, in the order of the file.
     pub bundles: IndexMap<String, Bundle>,
+    /// The plugins whose folder does not exist: either a mistake, or they were removed and stand here still.
+    pub gone: Vec<Gone>,
     source: source::Source,
+}
+
+/// A plugin whose folder does not exist.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Its id.
+    pub id: String,
+    /// Where the folder should be.
+    pub path: RepoPath,
+    /// What is to be said where that is a mistake.
+    pub problem: Problem,
 }
 
 impl Config {
