@@ -14,7 +14,7 @@ use crate::report::{RunResult, State};
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
     let started = Instant::now();
     let channel = session.choose_channel(options.plan.channel.as_deref())?;
-    let registries = push::connect(session)?;
+    let registries = push::connect_as(session, options.push.login.as_ref())?;
     let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
     session.ui.note(&plan.headline());
     let mut result = session.new_result(&plan, session.read_result().ok().as_ref());
@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     push::check_tags(session, &channel, &result)?;
-    if !options.dry_run {
+    if !options.push.dry_run {
         push::log_in(session, &channel, &registries, &result).await?;
     }
 
@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_result(&result)?;
 
     let pushing = Instant::now();
-    push::push_unless(options.dry_run, session, &channel, &registries, &mut result).await?;
+    push::push_unless_dry(session, &channel, &registries, &options.push, &mut result).await?;
     let pushing = pushing.elapsed();
     session.write_result(&result)?;
 

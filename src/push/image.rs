@@ -1,5 +1,6 @@
 //! One image on its way to one repository.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::State;
 use super::job::{Failure, Notes};
 use super::layout::Image;
 use crate::digest::Digest;
+use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey};
 use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
 use crate::ui::Ui;
 
@@ -38,7 +40,7 @@ impl ImageJob {
                     notes.tags.push(tag.clone());
                     notes.state = Some(State::AlreadyThere);
                 }
-                Some(digest) if !overwrite => return Err(self.conflict(tag, &digest).await),
+                Some(digest) if !overwrite && !self.is_own_key(tag) => return Err(self.conflict(tag, &digest).await),
                 Some(digest) => _ = lock(noted).before.insert(tag.clone(), digest),
                 None => {}
             }
@@ -119,6 +121,14 @@ impl ImageJob {
                 step.failed(&failure.message);
                 return Err(self.with_the_rest(failure, noted));
             }
+            let before = lock(noted).before.get(*tag).cloned().filter(|_| self.is_own_key(tag));
+            if let Some(before) = before {
+                ui.warn(&format!(
+                    "{id}: the same content was built again, with another outcome: the tag `{tag}` of `{}` was \
+                     `{before}`, and is `{}` now",
+                    self.repository, self.image.digest
+                ));
+            }
         }
         let names: Vec<_> = missing.iter().map(|tag| tag.as_str()).collect();
         step.done(&format!("{} at {}", names.join(", "), self.repository));
@@ -129,6 +139,7 @@ impl ImageJob {
         // Another run may have published since the check. Registries know no "only if it is not there", so a moment
         // stays open: `confirm` looks again.
         if !overwrite
+            && !self.is_own_key(tag)
             && let Some(found) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?
             && found != self.image.digest
         {
@@ -158,6 +169,7 @@ impl ImageJob {
                 continue;
             }
             lock(noted).tags.retain(|placed| placed != tag);
+            let overwrite = overwrite || self.is_own_key(tag);
             match found {
                 // Another run moved it on, as it may.
                 Some(found) if overwrite && before.as_ref() != Some(&found) => {}
@@ -186,23 +198,49 @@ impl ImageJob {
         failure
     }
 
+    /// Whether `tag` is that of the image's content key. It is ours to move, also where the channel moves no tags: it
+    /// says what was built, and not what was published.
+    fn is_own_key(&self, tag: &str) -> bool {
+        let key = self.image.annotations.get(CONTENT_KEY_ANNOTATION).and_then(|key| ContentKey::parse(key));
+        key.is_some_and(|key| key.tag() == tag)
+    }
+
     async fn conflict(&self, tag: &str, found: &Digest) -> Failure {
         let published = self.repository.manifest(ManifestRef::Digest(found)).await.ok().flatten();
-        let version = published
-            .and_then(|manifest| manifest.annotations().remove("org.opencontainers.image.version"))
-            .map_or_else(String::new, |version| format!(" (version {version})"));
+        let published = published.map(|manifest| manifest.annotations()).unwrap_or_default();
+        let key = |annotations: &BTreeMap<String, String>| annotations.get(CONTENT_KEY_ANNOTATION).cloned();
+        let help = if key(&published).is_some() && key(&published) == key(&self.image.annotations) {
+            let repository = self.repository.to_string();
+            let name = repository.rsplit('/').next().unwrap_or_default();
+            format!(
+                "the same content was built twice, with two outcomes: `rhdh-pack diff oci://{repository}@{found} \
+                 oci:.rhdh-pack/oci:{name}` shows what differs; leave what is published, or raise the plugin's version"
+            )
+        } else {
+            "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it".to_owned()
+        };
         Failure {
             code: "tag-exists",
             message: format!(
-                "the tag `{tag}` of `{}` is `{found}`{version}, and this run made `{}`",
-                self.repository, self.image.digest
+                "the tag `{tag}` of `{}` is `{found}`{}, and this run made `{}`{}",
+                self.repository,
+                about(&published),
+                self.image.digest,
+                about(&self.image.annotations)
             ),
-            help: Some(
-                "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it"
-                    .to_owned(),
-            ),
+            help: Some(help),
         }
     }
+}
+
+/// ` (version 1.0.0, content key 12ab…)`, as far as an image says so.
+fn about(annotations: &BTreeMap<String, String>) -> String {
+    // Words of an image that anybody may have pushed.
+    let word = |text: &String| text.chars().filter(|character| !character.is_control()).take(128).collect::<String>();
+    let version = annotations.get("org.opencontainers.image.version").map(|text| format!("version {}", word(text)));
+    let key = annotations.get(CONTENT_KEY_ANNOTATION).map(|key| format!("content key {}", word(key)));
+    let parts: Vec<String> = version.into_iter().chain(key).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
 pub(super) fn lock(noted: &Mutex<Notes>) -> MutexGuard<'_, Notes> {

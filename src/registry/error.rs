@@ -45,6 +45,19 @@ pub enum Error {
         /// What the TLS library says.
         source: Cause,
     },
+    /// The certificate authority that is to be trusted for a registry cannot be used.
+    #[error("reading the certificate authority for `{host}` in `{}`", path.display())]
+    #[diagnostic(help(
+        "`ca` in `[registries.<name>]`, or `RHDH_PACK_<REGISTRY>_CA`, names a PEM file: `-----BEGIN CERTIFICATE-----` …"
+    ))]
+    Authority {
+        /// `host[:port]`.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Cause,
+    },
     /// No connection could be made.
     #[error("reaching the registry `{host}`")]
     #[diagnostic(help("{help}"))]
@@ -59,8 +72,9 @@ pub enum Error {
     /// The registry's certificate is not one that this machine trusts.
     #[error("checking the certificate of `{host}`")]
     #[diagnostic(help(
-        "set `SSL_CERT_FILE` to a PEM file that holds the registry's certificate authority, and look whether the \
-         machine's clock is right"
+        "name the registry's certificate authority, a PEM file: `ca = \"certs/acme.pem\"` in `[registries.<name>]`, \
+         or `RHDH_PACK_<REGISTRY>_CA` or `SSL_CERT_FILE` in the environment; and look whether the machine's clock is \
+         right"
     ))]
     Certificate {
         /// `host[:port]`.
@@ -211,6 +225,7 @@ impl Error {
             self,
             Self::Credentials(_)
                 | Self::Setup { .. }
+                | Self::Authority { .. }
                 | Self::Unreachable { .. }
                 | Self::Certificate { .. }
                 | Self::Unauthorized { .. }
@@ -229,7 +244,7 @@ impl Error {
         match self {
             Self::Name { .. } => "repository-name",
             Self::Credentials(_) => "credentials",
-            Self::Setup { .. } => "tls-setup",
+            Self::Setup { .. } | Self::Authority { .. } => "tls-setup",
             Self::Unreachable { .. } => "registry-unreachable",
             Self::Certificate { .. } => "registry-certificate",
             Self::Broken { .. } => "connection-broken",
@@ -251,6 +266,12 @@ impl Error {
         let (code, message) = words(body);
         let help = advice(status, &code);
         Self::Refused { what: what.to_owned(), status, code, message, retry_after, help }
+    }
+
+    /// The error for a client that cannot be made.
+    pub(super) fn setup(host: &str, error: &reqwest::Error) -> Self {
+        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Self::Setup { host: host.to_owned(), source: Cause(why) }
     }
 
     /// The error for an exchange that ended without an answer.

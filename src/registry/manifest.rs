@@ -210,7 +210,7 @@ fn digest_of(answer: &Answer, what: &str) -> Result<Option<Digest>, Error> {
 }
 
 /// RFC 8288: `Link: </v2/acme/todo/tags/list?last=x&n=1000>; rel="next"`.
-fn next_page(answer: &Answer) -> Option<reqwest::Url> {
+pub(super) fn next_page(answer: &Answer) -> Option<reqwest::Url> {
     let link = answer.header("link")?;
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then(|| answer.url.join(target).ok())?
