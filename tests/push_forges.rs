@@ -13,10 +13,12 @@ use common::forges::{Fault, Forge, Kept, Ways, done};
 use common::http::{Request, answer};
 use common::layout::{add_tgz, archive_of};
 use common::push::{Setup, artifact, limits, messages};
+use common::repository::Repository;
+use common::rhdh_pack;
 use rhdh_pack::config::Registry;
 use rhdh_pack::push::State;
 use rhdh_pack::registry::Limits;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NOTHING: Vec<String> = Vec::new();
 const TOKEN: &str = "s3cret-token";
@@ -391,4 +393,70 @@ async fn every_fault_at_every_request_of_a_forge() {
         assert!(is_complete || forever || is_refusal, "{fault} at {at}");
     }
     println!("{tried} cases: {complete} complete, the others errors that the same push again mends");
+}
+
+#[test]
+fn the_asset_stands_in_dynamic_plugins_yaml() {
+    let forge = Forge::github(Ways::default(), no_faults());
+    let repository = Repository::new();
+    let manifest = json!({
+        "name": "@acme/plugin-todo-backend-dynamic", "version": "1.0.0", "main": "index.js",
+        "backstage": { "role": "backend-plugin" },
+    });
+    let code = "exports.default = { $$type: '@backstage/BackendFeature' };";
+    repository
+        .write("plugins/todo-backend/dist-dynamic/package.json", manifest.to_string())
+        .write("plugins/todo-backend/dist-dynamic/index.js", code)
+        .write("plugins/todo-backend/dist-dynamic/dist/configSchema.json", "{}");
+    let config = |tag: &str| {
+        format!(
+            "[registries.downloads]\ngithub-release = \"acme/plugins\"\n{tag}[defaults]\nexport = \"prebuilt\"\nregistries = \
+             [\"downloads\"]\n[channels.release]\ntags = [\"{{version}}\"]\n[plugins.todo-backend]\npath = \
+             \"plugins/todo-backend\"\n"
+        )
+    };
+    let run = || {
+        let mut command = rhdh_pack(repository.root());
+        command.args(["run", "--channel", "release"]).env("GITHUB_API_URL", forge.api());
+        command
+    };
+    // Nobody says which release it is: this is found out before anything is made.
+    repository.config(config(""));
+    let output = run().env("GITHUB_TOKEN", TOKEN).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("no tag for the release that `todo-backend` goes to"), "{stderr}");
+
+    // And so is a missing token.
+    repository.config(config("tag = \"plugins/{version}\"\n"));
+    let output = run().output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!repository.root().join(".rhdh-pack/tgz").exists());
+
+    let output = run().env("GITHUB_TOKEN", TOKEN).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let result: Value =
+        serde_json::from_slice(&fs_err::read(repository.root().join(".rhdh-pack/result.json")).unwrap()).unwrap();
+    let file = &result["plugins"][0]["files"][0];
+    let url = file["url"].as_str().unwrap();
+    assert!(url.starts_with(&format!("{}/acme/plugins/releases/download/plugins/1.0.0/", forge.api())), "{url}");
+    let yaml = fs_err::read_to_string(repository.root().join(".rhdh-pack/dynamic-plugins.yaml")).unwrap();
+    assert!(yaml.contains(&format!("package: {url}\n")), "{yaml}");
+    assert!(yaml.contains(&format!("integrity: {}\n", file["integrity"].as_str().unwrap())), "{yaml}");
+    assert_eq!(seen(&forge).len(), 1);
+
+    // The git tag of the run is the release's, where nothing else is said.
+    repository.config(config(""));
+    let mut command = run();
+    command.arg("--all").env("GITHUB_TOKEN", TOKEN).envs([
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "push"),
+        ("GITHUB_REF", "refs/tags/v7"),
+        ("GITHUB_REF_TYPE", "tag"),
+        ("GITHUB_REF_NAME", "v7"),
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(forge.kept.lock().unwrap().releases.iter().any(|release| release.tag == "v7" && !release.draft));
 }

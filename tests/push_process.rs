@@ -303,6 +303,36 @@ fn no_secret_leaves() {
     assert!(hits.is_empty(), "{hits:?}");
 }
 
+#[test]
+fn what_a_file_of_credentials_holds_is_masked_where_a_runner_reads_it() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret-pass" });
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    let pair = STANDARD.encode("ann:s3cret-pass");
+    let auth = serde_json::json!({ "auths": { &registry.host: { "auth": pair } } });
+    fs_err::write(copy.path().join("auth.json"), auth.to_string()).unwrap();
+    let push = || {
+        let mut command = push(copy.path());
+        command.env("REGISTRY_AUTH_FILE", copy.path().join("auth.json")).env("GITHUB_ACTIONS", "true");
+        command
+    };
+    // A runner keeps these lines to itself, and hides what they name from then on.
+    let output = push().output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let (masks, shown): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.starts_with("::add-mask::"));
+    assert_eq!(masks, ["::add-mask::s3cret-pass".to_owned(), format!("::add-mask::{pair}")]);
+    assert!(!shown.iter().any(|line| line.contains("s3cret-pass") || line.contains(&pair)));
+
+    // In a file they would be the leak; and to others they mean nothing.
+    let file = copy.path().join("log");
+    let status = push().stderr(std::fs::File::create(&file).unwrap()).status().unwrap();
+    assert!(status.success());
+    assert!(!fs_err::read_to_string(&file).unwrap().contains("s3cret"));
+    let output = push().env_remove("GITHUB_ACTIONS").output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("s3cret"));
+}
+
 /// The command lines of all processes, as long as the process `pid` runs.
 fn command_lines(pid: u32) -> Vec<u8> {
     let mut lines = Vec::new();
