@@ -398,6 +398,36 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn a_clock_that_is_wrong_is_thought_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(folder.path());
+    let server = authority.server(folder.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let secure = Registry::start_with(Auth::Open, &tls, "");
+    let project = packaged(10_000);
+    let late = |project: &Path| {
+        // `faketime` shows its child another time.
+        let command = push(project);
+        let mut late = common::scrubbed("faketime");
+        late.arg("2049-01-01").arg(command.get_program()).args(command.get_args()).current_dir(project);
+        late.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        late.env("SSL_CERT_FILE", &authority.certificate);
+        late.output().unwrap_or_else(|error| common::registry::missing("faketime", "faketime", &error))
+    };
+    let copy = copy_for(&project, &format!("{}/acme", secure.host));
+    let output = late(copy.path());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("look whether the machine's clock is right"), "{stderr}");
+
+    // Where no certificate depends on the time, nothing does.
+    let plain = Registry::start(Auth::Open);
+    let copy = copy_for(&project, &format!("{}/acme", plain.host));
+    let output = late(copy.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs `command` with `input` on stdin.
 fn with_stdin(mut command: Command, input: &str) -> std::process::Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

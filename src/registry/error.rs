@@ -202,7 +202,10 @@ impl Error {
             | Self::Lost { .. } => true,
             Self::Refused { status, code, .. } => {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504)
-                    || matches!(code.as_str(), "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "TOOMANYREQUESTS")
+                    || matches!(
+                        code.as_str(),
+                        "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "TOOMANYREQUESTS"
+                    )
             }
             _ => false,
         }
@@ -264,7 +267,12 @@ impl Error {
     /// The error for an answer with a status that says no. `body` is the answer's, as far as it was read.
     pub(super) fn refused(what: &str, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let (code, message) = words(body);
-        let help = advice(status, &code);
+        // The CNCF registry names the system's error (ENOSPC) in the detail only.
+        let text = String::from_utf8_lossy(body);
+        let help = match text.contains("no space left on device") || text.contains("\"Err\":28") {
+            true => Some("the registry's disk is full: make room there, then run the command again"),
+            false => advice(status, &code),
+        };
         Self::Refused { what: what.to_owned(), status, code, message, retry_after, help }
     }
 
@@ -329,6 +337,9 @@ fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
         }
         ("TOOMANYREQUESTS", _) | (_, 429) => {
             "the registry limits how often it may be asked: wait, then run the command again"
+        }
+        ("DIGEST_INVALID", _) => {
+            "what was sent is what its digest says: the registry's disk may be full, or something between changes uploads"
         }
         ("SIZE_INVALID", _) | (_, 413) => {
             "the registry, or a proxy before it, does not take uploads of this size: raise its limit \
