@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::layout::{add_tgz, annotated, blob, layer};
+use common::layout::{add_tgz, annotated, archive_of, blob, layer};
 use common::push::{Setup, artifact, keychain, limits, messages};
 use common::registry::{Auth, Registry, free_port};
 use rhdh_pack::config;
@@ -307,4 +307,40 @@ async fn a_folder_behind_a_link_out_of_the_repository_is_refused() {
     setup.artifacts[0].tgz.as_mut().unwrap().file = outside.to_owned();
     let found = messages(&setup.push().await.unwrap());
     assert!(found[0].contains("is not a file of the output folder"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_does_not_choose_whose_archive_it_made() {
+    let mut setup = Setup::new();
+    let mut todo = artifact("todo", None, None, &[], &[]);
+    let path = RepoPath::new("public").unwrap();
+    todo.registries = vec![("site".to_owned(), config::Registry::Dir { path, base_url: None })];
+    todo.package = Some(("@acme/plugin-todo".to_owned(), "1.0.0".to_owned()));
+    setup.artifacts = vec![todo];
+    for (file, why) in [
+        ("index.html", "is not the name of an archive"),
+        ("a b.tgz", "is not the name of an archive"),
+        ("acme-plugin-other-1.0.0.tgz", "is not the archive of `@acme/plugin-todo` 1.0.0"),
+        ("acme-plugin-todo-2.0.0.tgz", "is not the archive of `@acme/plugin-todo` 1.0.0"),
+    ] {
+        setup.artifacts[0].tgz = Some(add_tgz(setup.output.path(), file, b"archive"));
+        let found = messages(&setup.push().await.unwrap());
+        assert!(found[0].starts_with("archive: ") && found[0].contains(why), "{found:?}");
+    }
+    for file in ["acme-plugin-todo-1.0.0.tgz", "acme-plugin-todo-dynamic-1.0.0.tgz"] {
+        setup.artifacts[0].tgz = Some(add_tgz(setup.output.path(), file, b"archive"));
+        assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
+    }
+
+    // And what is inside must say so, too: npm publishes by that.
+    let other = serde_json::json!({ "name": "@acme/core", "version": "1.0.0" });
+    let tgz = add_tgz(setup.output.path(), "acme-plugin-todo-1.0.0.tgz", &archive_of(&other, ""));
+    let npm = config::Registry::Npm { url: Some("http://127.0.0.1:1".to_owned()), allow_public: false };
+    setup.artifacts[0].tgz = Some(tgz);
+    setup.artifacts[0].registries = vec![("npm".to_owned(), npm)];
+    let found = messages(&setup.push().await.unwrap());
+    assert!(
+        found[0].contains("holds `@acme/core` 1.0.0, and the repository has `@acme/plugin-todo` 1.0.0"),
+        "{found:?}"
+    );
 }

@@ -183,6 +183,7 @@ pub(super) async fn push(
                 image: artifact.image.clone(),
                 source: None,
                 tgz: artifact.tgz.clone(),
+                package: package(session, artifact)?,
                 releases: releases(session, &registries, result, artifact)?,
                 tags: tags(session, channel, result, artifact)?,
                 registries,
@@ -224,6 +225,16 @@ pub(super) async fn push(
         }
     }
     Ok(())
+}
+
+/// The name and version of the package that an archive is of, as the repository has them.
+fn package(session: &Session, artifact: &ArtifactResult) -> Result<Option<(String, String)>, Error> {
+    if artifact.is_bundle() {
+        return Ok(None);
+    }
+    let plugin = session.project.plugin(&artifact.id)?;
+    let name = plugin.package.manifest.name.clone();
+    Ok(name.map(|name| (name, plugin.version.clone())))
 }
 
 /// Makes every tag of the run, so that a channel whose tags have no value here fails before anything is built.

@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::Request;
 use super::job::Failure;
 use super::layout;
+use super::{ArtifactToPush, Request};
 use crate::digest::{Digest, Integrity};
-use crate::package::PackagedTgz;
+use crate::package::{PackagedTgz, tgz_name};
 use crate::registry::BlobFile;
 
 /// No `package.json` is larger.
@@ -54,20 +54,32 @@ pub(super) struct Archive {
     pub(super) name: String,
     pub(super) integrity: Integrity,
     pub(super) size: u64,
+    /// The name and version that its package must have.
+    expected: Option<(String, String)>,
 }
 
 impl Archive {
-    /// The archive that packaging says it made.
-    pub(super) fn new(request: &Request, tgz: &PackagedTgz) -> Result<Self, Failure> {
+    /// The archive that packaging says it made of `artifact`. Which name it has in a folder, a release or a registry is not
+    /// for the job that packaged it to say: that job may have run anybody's code.
+    pub(super) fn new(request: &Request, artifact: &ArtifactToPush, tgz: &PackagedTgz) -> Result<Self, Failure> {
+        let wrong = |why: &str| Failure {
+            code: "archive",
+            message: format!("`{}` is not {why}", tgz.file.display()),
+            help: Some("run `rhdh-pack package` again".to_owned()),
+        };
         let inside = tgz.file.components().all(|part| matches!(part, Component::Normal(_)));
         let name = tgz.file.file_name().and_then(|name| name.to_str()).filter(|_| inside);
-        let name = name.ok_or_else(|| Failure {
-            code: "archive",
-            message: format!("`{}` is not a file of the output folder", tgz.file.display()),
-            help: Some("run `rhdh-pack package` again".to_owned()),
-        })?;
-        let (path, name) = (request.output.join(&tgz.file), name.to_owned());
-        Ok(Self { path, name, integrity: tgz.integrity.clone(), size: tgz.size })
+        let name = name.ok_or_else(|| wrong("a file of the output folder"))?;
+        if !is_plain(name) || !name.ends_with(".tgz") {
+            return Err(wrong("the name of an archive"));
+        }
+        if let Some((package, version)) = &artifact.package
+            && !names_of(package).iter().any(|package| tgz_name(package, version) == name)
+        {
+            return Err(wrong(&format!("the archive of `{package}` {version}")));
+        }
+        let (path, name, expected) = (request.output.join(&tgz.file), name.to_owned(), artifact.package.clone());
+        Ok(Self { path, name, integrity: tgz.integrity.clone(), size: tgz.size, expected })
     }
 
     /// Reads all of it, piece by piece.
@@ -108,10 +120,29 @@ impl Archive {
         Ok(BlobFile { digest, size: self.size, path: self.path.clone() })
     }
 
-    /// What its package says.
-    pub(super) fn package(&self) -> Result<Package, Failure> {
-        Package::in_archive(&self.path)
+    /// What its package says, read at `copy` or where the archive is.
+    pub(super) fn package(&self, copy: Option<&Path>) -> Result<Package, Failure> {
+        let package = Package::in_archive(copy.unwrap_or(&self.path))?;
+        match &self.expected {
+            Some((name, version)) if !names_of(name).contains(&package.name) || package.version != *version => {
+                Err(Failure {
+                    code: "archive",
+                    message: format!(
+                        "`{}` holds `{}` {}, and the repository has `{name}` {version}",
+                        self.name, package.name, package.version
+                    ),
+                    help: Some("run `rhdh-pack package` again".to_owned()),
+                })
+            }
+            _ => Ok(package),
+        }
     }
+}
+
+/// The names that an export of `package` may have: the RHDH CLI appends `-dynamic`.
+fn names_of(package: &str) -> [String; 2] {
+    let name = package.strip_suffix("-dynamic").unwrap_or(package);
+    [name.to_owned(), format!("{name}-dynamic")]
 }
 
 /// What an archive's `package.json` says.
@@ -125,7 +156,7 @@ pub(super) struct Package {
 
 impl Package {
     /// Reads `package/package.json` of an archive.
-    pub(super) fn in_archive(archive: &Path) -> Result<Self, Failure> {
+    fn in_archive(archive: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| Failure {
             code: "archive",
             message: format!("reading `package/package.json` of the archive: {why}"),

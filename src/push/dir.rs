@@ -14,7 +14,6 @@ use super::job::{Failure, Job, Notes};
 use super::layout;
 use super::{Request, State};
 use crate::digest::Integrity;
-use crate::package::PackagedTgz;
 use crate::repo_path::{RepoPath, RepoPathError};
 
 /// The listing of a folder: what can be downloaded from it.
@@ -47,20 +46,14 @@ struct Listed {
 }
 
 impl FileJob {
-    pub(super) fn new(
-        request: &Request,
-        folder: &RepoPath,
-        base_url: Option<&str>,
-        tgz: &PackagedTgz,
-    ) -> Result<Self, Failure> {
-        let archive = Archive::new(request, tgz)?;
-        Ok(Self {
+    pub(super) fn new(request: &Request, folder: &RepoPath, base_url: Option<&str>, archive: Archive) -> Self {
+        Self {
             root: request.root.clone(),
             folder: folder.clone(),
             url: base_url.map(|base| format!("{}/{}", base.trim_end_matches('/'), archive.name)),
             archive,
             waiting: Mutex::default(),
-        })
+        }
     }
 
     /// The file, relative to the repository.

@@ -46,7 +46,7 @@ impl GenericJob {
 
     /// Looks whether the package has the file, and whether it is the same.
     pub(super) async fn check(&self, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
-        let package = self.archive.package()?;
+        let package = self.archive.package(None)?;
         // GitLab takes letters, digits, `.`, `_`, `-`, `+`, `~`, and `@` and `/` not everywhere.
         let name = package.name.trim_start_matches('@').replace('/', "-");
         let parcel = (name, package.version, self.archive.blob().await?);

@@ -101,6 +101,7 @@ impl Job {
         releases: &Releases,
     ) -> Result<Option<Self>, registry::Error> {
         let artifact = &request.artifacts[position];
+        let archive = |tgz| Archive::new(request, artifact, tgz);
         let target = match (registry, &artifact.image, &artifact.tgz, layout) {
             (Registry::Oci { prefix, insecure }, Some(packaged), ..) => {
                 let client = request.session.client(name, prefix, *insecure)?;
@@ -120,19 +121,18 @@ impl Job {
                     .map_err(|error| Failure::of("oci-layout", &error))
             }
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
-                FileJob::new(request, path, base_url.as_deref(), tgz).map(Target::File)
+                archive(tgz).map(|archive| Target::File(FileJob::new(request, path, base_url.as_deref(), archive)))
             }
-            (Registry::Npm { url, allow_public }, _, Some(tgz), _) => {
-                NpmJob::new(request, name, url.as_deref(), *allow_public, tgz).map(|npm| Target::Npm(Box::new(npm)))
-            }
+            (Registry::Npm { url, allow_public }, _, Some(tgz), _) => archive(tgz)
+                .and_then(|archive| NpmJob::new(request, name, url.as_deref(), *allow_public, archive))
+                .map(|npm| Target::Npm(Box::new(npm))),
             (Registry::GitHubRelease { repository, .. }, _, Some(tgz), _) => {
                 let release = releases.get(request, name, repository, artifact.releases.get(name))?;
-                Archive::new(request, tgz)
-                    .and_then(|archive| Ok(Target::Asset(Box::new(AssetJob::new(archive, release?)))))
+                archive(tgz).and_then(|archive| Ok(Target::Asset(Box::new(AssetJob::new(archive, release?)))))
             }
             (Registry::GitLabPackages { project }, _, Some(tgz), _) => {
                 let forge = Forge::new(&request.session, ForgeKind::GitLab, name)?;
-                Archive::new(request, tgz).map(|archive| Target::Generic(GenericJob::new(archive, forge, project)))
+                archive(tgz).map(|archive| Target::Generic(GenericJob::new(archive, forge, project)))
             }
             _ => return Ok(None),
         };

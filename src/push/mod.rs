@@ -75,6 +75,8 @@ pub struct ArtifactToPush {
     pub source: Option<(String, Registry)>,
     /// Its archive, for npm registries, folders, releases and generic packages.
     pub tgz: Option<PackagedTgz>,
+    /// The name and version of its plugin's package, which the archive must have, too; `None`: whatever it has.
+    pub package: Option<(String, String)>,
     /// The tags to write, rendered; moved in this order.
     pub tags: Vec<String>,
     /// The tags of releases on GitHub, by the registry's name; where one is missing, the archive cannot go there.

@@ -21,7 +21,6 @@ use super::image::lock;
 use super::job::{Failure, Notes};
 use super::{LATEST, Request, State};
 use crate::config::names::is_public_npm;
-use crate::package::PackagedTgz;
 use crate::registry::{Credential, CredentialKind};
 
 /// An upload of some hundred megabytes, and npm's own retries.
@@ -93,7 +92,7 @@ impl NpmJob {
         name: &str,
         url: Option<&str>,
         allow_public: bool,
-        tgz: &PackagedTgz,
+        archive: Archive,
     ) -> Result<Self, Failure> {
         let configured = match url {
             Some(text) => Some(usable(text).ok_or_else(|| Failure {
@@ -137,7 +136,7 @@ impl NpmJob {
         Ok(Self {
             configured,
             allow_public,
-            archive: Archive::new(request, tgz)?,
+            archive,
             dist_tag: request.dist_tag.clone(),
             release: OnceLock::new(),
             secret,
@@ -158,7 +157,7 @@ impl NpmJob {
         let failed = |error: std::io::Error| failed(format!("copying the archive: {error}"));
         let mut copy = fs_err::File::create(self.folder.path().join(COPY)).map_err(failed)?;
         self.archive.read(|piece| copy.write_all(piece)).await?;
-        let release = self.destination(Package::in_archive(&self.folder.path().join(COPY))?).await?;
+        let release = self.destination(self.archive.package(Some(&self.folder.path().join(COPY)))?).await?;
         let release = self.release.get_or_init(|| release);
         let Some(viewed) = self.view(release).await? else { return Ok(()) };
         self.compare(release, &viewed)?;

@@ -102,6 +102,7 @@ pub(crate) fn artifact(
         image,
         source: None,
         tgz,
+        package: None,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         releases: BTreeMap::new(),
         registries: registries.collect(),

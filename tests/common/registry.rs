@@ -88,6 +88,20 @@ impl Registry {
         panic!("docker-registry does not start: {}", std::fs::read_to_string(folder.path().join("log")).unwrap());
     }
 
+    /// Makes the repositories of one namespace those of another, too. The registry keeps their blobs elsewhere.
+    pub(crate) fn copy_namespace(&self, from: &str, to: &str) {
+        let repositories = self.data.join("docker/registry/v2/repositories");
+        for entry in walkdir::WalkDir::new(repositories.join(from)) {
+            let entry = entry.unwrap();
+            let target = repositories.join(to).join(entry.path().strip_prefix(repositories.join(from)).unwrap());
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(target).unwrap();
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+
     /// What the registry wrote to its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
