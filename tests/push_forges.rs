@@ -159,6 +159,7 @@ async fn what_an_earlier_run_left_is_used_or_removed() {
         let release = kept.release("plugins/1.0.0", true, "<!-- rhdh-pack -->");
         kept.file(release, &part("one"), &archive("one", "1"), "uploaded");
         kept.file(release, &part("two"), b"", "starter");
+        kept.file(release, "rhdh-pack-part-0123456789ab-acme-two-1.0.0.tgz", b"another content", "uploaded");
     }
     assert_eq!(messages(&setup.push().await.unwrap()), NOTHING);
     assert_eq!(seen(&forge), both("1"));

@@ -15,6 +15,9 @@ use super::release::{Place, SharedRelease, gone};
 use crate::registry::{BlobFile, Error, Sent};
 use crate::ui::Ui;
 
+/// What temporary names begin with.
+const PART: &str = "rhdh-pack-part-";
+
 /// One archive on its way to a release.
 pub(super) struct AssetJob {
     pub(super) archive: Archive,
@@ -48,6 +51,9 @@ impl AssetJob {
                 }
             } else if is_named(asset, &self.part(blob)) && self.release.holds(asset, blob).await? {
                 self.keep(asset.clone());
+            } else if asset.name.starts_with(PART) && asset.name.ends_with(&format!("-{}", self.archive.name)) {
+                // What a run of another content left.
+                self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(asset.clone());
             }
         }
         Ok(())
@@ -113,6 +119,7 @@ impl AssetJob {
             return Ok(());
         }
         let replaced = std::mem::take(&mut *self.replaced.lock().unwrap_or_else(PoisonError::into_inner));
+        // GitHub has no way to put one asset in the place of another: for a moment there is none.
         for old in &replaced {
             self.release.delete(old).await?;
         }
@@ -171,7 +178,7 @@ impl AssetJob {
 
     /// The temporary name.
     fn part(&self, blob: &BlobFile) -> String {
-        format!("rhdh-pack-part-{}-{}", &blob.digest.hex()[..12], self.archive.name)
+        format!("{PART}{}-{}", &blob.digest.hex()[..12], self.archive.name)
     }
 
     fn conflict(&self, asset: &Asset) -> Failure {

@@ -117,7 +117,7 @@ impl GenericJob {
             .append_pair("package_name", name)
             .append_pair("package_version", version);
         // No list at all: a project that is not there, or that the token may not see.
-        let all = self.forge.list::<Package>(&what, url).await?.ok_or_else(|| Error::Refused {
+        let all = self.forge.list::<Package>(&what, url, 100, 100).await?.ok_or_else(|| Error::Refused {
             what: what.clone(),
             status: reqwest::StatusCode::NOT_FOUND,
             code: String::new(),
@@ -129,7 +129,7 @@ impl GenericJob {
         // Names are found by their parts.
         for package in all.iter().filter(|package| package.name == *name && package.version == *version) {
             let url = self.forge.url(&[&packages[..], &[&package.id.to_string(), "package_files"]].concat());
-            let files = self.forge.list::<PackageFile>(&what, url).await?.unwrap_or_default();
+            let files = self.forge.list::<PackageFile>(&what, url, 100, 100).await?.unwrap_or_default();
             let own = files.into_iter().filter(|file| file.file_name == self.archive.name);
             last = own.chain(last).max_by_key(|file| file.id);
         }

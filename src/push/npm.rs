@@ -132,6 +132,9 @@ impl NpmJob {
                 None
             }
         };
+        // What the user's own `.npmrc` names, npm may see; `RHDH_PACK_…` is for us alone.
+        let own = own_config();
+        hidden.retain(|name| name.starts_with("RHDH_PACK_") || !own.contains(&format!("${{{name}}}")));
         let folder = tempfile::Builder::new().prefix("rhdh-pack-npm-").tempdir();
         Ok(Self {
             configured,
@@ -341,9 +344,7 @@ impl NpmJob {
         if path.exists() {
             return Ok(path);
         }
-        let own = std::env::var_os("NPM_CONFIG_USERCONFIG").map(PathBuf::from);
-        let own = own.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".npmrc")));
-        let mut text = own.and_then(|own| fs_err::read_to_string(own).ok()).unwrap_or_default();
+        let mut text = own_config();
         let below = registry.path().trim_end_matches('/');
         text.push_str(&format!("\n//{}{below}/:{key}=${{RHDH_PACK_NPM_SECRET}}\n", registry.authority()));
         fs_err::write(&path, text).map_err(|error| failed(error.to_string()))?;
@@ -353,6 +354,13 @@ impl NpmJob {
 
 fn failed(message: String) -> Failure {
     Failure { code: "npm", message, help: None }
+}
+
+/// The user's own `.npmrc`.
+fn own_config() -> String {
+    let named = std::env::var_os("NPM_CONFIG_USERCONFIG").map(PathBuf::from);
+    let path = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".npmrc")));
+    path.and_then(|path| fs_err::read_to_string(path).ok()).unwrap_or_default()
 }
 
 /// A registry's URL, without credentials in it and without `/` at its end.

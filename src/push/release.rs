@@ -111,8 +111,9 @@ impl SharedRelease {
         if let Some(release) = published {
             return place(&what, &release).map(Some);
         }
-        // Drafts are found in the list only, and there by those only who may write.
-        let all = self.forge.list::<Release>(&what, self.url(&["releases"])).await?.unwrap_or_default();
+        // Drafts are found in the list only, at its beginning, and there by those only who may write. An entry has the whole
+        // text of a release and all of its assets: no more than ten at once.
+        let all = self.forge.list::<Release>(&what, self.url(&["releases"]), 10, 10).await?.unwrap_or_default();
         let mut drafts: Vec<&Release> =
             all.iter().filter(|release| release.draft && release.tag_name == self.tag).collect();
         drafts.sort_by_key(|release| !is_ours(release));
@@ -122,7 +123,7 @@ impl SharedRelease {
     pub(super) async fn assets(&self, place: &Place) -> Result<Vec<Asset>, Error> {
         let what = format!("listing the assets of the release `{}` of `{}`", self.tag, self.repository);
         let url = self.url(&["releases", &place.id.to_string(), "assets"]);
-        Ok(self.forge.list(&what, url).await?.unwrap_or_default())
+        Ok(self.forge.list(&what, url, 100, 100).await?.unwrap_or_default())
     }
 
     /// The release, made where it was not there.

@@ -25,9 +25,6 @@ use super::retry::{Attempts, retry_after};
 use super::{Session, manifest};
 use crate::digest::Digest;
 
-/// Pages of a list that are read at most.
-const MAX_PAGES: usize = 1_000;
-
 /// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForgeKind {
@@ -122,14 +119,20 @@ impl Forge {
         self.change(what, Method::GET, url, &Sent::Nothing).await
     }
 
-    /// All pages of a list; `None` where there is no such list.
+    /// The first `pages` pages of a list, of `entries` entries each; `None` where there is no such list.
     ///
     /// # Errors
     /// As [`Forge::get`].
-    pub async fn list<T: DeserializeOwned>(&self, what: &str, mut url: Url) -> Result<Option<Vec<T>>, Error> {
-        url.query_pairs_mut().append_pair("per_page", "100");
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        mut url: Url,
+        entries: u8,
+        pages: usize,
+    ) -> Result<Option<Vec<T>>, Error> {
+        url.query_pairs_mut().append_pair("per_page", &entries.to_string());
         let mut all = Vec::new();
-        for _ in 0..MAX_PAGES {
+        for _ in 0..pages {
             let page = |answer: &Answer| Ok((json::<Vec<T>>(what, answer)?, manifest::next_page(answer)));
             let Some((entries, next)) = self.ask(what, &Method::GET, &url, &Sent::Nothing, page).await? else {
                 return Ok(None);

@@ -10,10 +10,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LO
 use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::advice::unreachable_help;
 use super::answer::{Answer, Download};
 use super::auth::{Account, Challenge, Scope};
 use super::blob::BlobBody;
-use super::error::{Cause, Error, unreachable_help, words};
+use super::error::{Cause, Error, words};
 use super::retry::Attempts;
 use super::{Limits, tls};
 use crate::ui::Ui;

@@ -18,6 +18,7 @@
 //!
 //! Wrapping it would have meant to parse all that again from its error texts.
 
+mod advice;
 mod answer;
 mod auth;
 mod auth_file;
