@@ -7,9 +7,10 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, Login, PlanOptions, PlanOutput, PushOptions,
-    Request, RunOptions, SchemaOf, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, Login,
+    PlanOptions, PlanOutput, PushOptions, Request, RunOptions, SchemaOf, VerifyOptions,
 };
+use crate::config::Attachment;
 use crate::digest::{Digest, Integrity, NotADigest};
 use crate::package::Release;
 use crate::package::deliver::{Destination, Engine};
@@ -52,11 +53,27 @@ const WHAT: &str = "\
 REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; TGZ: an archive as `npm pack` makes it; DIR: a \
 dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of an OCI layout, oci:DIR:NAME for one.";
 
+/// What names an image.
+const IMAGES: &str = "\
+REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; LAYOUT: oci:DIR for all images of an OCI layout, \
+oci:DIR:NAME for one; DIR: the output folder of a run.";
+
 /// What a command prints on stdout, where it prints data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum DataFormat {
     /// One JSON document
     Json,
+}
+
+/// What `inspect` prints on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum InspectFormat {
+    /// One JSON document of all that is known
+    Json,
+    /// The attached SBOM itself (CycloneDX)
+    Sbom,
+    /// The attached provenance itself (in-toto, SLSA)
+    Provenance,
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +168,16 @@ enum Subcommands {
         /// What to print on stdout
         #[arg(long, value_enum)]
         format: Option<DataFormat>,
+    },
+    /// Print what a published image is: plugins, content key, SBOM, provenance
+    #[command(after_help = IMAGES)]
+    Inspect {
+        /// The image, whoever made it
+        #[arg(value_name = "REF|LAYOUT|DIR")]
+        what: String,
+        /// What to print on stdout, instead of text
+        #[arg(long, value_enum)]
+        format: Option<InspectFormat>,
     },
     /// Put artifacts into a local dynamic-plugins-root, as RHDH's init container would
     #[command(after_help = WHAT)]
@@ -355,6 +382,15 @@ impl Cli {
             Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {
                 let (load, json) = (!no_load, format.is_some());
                 Command::Verify(VerifyOptions { what, rhdh, digest, integrity, load, node_modules, json })
+            }
+            Subcommands::Inspect { what, format } => {
+                let output = match format {
+                    None => InspectOutput::Text,
+                    Some(InspectFormat::Json) => InspectOutput::Json,
+                    Some(InspectFormat::Sbom) => InspectOutput::Document(Attachment::Sbom),
+                    Some(InspectFormat::Provenance) => InspectOutput::Document(Attachment::Provenance),
+                };
+                Command::Inspect(InspectOptions { what, output })
             }
             Subcommands::Install { root, what, rhdh } => Command::Install(InstallOptions { root, what, rhdh }),
             Subcommands::Diff { before, after, format } => {

@@ -38,7 +38,8 @@ fn the_whole_way_on_a_real_workspace() {
         "\n[defaults]\nregistries = [\"cncf\", \"site\"]\n\
          [registries.cncf]\noci = \"{}/acme\"\n\
          [registries.site]\ndir = \"public/plugins\"\nbase-url = \"https://plugins.acme.dev\"\n\
-         [channels.next]\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n",
+         [channels.next]\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n\
+         attach = [\"sbom\", \"provenance\"]\n",
         registry.host
     ));
     fs_err::write(project.join("rhdh-plugins.toml"), config).unwrap();
@@ -84,8 +85,35 @@ fn the_whole_way_on_a_real_workspace() {
     }
     assert!(entries[0]["pluginConfig"]["dynamicPlugins"]["frontend"]["acme.plugin-todo"].is_object(), "{snippet}");
 
+    the_bundle_says_what_it_is(&project, &auth_file, bundle);
     the_same_bytes_again(&project, &result, folder.path());
     nothing_is_pushed_twice(&project, &auth_file, &result);
+}
+
+/// SBOM and provenance of the bundle, as `inspect` reads them from the registry.
+fn the_bundle_says_what_it_is(project: &Path, auth_file: &Path, bundle: &Value) {
+    let reference = format!("oci://{}", bundle["images"][0]["reference"].as_str().unwrap());
+    let inspect = |format: &str| {
+        let mut command = common::rhdh_pack(project);
+        let output =
+            run(command.args(["inspect", &reference, "--format", format]).env("REGISTRY_AUTH_FILE", auth_file));
+        serde_json::from_slice::<Value>(&output).unwrap()
+    };
+    let seen = inspect("json");
+    let image = &seen["images"][0];
+    assert_eq!(image["content_key"], bundle["content_key"]);
+    assert_eq!(image["plugins"].as_array().unwrap().len(), PLUGINS.len());
+    // express and what it brings along, luxon, the packages of the workspace that were embedded.
+    assert!(image["sbom"]["components"].as_u64().unwrap() > 50, "{seen}");
+    assert_eq!(image["sbom"]["incomplete"], true, "the frontend's dependencies are in its own files");
+    let sbom = inspect("sbom");
+    let names: Vec<&str> =
+        sbom["components"].as_array().unwrap().iter().map(|component| component["name"].as_str().unwrap()).collect();
+    assert!(["express", "luxon", "plugin-todo-common"].iter().all(|name| names.contains(name)), "{names:?}");
+    let build = inspect("provenance")["predicate"]["buildDefinition"].clone();
+    assert_eq!(build["resolvedDependencies"][0]["uri"], "pkg:npm/%40red-hat-developer-hub/cli@1.9.1");
+    assert_eq!(build["externalParameters"]["bundle"]["plugins"].as_array().unwrap().len(), PLUGINS.len());
+    assert_eq!(build["internalParameters"]["contentKey"], bundle["content_key"]);
 }
 
 /// `package` gives the same digests a second time, and in a copy of the repository with other file times, another
@@ -198,12 +226,13 @@ fn backend_feature(plugin: &Path, project: &Path) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn digests(result: &Value) -> Vec<(String, String, String)> {
+fn digests(result: &Value) -> Vec<[String; 4]> {
     let artifacts = result["plugins"].as_array().unwrap().iter().chain(result["bundles"].as_array().unwrap());
     artifacts
         .map(|artifact| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (text(&artifact["id"]), text(&artifact["image"]["digest"]), text(&artifact["tgz"]["integrity"]))
+            [&artifact["id"], &artifact["image"]["digest"], &artifact["sbom"]["digest"], &artifact["tgz"]["integrity"]]
+                .map(text)
         })
         .collect()
 }

@@ -23,8 +23,8 @@ pub(super) async fn command(session: &Session, plugins: &[String], options: &Exp
     for outcome in exported.into_inner().unwrap_or_else(PoisonError::into_inner) {
         enter(session, outcome, &mut result);
     }
-    // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
-    result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());
+    // A bundle has nothing to export: it is made of its plugins' dist-dynamic. What is copied is the push's.
+    result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle() || artifact.is_copied());
     session.write_result(&result)?;
     session.show_failures(&result);
     Ok(result.exit_code())
@@ -73,12 +73,11 @@ pub(super) async fn export(
     if plugins.is_empty() {
         return Ok(());
     }
-    let rhdh = &project.config.rhdh;
     let request = export::Request {
         root: project.config.root.clone(),
         output: session.out.clone(),
         plugins,
-        cli: rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact),
+        cli: CliVersion::wanted(&project.config.rhdh),
         jobs: options.jobs,
         install: options.install,
         tsc: options.tsc,
@@ -98,7 +97,10 @@ pub(super) fn enter(session: &Session, exported: Exported, result: &mut RunResul
         session.show_log(&exported.id, log);
     }
     match exported.outcome {
-        Ok(_) => artifact.state = State::Exported,
+        Ok(made) => {
+            artifact.state = State::Exported;
+            artifact.rhdh_cli = made.cli;
+        }
         Err(failure) => artifact.fail(Failure {
             code: failure.code.to_owned(),
             message: failure.message,

@@ -121,7 +121,7 @@ pub(super) fn write(file: &Path, draft: &Draft, ui: &Ui) -> Result<Project, Erro
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(InitError::from(error).into()),
         _ => {}
     }
-    let project = project::open(file)?;
+    let project = project::open(file, &|_, _| false)?;
     match suggest::suggestions(&project, |_| true) {
         Ok(needed) => {
             let needed: suggest::Suggestions<'_> =
@@ -138,7 +138,7 @@ pub(super) fn write(file: &Path, draft: &Draft, ui: &Ui) -> Result<Project, Erro
         }
         Err(error) => ui.warn(&format!("which packages the backends must bring along cannot be worked out: {error}")),
     }
-    let project = project::open(file)?;
+    let project = project::open(file, &|_, _| false)?;
     ui.note(&format!(
         "wrote `{}`: {}, {}",
         file.display(),

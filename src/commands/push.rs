@@ -6,19 +6,30 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{Error, Login, PushOptions, base_image, credentials, report};
+use super::{Error, Login, PushOptions, attach, base_image, credentials, report};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::config::template::{MissingValue, to_tag};
+use crate::document;
+use crate::package::PackagedImage;
 use crate::plan::ContentKey;
-use crate::push::{self, ArtifactToPush};
+use crate::push::{self, ArtifactToPush, PublishedImage};
 use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
+/// A registry by its name in the configuration, and what that stands for.
+type Place = (String, Registry);
+
 /// The stage alone: pushes what `result.json` says was packaged.
 pub(super) async fn command(session: &Session, channel: Option<&str>, options: &PushOptions) -> Result<u8, Error> {
-    let mut result = session.read_result()?;
+    let mut result = match session.read_result() {
+        // Where nothing is to be built, no stage has left a result.
+        Err(Error::Document(document::Error::Missing { .. })) if session.only_copies() => {
+            session.new_result(&session.read_plan()?, None)
+        }
+        read => read?,
+    };
     // The result may come from a job with less rights: where it goes is not for it to say.
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
     result.channel.clone_from(&channel.name);
@@ -33,8 +44,10 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
 /// Fails if the result would push an image to another repository than the configuration says.
 fn check_images(session: &Session, result: &RunResult) -> Result<(), Error> {
     for artifact in result.artifacts() {
+        // What was removed has no image, and is in the configuration no more.
+        let Some(image) = &artifact.image else { continue };
         let expected = session.declared(artifact)?.image;
-        if let Some(image) = artifact.image.as_ref().filter(|image| image.name != expected) {
+        if image.name != expected {
             let (artifact, expected) = (artifact.label(), expected.to_owned());
             return Err(Error::OtherImage { artifact, found: image.name.clone(), expected });
         }
@@ -63,7 +76,10 @@ pub(super) async fn push_unless_dry(
         let atomic = options.atomic.unwrap_or(!channel.channel.overwrite);
         push(session, channel, registries, atomic, result).await?;
     }
-    result.finish(|artifact| is_done(session, channel, artifact) || dry_run && artifact.state == State::Packaged);
+    result.finish(|artifact| {
+        let would_be = artifact.state == State::Packaged || artifact.is_copied();
+        is_done(session, channel, artifact) || dry_run && would_be
+    });
     Ok(())
 }
 
@@ -75,7 +91,7 @@ fn what_would_be_pushed(
 ) -> Result<Vec<(String, Vec<String>)>, Error> {
     let mut all = Vec::new();
     for artifact in result.artifacts() {
-        let Some(image) = &artifact.image else { continue };
+        let Some(image) = image_of(session, channel, artifact)?.0 else { continue };
         let mut references = Vec::new();
         for (_, registry) in targets(session, channel, artifact)? {
             if let Registry::Oci { prefix, .. } = registry {
@@ -106,10 +122,30 @@ fn targets(
 ) -> Result<Vec<(String, Registry)>, Error> {
     let mut targets = session.project.config.registries_for(channel, session.declared(artifact)?.registries);
     targets.retain(|(_, registry)| match registry {
-        Registry::Oci { .. } => artifact.image.is_some(),
+        Registry::Oci { .. } => artifact.image.is_some() || artifact.is_copied(),
         _ => artifact.tgz.is_some(),
     });
     Ok(targets)
+}
+
+/// The image that is pushed: what packaging made, or, of what is copied, where it stands already. That must be one of the
+/// registries that the artifact goes to: from nowhere else is anything taken.
+fn image_of(
+    session: &Session,
+    channel: &ChosenChannel,
+    artifact: &ArtifactResult,
+) -> Result<(Option<PackagedImage>, Option<Place>), Error> {
+    if !artifact.is_copied() {
+        return Ok((artifact.image.clone(), None));
+    }
+    let targets = targets(session, channel, artifact)?;
+    let found = artifact.images.iter().find_map(|image| {
+        let source = targets.iter().find(|(name, _)| *name == image.registry)?;
+        let PublishedImage { digest, size, .. } = image.clone();
+        Some((digest, size, source.clone()))
+    });
+    let name = session.declared(artifact)?.image.to_owned();
+    Ok(found.map(|(digest, size, source)| (PackagedImage { name, digest, size, files: 0 }, source)).unzip())
 }
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
@@ -173,15 +209,23 @@ pub(super) async fn push(
     let mut artifacts = Vec::new();
     let is_made = |artifact: &ArtifactResult| artifact.image.is_some() || artifact.tgz.is_some();
     let failed = result.artifacts().filter(|artifact| artifact.state == State::Failed && !is_made(artifact));
-    let missing = failed.map(ArtifactResult::label).collect();
+    let mut missing: Vec<String> = failed.map(ArtifactResult::label).collect();
     // What is up to date has nowhere to go, even where the output folder still holds it.
-    for artifact in result.artifacts().filter(|artifact| artifact.state != State::UpToDate && is_made(artifact)) {
+    let goes_on =
+        |artifact: &&ArtifactResult| artifact.state != State::UpToDate && (is_made(artifact) || artifact.is_copied());
+    for artifact in result.artifacts().filter(goes_on) {
         let registries = targets(session, channel, artifact)?;
-        if !registries.is_empty() {
+        let (image, source) = image_of(session, channel, artifact)?;
+        // A copy of what is nowhere stays planned, and so fails the run.
+        let has_source = !artifact.is_copied() || image.is_some();
+        if !has_source {
+            missing.push(artifact.label());
+        } else if !registries.is_empty() {
             artifacts.push(ArtifactToPush {
                 id: artifact.label(),
-                image: artifact.image.clone(),
-                source: None,
+                image,
+                source,
+                documents: attach::documents(session, channel, result, artifact)?,
                 tgz: artifact.tgz.clone(),
                 package: package(session, artifact)?,
                 releases: releases(session, &registries, result, artifact)?,
@@ -202,12 +246,16 @@ pub(super) async fn push(
         missing,
         dist_tag: if channel.channel.overwrite { channel.name.clone() } else { push::LATEST.to_owned() },
         commit: result.commit.clone(),
+        sign: channel.channel.sign,
         session: Arc::clone(registries),
     };
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {
         let Some(artifact) = result.labelled(&pushed.id) else { continue };
         artifact.timings.push = Some(pushed.seconds);
-        artifact.images = pushed.images;
+        // What could not be copied is still where it was.
+        if !(artifact.is_copied() && pushed.images.is_empty()) {
+            artifact.images = pushed.images;
+        }
         artifact.files = pushed.files;
         artifact.npm = pushed.packages;
         // The code and the help are those of the first registry; each registry's message is there.

@@ -1,8 +1,9 @@
 //! What every stage of one run shares: the project, the output folder, the CI's facts, the way to say something
 //! and the way to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -14,8 +15,9 @@ use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
-use crate::package::Finding;
-use crate::plan::{self, Plan};
+use crate::package::{Blocks, Finding};
+use crate::plan::{self, Action, Plan, Sight};
+use crate::repo_path::RepoPath;
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -25,7 +27,11 @@ pub(super) struct Session {
     /// The output folder.
     pub(super) out: PathBuf,
     pub(super) ci: Ci,
+    /// What git says, where the command makes a plan.
+    pub(super) sight: Option<Sight>,
     pub(super) ui: Ui,
+    /// What packaging compressed, for the artifacts that have it in common.
+    pub(super) blocks: Arc<Blocks>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -40,16 +46,35 @@ pub(super) struct Declared<'a> {
     pub(super) artifact_type: Option<&'a str>,
 }
 
+/// The ids of the plugins that the plan or the result in an output folder says were removed.
+fn removed_before(out: &Path) -> BTreeSet<String> {
+    let plan: Result<Plan, _> = document::read(&out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+    let result: Result<RunResult, _> =
+        document::read(&out.join("result.json"), report::result::SCHEMA_VERSION, "package");
+    let planned = plan.into_iter().flat_map(|plan| plan.plugins);
+    let planned = planned.filter(|plugin| plugin.action == Action::Remove).map(|plugin| plugin.id);
+    let artifacts = result.into_iter().flat_map(|result| result.plugins);
+    planned.chain(artifacts.filter(|plugin| plugin.state == State::Removed).map(|plugin| plugin.id)).collect()
+}
+
 impl Session {
     pub(super) fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Self, Error> {
         let file = match &request.config {
             Some(file) => file.clone(),
             None => config::find(Path::new("."))?,
         };
-        let project = project::open(&file)?;
-        let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
+        let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
+        let root = std::path::absolute(&file).map_err(document::Error::from)?;
+        let out = request.out_dir.clone().unwrap_or_else(|| root.with_file_name(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), cancel: cancel.clone() })
+        // A later stage goes by what the plan found out.
+        let removed = if request.command.is_later_stage() { removed_before(&out) } else { BTreeSet::new() };
+        let was_there = |id: &str, path: &RepoPath| {
+            removed.contains(id) || sight.as_ref().is_some_and(|sight| sight.had_package(path))
+        };
+        let project = project::open(&file, &was_there)?;
+        let (ui, cancel) = (ui.clone(), cancel.clone());
+        Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }
 
     /// The plan of `plan.json`, or a new one where there is none.
@@ -61,6 +86,16 @@ impl Session {
             let channel = self.choose_channel(None)?;
             super::plan::everything(self, &channel)
         }
+    }
+
+    /// Whether there is a plan, and nothing in it to build.
+    pub(super) fn only_copies(&self) -> bool {
+        let plan: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+        let actions = |plan: &Plan| -> Vec<Action> {
+            let bundles = plan.bundles.iter().map(|bundle| bundle.action);
+            plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect()
+        };
+        plan.is_ok_and(|plan| actions(&plan).contains(&Action::Copy) && !actions(&plan).contains(&Action::Build))
     }
 
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
@@ -157,7 +192,8 @@ impl Session {
         let blobs = self.out.join("oci/blobs/sha256");
         let image = artifact.image.as_ref().map(|image| blobs.join(image.digest.hex()));
         let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
-        let mut files = image.into_iter().chain(tgz).peekable();
+        let sbom = artifact.sbom.as_ref().map(|sbom| self.out.join(&sbom.file));
+        let mut files = image.into_iter().chain(tgz).chain(sbom).peekable();
         artifact.error.is_none() && files.peek().is_some() && files.all(|file| file.is_file())
     }
 

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{ExportMode, Occasion, UnknownBase};
+use super::{Attachment, ExportMode, Occasion, UnknownBase};
 
 /// What rhdh-pack builds from this repository. All paths are relative to the folder of the file. Ids are lower-case
 /// letters, digits, `.`, `_` and `-`. Only `[plugins.ID]` with its `path` is needed; everything else has a default.
@@ -42,7 +42,8 @@ pub(super) struct File {
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Rhdh {
-    /// RHDH release, by two numbers: chooses the RHDH CLI (`~x.y.0`) and the Backstage version to check against.
+    /// RHDH release, by two numbers: chooses the Backstage version to check against, and the RHDH CLI: that of the
+    /// workspace's lock file where it is one of the release (`~x.y.0`), else the one that rhdh-pack knows for it.
     #[schemars(extend("default" = "1.9"), example = "1.9", regex(pattern = "^(0|[1-9][0-9]{0,3})\\.(0|[1-9][0-9]{0,3})$"))]
     pub(super) version: Option<String>,
     /// Exact version of the RHDH CLI; wins over `version`.
@@ -149,6 +150,14 @@ pub(super) struct Channel {
     /// Ids of the registries where this channel's artifacts go, instead of their own.
     #[schemars(example = ["quay-pr"])]
     pub(super) registries: Option<Vec<String>>,
+    /// What is attached to each image in its registry: `"sbom"`, a CycloneDX document of all packages in it;
+    /// `"provenance"`, a SLSA statement of what it was built from and by whom. By default both where `overwrite` is
+    /// false, which is where releases are; none elsewhere.
+    #[schemars(example = ["sbom", "provenance"])]
+    pub(super) attach: Option<Vec<Attachment>>,
+    /// Whether `cosign`, which must be installed, signs each image.
+    #[schemars(extend("default" = false))]
+    pub(super) sign: Option<bool>,
 }
 
 /// `[plugins.ID]`: a Backstage plugin of the repository.

@@ -6,10 +6,10 @@ use super::check::{Check, Named};
 use super::format::File;
 use super::names::is_exact_version;
 use super::template::TAG_VARIABLES;
-use super::{Channel, Inputs, Occasion, Rhdh};
+use super::{Attachment, Channel, Inputs, Occasion, Rhdh};
 
 /// The RHDH release that a configuration without `[rhdh]` is for.
-const DEFAULT_RHDH: &str = "1.9";
+pub const DEFAULT_RHDH: &str = "1.9";
 const DEFAULT_GLOBAL: [&str; 3] = ["tsconfig.json", ".yarnrc.yml", "backstage.json"];
 const DEFAULT_IGNORE: [&str; 3] = ["**/*.md", "**/*.test.*", "dev/**"];
 
@@ -78,7 +78,15 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let tags = tags.collect();
         check.names(&["channels", id, "registries"], own.registries.as_deref().unwrap_or_default(), Named::Registry);
         let overwrite = own.overwrite.unwrap_or(false);
-        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone() });
+        let attach = own.attach.as_deref().unwrap_or_default();
+        let names: Vec<String> = attach.iter().map(|attachment| attachment.as_str().to_owned()).collect();
+        check.once(&["channels", id, "attach"], &names);
+        // A tag that moves on leaves its image, and what is attached to it, to the registry's garbage collection: worth
+        // it for releases only.
+        let default = if overwrite { Vec::new() } else { vec![Attachment::Sbom, Attachment::Provenance] };
+        let attach = own.attach.clone().unwrap_or(default);
+        let sign = own.sign.unwrap_or(false);
+        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone(), attach, sign });
     }
     channels
 }

@@ -38,6 +38,7 @@ use crate::config;
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
+pub use crate::rhdh::CliVersion;
 pub use environment::Variables;
 pub use run::export;
 pub use toolchain::Error;
@@ -80,15 +81,6 @@ pub struct PluginToExport {
     pub workspace: RepoPath,
 }
 
-/// Which version of the RHDH CLI is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CliVersion {
-    /// This one: `1.9.1`.
-    Exact(String),
-    /// The newest of an RHDH release: `1.9` is `~1.9.0`.
-    Release(String),
-}
-
 /// What became of one plugin.
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -114,6 +106,8 @@ pub struct DistDynamic {
     pub version: String,
     /// Its role.
     pub role: Role,
+    /// The version of the RHDH CLI that made it; `None` for the user's own build.
+    pub cli: Option<String>,
 }
 
 /// Why a plugin could not be exported.

@@ -7,11 +7,9 @@ use nodejs_semver::{Range, Version};
 
 use super::npm_cache::NpmCache;
 use super::{CliVersion, ExportFailure, Failed};
+use crate::rhdh::CLI_PACKAGE as PACKAGE;
 use crate::ui::Ui;
 use crate::workspace::{PackageJson, Workspace};
-
-/// The RHDH CLI's name in npm registries.
-pub(super) const PACKAGE: &str = "@red-hat-developer-hub/cli";
 
 /// A RHDH CLI that is there.
 #[derive(Clone, Debug)]
@@ -23,18 +21,13 @@ pub(super) struct RhdhCli {
     pub(super) commands: PathBuf,
 }
 
-impl CliVersion {
-    /// The versions that will do: this one, or `~x.y.0`.
-    fn range(&self) -> Result<Range, ExportFailure> {
-        let text = match self {
-            Self::Exact(version) => version.clone(),
-            Self::Release(release) => format!("~{release}.0"),
-        };
-        Range::parse(&text).map_err(|_| {
-            ExportFailure::new("rhdh-cli-version", format!("`{text}` is not a version of the RHDH CLI"))
-                .with_help("name one as `x.y.z`, such as `[rhdh] cli = \"1.9.1\"`")
-        })
-    }
+/// The versions that will do.
+fn range(wanted: &CliVersion) -> Result<Range, ExportFailure> {
+    let text = wanted.range();
+    Range::parse(&text).map_err(|_| {
+        ExportFailure::new("rhdh-cli-version", format!("`{text}` is not a version of the RHDH CLI"))
+            .with_help("name one as `x.y.z`, such as `[rhdh] cli = \"1.9.1\"`")
+    })
 }
 
 /// True where a package of the workspace depends on the RHDH CLI, so that it is there once yarn has installed.
@@ -47,19 +40,20 @@ pub(super) fn is_declared_in(workspace: &Workspace) -> bool {
 
 /// The RHDH CLI in one of these `node_modules`, if its version fits.
 pub(super) fn in_node_modules(folders: &[&Path], wanted: &CliVersion) -> Option<RhdhCli> {
-    let range = wanted.range().ok()?;
     folders.iter().find_map(|folder| {
         let cli = at(&folder.join("node_modules").join(PACKAGE)).ok()?;
-        Version::parse(&cli.version).is_ok_and(|version| version.satisfies(&range)).then_some(cli)
+        wanted.accepts(&cli.version).then_some(cli)
     })
 }
 
-/// The RHDH CLI from the cache: the wanted version, or the newest of the wanted release.
+/// The RHDH CLI from the cache: the wanted version, or that of the wanted release, which is the newest one where this
+/// program does not know it.
 pub(super) async fn in_cache(cache: &NpmCache<'_>, wanted: &CliVersion, ui: &Ui) -> Result<RhdhCli, Failed> {
-    let range = wanted.range()?;
-    let version = match wanted {
-        CliVersion::Exact(version) => version.clone(),
-        CliVersion::Release(release) => newest(cache, release, &range, ui).await?.to_string(),
+    let range = range(wanted)?;
+    let version = match (wanted.usual(), wanted) {
+        (Some(version), _) => version.to_owned(),
+        (None, CliVersion::Exact(version)) => version.clone(),
+        (None, CliVersion::Release(release)) => newest(cache, release, &range, ui).await?.to_string(),
     };
     let folder = cache.package(PACKAGE, &version).await?;
     Ok(at(&folder)?)

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use miette::Diagnostic;
 
+mod ahead;
 mod archive;
 mod artifact;
 mod check;
@@ -18,13 +20,16 @@ mod packlist;
 pub(crate) mod rehearse;
 mod result;
 mod run;
+pub(crate) mod sbom;
 mod tgz;
 
+pub use ahead::compress_ahead;
+pub use archive::Blocks;
 pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
-pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedTgz, PackedPlugin};
+pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 pub use run::package;
 pub(crate) use tgz::file_name as tgz_name;
 
@@ -42,6 +47,8 @@ pub struct Request {
     pub rhdh: Vec<String>,
     /// Threads that read and compress; 0 for as many as there are processors.
     pub threads: usize,
+    /// What was compressed before, for another request: what is in this one, too, is not compressed again.
+    pub blocks: Arc<Blocks>,
     /// The time of all files and images in seconds since 1970, instead of npm's; see [`source_date_epoch`].
     pub time: Option<u64>,
 }

@@ -10,8 +10,10 @@ use indicatif::HumanBytes;
 use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 
 use super::State;
+use super::attach::Document;
 use super::job::{Failure, Notes};
 use super::layout::Image;
+use super::sign::Signing;
 use crate::digest::Digest;
 use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey};
 use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
@@ -26,6 +28,10 @@ pub(super) struct ImageJob {
     pub(super) tags: Vec<String>,
     /// Bytes of manifest, config and layers.
     pub(super) size: u64,
+    /// What is attached to it.
+    pub(super) documents: Vec<Document>,
+    /// Whether and how it is signed.
+    pub(super) signing: Option<Signing>,
 }
 
 impl ImageJob {
@@ -40,7 +46,7 @@ impl ImageJob {
                     notes.tags.push(tag.clone());
                     notes.state = Some(State::AlreadyThere);
                 }
-                Some(digest) if !overwrite && !self.is_own_key(tag) => return Err(self.conflict(tag, &digest).await),
+                Some(digest) if !may_move(tag, overwrite) => return Err(self.conflict(tag, &digest).await),
                 Some(digest) => _ = lock(noted).before.insert(tag.clone(), digest),
                 None => {}
             }
@@ -117,11 +123,15 @@ impl ImageJob {
         }
         let step = ui.step(id, "tag");
         for tag in &missing {
+            let before = lock(noted).before.get(*tag).cloned().filter(|_| !overwrite);
+            if let Some(before) = before {
+                ui.note(&format!("{id}: `{tag}` moves from `{before}`, which was made from the same inputs"));
+            }
             if let Err(failure) = self.move_tag(tag, overwrite, noted).await {
                 step.failed(&failure.message);
                 return Err(self.with_the_rest(failure, noted));
             }
-            let before = lock(noted).before.get(*tag).cloned().filter(|_| self.is_own_key(tag));
+            let before = lock(noted).before.get(*tag).cloned().filter(|_| ContentKey::is_tag(tag));
             if let Some(before) = before {
                 ui.warn(&format!(
                     "{id}: the same content was built again, with another outcome: the tag `{tag}` of `{}` was \
@@ -138,8 +148,7 @@ impl ImageJob {
     async fn move_tag(&self, tag: &str, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
         // Another run may have published since the check. Registries know no "only if it is not there", so a moment
         // stays open: `confirm` looks again.
-        if !overwrite
-            && !self.is_own_key(tag)
+        if !may_move(tag, overwrite)
             && let Some(found) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?
             && found != self.image.digest
         {
@@ -169,11 +178,10 @@ impl ImageJob {
                 continue;
             }
             lock(noted).tags.retain(|placed| placed != tag);
-            let overwrite = overwrite || self.is_own_key(tag);
             match found {
                 // Another run moved it on, as it may.
-                Some(found) if overwrite && before.as_ref() != Some(&found) => {}
-                Some(found) if !overwrite => failure = Some(self.conflict(tag, &found).await),
+                Some(found) if may_move(tag, overwrite) && before.as_ref() != Some(&found) => {}
+                Some(found) if !may_move(tag, overwrite) => failure = Some(self.conflict(tag, &found).await),
                 _ => {
                     failure = Some(Failure {
                         code: "tag-lost",
@@ -196,13 +204,6 @@ impl ImageJob {
             self.tags.iter().filter(|tag| !notes.tags.contains(tag)).map(|tag| format!("`{tag}`")).collect();
         failure.message = format!("{}; not moved: {}", failure.message, left.join(", "));
         failure
-    }
-
-    /// Whether `tag` is that of the image's content key. It is ours to move, also where the channel moves no tags: it
-    /// says what was built, and not what was published.
-    fn is_own_key(&self, tag: &str) -> bool {
-        let key = self.image.annotations.get(CONTENT_KEY_ANNOTATION).and_then(|key| ContentKey::parse(key));
-        key.is_some_and(|key| key.tag() == tag)
     }
 
     async fn conflict(&self, tag: &str, found: &Digest) -> Failure {
@@ -241,6 +242,11 @@ fn about(annotations: &BTreeMap<String, String>) -> String {
     let key = annotations.get(CONTENT_KEY_ANNOTATION).map(|key| format!("content key {}", word(key)));
     let parts: Vec<String> = version.into_iter().chain(key).collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// The tag of a content key is rhdh-pack's own: it names what was made last from the same inputs, in every channel.
+fn may_move(tag: &str, overwrite: bool) -> bool {
+    overwrite || ContentKey::is_tag(tag)
 }
 
 pub(super) fn lock(noted: &Mutex<Notes>) -> MutexGuard<'_, Notes> {

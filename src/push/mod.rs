@@ -2,11 +2,13 @@
 //! does not.
 //!
 //! The order never changes, so that nothing is ever half-published: one login for each registry; then every tag and
-//! file that is to be written is looked at; then all images go up by digest and all files under temporary names; and
-//! only then, as one short step, tags are moved and files renamed. Whether one artifact's failure ends the run before a
-//! step or only that artifact's way is what [`Request::atomic`] says; the order is the same.
+//! file that is to be written is looked at; then all images go up by digest, with what is attached to them and signed
+//! where that is asked for, and all files under temporary names; and only then, as one short step, tags are moved and
+//! files renamed. Whether one artifact's failure ends the run before a step or only that artifact's way is what
+//! [`Request::atomic`] says; the order is the same.
 
 mod archive;
+pub(crate) mod attach;
 mod dir;
 mod github;
 mod gitlab;
@@ -14,7 +16,9 @@ mod image;
 mod job;
 mod layout;
 mod npm;
+mod provenance;
 mod release;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +37,7 @@ use crate::ui::Ui;
 use job::Job;
 use layout::Layout;
 use release::Releases;
+use sign::Cosign;
 
 /// Artifacts that are worked on at once; requests to one host are limited by the session.
 const PARALLEL: usize = 16;
@@ -60,6 +65,8 @@ pub struct Request {
     pub dist_tag: String,
     /// The commit that was built: where tags of releases are made.
     pub commit: Option<String>,
+    /// Whether cosign signs the images.
+    pub sign: bool,
     /// The registries' connections and credentials.
     pub session: Arc<Session>,
 }
@@ -73,6 +80,8 @@ pub struct ArtifactToPush {
     pub image: Option<PackagedImage>,
     /// The OCI registry where the image stands already, and from where it is copied; `None`: it is in the layout.
     pub source: Option<(String, Registry)>,
+    /// What is attached to the image.
+    pub documents: Vec<Document>,
     /// Its archive, for npm registries, folders, releases and generic packages.
     pub tgz: Option<PackagedTgz>,
     /// The name and version of its plugin's package, which the archive must have, too; `None`: whatever it has.
@@ -117,6 +126,12 @@ pub struct PublishedImage {
     pub size: u64,
     /// Whether it was there before.
     pub state: State,
+    /// What is attached to it, as far as it was asked for.
+    #[serde(default)]
+    pub attached: Vec<Attached>,
+    /// Whether cosign signed it: in this run, or in the one that brought it.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 /// A file in a folder, in a release on GitHub, or in a generic package on GitLab.
@@ -188,13 +203,22 @@ pub enum Error {
         #[related]
         failures: Vec<registry::Error>,
     },
+    /// There is no cosign to sign with.
+    #[error("`sign = true`, and `cosign` is not installed")]
+    #[diagnostic(
+        code("cosign-missing"),
+        help("install cosign (GitHub Actions: `uses: sigstore/cosign-installer`), or remove `sign` from the channel")
+    )]
+    NoCosign,
     /// The output folder has no OCI layout that can be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] layout::Error),
 }
 
+pub use attach::{Attached, Document};
 pub use layout::Error as LayoutError;
+pub use provenance::Provenance;
 
 impl Error {
     /// True where the environment is to blame (exit code 3).
@@ -202,6 +226,7 @@ impl Error {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Registries { failures } => failures.iter().any(registry::Error::is_environment),
+            Self::NoCosign => true,
             Self::Layout(_) => false,
         }
     }
@@ -218,10 +243,14 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         true => Some(Layout::open(request.output.join("oci"))?),
         false => None,
     };
+    let cosign = match request.sign && request.artifacts.iter().any(|artifact| artifact.image.is_some()) {
+        true => Some(Arc::new(Cosign::find().ok_or(Error::NoCosign)?)),
+        false => None,
+    };
     let jobs = tokio::select! {
         biased;
         () = cancel.cancelled() => return Ok(job::interrupted(request)),
-        jobs = prepare(request, layout.as_ref()) => jobs?,
+        jobs = prepare(request, layout.as_ref(), cosign.as_ref()) => jobs?,
     };
     tokio::select! {
         biased;
@@ -232,12 +261,13 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
 }
 
 /// Makes the jobs, and looks once at each registry: whether it is there and takes our credentials.
-async fn prepare(request: &Request, layout: Option<&Layout>) -> Result<Vec<Job>, Error> {
+async fn prepare(request: &Request, layout: Option<&Layout>, cosign: Option<&Arc<Cosign>>) -> Result<Vec<Job>, Error> {
     let releases = &Releases::default();
     let mut making = Vec::new();
     for (position, artifact) in request.artifacts.iter().enumerate() {
         for (name, registry) in &artifact.registries {
-            making.push(async move { (name, Job::new(request, position, name, registry, layout, releases).await) });
+            let job = Job::new(request, position, name, registry, layout, releases, cosign);
+            making.push(async move { (name, job.await) });
         }
     }
     let made: Vec<_> = stream::iter(making).buffered(PARALLEL).collect().await;
@@ -281,17 +311,18 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     if stops(request, jobs, "nothing of this run was published, because another artifact of it cannot be") {
         return;
     }
-    each(jobs, |job| job.upload(&request.artifacts[job.artifact].id, ui)).await;
+    each(jobs, |job| job.upload(&request.artifacts[job.artifact].id, &request.output, ui)).await;
     if stops(request, jobs, "no tag of this run was moved, because another artifact of it is not up") {
         return;
     }
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
     release::publish(request, jobs, ui).await;
-    if !request.overwrite && jobs.iter().any(|job| !job.notes().moved.is_empty()) {
+    let may_be_lost = |notes: &job::Notes| !request.overwrite && !notes.moved.is_empty() || !notes.listed.is_empty();
+    if jobs.iter().any(|job| may_be_lost(&job.notes())) {
         tokio::time::sleep(request.session.limits().settle).await;
     }
-    each(jobs, |job| job.confirm(request.overwrite)).await;
+    each(jobs, |job| job.confirm(request)).await;
 }
 
 async fn each<'a, F: Future<Output = ()>>(jobs: &'a [Job], step: impl Fn(&'a Job) -> F) {

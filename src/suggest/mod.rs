@@ -168,8 +168,7 @@ impl<'a> Export<'a> {
             return Some(Part { name: json.name.as_deref()?, role: json.backstage.role.as_deref(), dependencies });
         }
         let locked = self.subject.lockfile.locked(root).next()?;
-        let dependencies = locked.dependencies.iter().map(|(name, range)| (name.as_str(), range.as_str())).collect();
-        Some(Part { name: locked.name, role: None, dependencies })
+        Some(Part { name: locked.name, role: None, dependencies: locked.dependencies })
     }
 
     fn in_workspace(&self, root: Root<'_>) -> Option<&'a Package> {
@@ -243,7 +242,7 @@ impl<'a> Export<'a> {
                 if !seen.insert((locked.name, locked.version)) {
                     continue;
                 }
-                if is_native(locked.dependencies) {
+                if is_native(&locked.dependencies) {
                     let through = way.first().map_or(String::new(), |first| format!(", brought along by `{first}`"));
                     let reason = format!("it is a native module{through}, which cannot be part of a dynamic plugin");
                     return Some(Suggestion {
@@ -304,10 +303,10 @@ fn siblings(part: &Part<'_>) -> Vec<String> {
 
 /// Whether these are the dependencies of a native module (the RHDH CLI asks `is-native-module`; `node-gyp` stands in
 /// lock files of yarn berry for a `binding.gyp`).
-fn is_native(dependencies: &[(String, String)]) -> bool {
+fn is_native(dependencies: &[(&str, &str)]) -> bool {
     const SIGNS: [&str; 7] =
         ["bindings", "prebuild", "nan", "node-pre-gyp", "@mapbox/node-pre-gyp", "node-gyp-build", "node-gyp"];
-    dependencies.iter().any(|(name, _)| SIGNS.contains(&name.as_str()))
+    dependencies.iter().any(|(name, _)| SIGNS.contains(name))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) atomic: bool,
     pub(crate) missing: Vec<String>,
     pub(crate) dist_tag: String,
+    pub(crate) sign: bool,
     pub(crate) variables: Vec<(&'static str, &'static str)>,
     pub(crate) limits: Limits,
 }
@@ -54,6 +55,7 @@ impl Setup {
             atomic: true,
             missing: Vec::new(),
             dist_tag: "latest".to_owned(),
+            sign: false,
             variables: Vec::new(),
             limits: limits(),
         }
@@ -81,6 +83,7 @@ impl Setup {
             missing: self.missing.clone(),
             dist_tag: self.dist_tag.clone(),
             commit: Some("1".repeat(40)),
+            sign: self.sign,
             session: Session::new(keychain(&self.variables), self.limits.clone(), &ui),
         };
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(push::push(&request, &ui, cancel));
@@ -101,6 +104,7 @@ pub(crate) fn artifact(
         id: id.to_owned(),
         image,
         source: None,
+        documents: Vec::new(),
         tgz,
         package: None,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
