@@ -323,7 +323,8 @@ impl Forge {
             |text| one_line(&text.as_str().map_or_else(|| text.to_string(), str::to_owned)),
         );
         if answer.status == StatusCode::UNAUTHORIZED {
-            return self.unauthorized(message, "the token is not accepted");
+            let reason = if message.is_empty() { answer.status.to_string() } else { message };
+            return self.unauthorized(reason, "the token is not accepted");
         }
         // GitHub says 403, too, to those who ask too often.
         let header = |name: &str| answer.header(name).and_then(|text| text.parse::<i64>().ok());
