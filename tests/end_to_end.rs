@@ -75,6 +75,7 @@ fn the_whole_way_on_a_real_workspace() {
     }
 
     let snippet = fs_err::read_to_string(project.join(".rhdh-pack/dynamic-plugins.yaml")).unwrap();
+    existing_files_are_brought_up_to_date(&project, &snippet, &result);
     let snippet: Value = serde_yaml::from_str(&snippet).unwrap();
     let entries = snippet["plugins"].as_array().unwrap();
     assert_eq!(entries.len(), 3, "{snippet}");
@@ -114,6 +115,37 @@ fn the_bundle_says_what_it_is(project: &Path, auth_file: &Path, bundle: &Value) 
     assert_eq!(build["resolvedDependencies"][0]["uri"], "pkg:npm/%40red-hat-developer-hub/cli@1.9.1");
     assert_eq!(build["externalParameters"]["bundle"]["plugins"].as_array().unwrap().len(), PLUGINS.len());
     assert_eq!(build["internalParameters"]["contentKey"], bundle["content_key"]);
+}
+
+/// What the run before last left in a repository of configurations becomes what this run says, byte for byte; and so in
+/// the forms for Helm and the operator.
+fn existing_files_are_brought_up_to_date(project: &Path, snippet: &str, result: &Value) {
+    let mut old = snippet.to_owned();
+    for (id, _) in PLUGINS {
+        let digest = find(&result["plugins"], id)["images"][0]["digest"].as_str().unwrap();
+        assert!(old.contains(digest), "{old}");
+        old = old.replace(digest, &format!("sha256:{}", "0".repeat(64)));
+    }
+    let within = |head: &str, margin: &str, text: &str| -> String {
+        head.to_owned() + &text.lines().map(|line| format!("{margin}{line}\n")).collect::<String>()
+    };
+    let forms = |text: &str| {
+        [
+            ("dynamic-plugins.yaml", text.to_owned()),
+            ("values.yaml", within("global:\n  dynamic:\n", "    ", text)),
+            ("configmap.yaml", within("kind: ConfigMap\ndata:\n  dynamic-plugins.yaml: |\n", "    ", text)),
+        ]
+    };
+    for (name, text) in forms(&old) {
+        fs_err::write(project.join(name), text).unwrap();
+    }
+    let names = ["dynamic-plugins.yaml", "values.yaml", "configmap.yaml"];
+    let output = common::rhdh_pack(project).arg("update").args(names).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, text) in forms(snippet) {
+        assert_eq!(fs_err::read_to_string(project.join(name)).unwrap(), text, "{name}");
+        fs_err::remove_file(project.join(name)).unwrap();
+    }
 }
 
 /// `package` gives the same digests a second time, and in a copy of the repository with other file times, another

@@ -234,6 +234,27 @@ pub(super) async fn push(
             });
         }
     }
+    push_artifacts(session, channel, registries, ToPush { artifacts, missing, atomic }, result).await
+}
+
+/// What one push brings to its registries.
+pub(super) struct ToPush {
+    /// Their ids are labels.
+    pub(super) artifacts: Vec<ArtifactToPush>,
+    /// The labels of what should be among them and could not be made.
+    pub(super) missing: Vec<String>,
+    /// Whether one failure keeps every tag where it is.
+    pub(super) atomic: bool,
+}
+
+/// Pushes what there is, and enters each outcome in `result`.
+pub(super) async fn push_artifacts(
+    session: &Session,
+    channel: &ChosenChannel,
+    registries: &Arc<registry::Session>,
+    ToPush { artifacts, missing, atomic }: ToPush,
+    result: &mut RunResult,
+) -> Result<(), Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -310,10 +331,8 @@ fn releases(
         let tag = match (tag, &session.ci.event) {
             (Some(template), _) => {
                 let named = named(session, result, artifact)?;
-                template.render(|variable| named.value(session, variable)).map_err(|source| Error::ReleaseTag {
-                    registry: name.clone(),
-                    artifact: artifact.label(),
-                    source: Some(source),
+                template.render(|variable| named.value(&session.ci.event, session, variable)).map_err(|source| {
+                    Error::ReleaseTag { registry: name.clone(), artifact: artifact.label(), source: Some(source) }
                 })?
             }
             (None, Event::Tag { name }) => name.clone(),
@@ -328,7 +347,7 @@ fn releases(
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
-fn tags(
+pub(super) fn tags(
     session: &Session,
     channel: &ChosenChannel,
     result: &RunResult,
@@ -363,18 +382,28 @@ pub(super) struct Named<'a> {
 
 impl Named<'_> {
     pub(super) fn tags(&self, session: &Session, channel: &ChosenChannel) -> Result<Vec<String>, MissingValue> {
-        let value = |name: &str| self.value(session, name);
+        self.tags_on(&session.ci.event, session, channel)
+    }
+
+    /// The tags that `channel` writes on the occasion `event`.
+    pub(super) fn tags_on(
+        &self,
+        event: &Event,
+        session: &Session,
+        channel: &ChosenChannel,
+    ) -> Result<Vec<String>, MissingValue> {
+        let value = |name: &str| self.value(event, session, name);
         channel.channel.tags.iter().map(|tag| Ok(to_tag(&tag.render(value)?))).collect()
     }
 
-    /// The value of a template's variable, where it has one here.
-    fn value(&self, session: &Session, name: &str) -> Option<String> {
+    /// The value of a template's variable, where it has one on the occasion `event`.
+    fn value(&self, event: &Event, session: &Session, name: &str) -> Option<String> {
         match name {
             "name" => Some(self.image.to_owned()),
             "version" => Some(self.version.to_owned()),
             "backstage" => self.backstage.clone(),
             "rhdh" => Some(session.project.config.rhdh.version.clone()),
-            "pr" => match session.ci.event {
+            "pr" => match event {
                 Event::PullRequest { number } => Some(number.to_string()),
                 _ => None,
             },

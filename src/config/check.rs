@@ -33,6 +33,7 @@ pub(super) struct Check<'a> {
 pub(super) enum Named {
     Plugin,
     Registry,
+    Channel,
 }
 
 impl<'a> Check<'a> {
@@ -91,6 +92,7 @@ impl<'a> Check<'a> {
         let (one, many) = match kind {
             Named::Plugin => ("plugin", "plugins"),
             Named::Registry => ("registry", "registries"),
+            Named::Channel => ("channel", "channels"),
         };
         let known = self.source.keys(&[many]);
         let is_known = known.iter().copied().collect::<HashSet<&str>>();

@@ -24,6 +24,7 @@ mod schema;
 mod source;
 mod targets;
 pub mod template;
+mod template_match;
 #[cfg(test)]
 mod tests;
 
@@ -186,6 +187,8 @@ pub struct Channel {
     pub overwrite: bool,
     /// Where the channel's artifacts go, instead of their own registries.
     pub registries: Option<Vec<String>>,
+    /// The channels whose images `promote` may bring here.
+    pub promote_from: Vec<String>,
     /// What is attached to images in OCI registries.
     pub attach: Vec<Attachment>,
     /// Whether `cosign` signs images in OCI registries.

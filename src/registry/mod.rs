@@ -25,6 +25,7 @@ mod auth_file;
 mod blob;
 mod copy;
 pub mod credentials;
+mod delete;
 mod error;
 mod forge;
 mod helper;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
+pub use delete::Deleted;
 pub use error::{Cause, Error};
 pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
@@ -186,6 +188,14 @@ impl Client {
     /// As [`Client::repository`].
     pub async fn repository_to_read(&self, image: &str) -> Result<Repository, Error> {
         self.repository_for(image, Scope::pull).await
+    }
+
+    /// As [`Client::repository`], for an account that may delete.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn repository_to_delete(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::all).await
     }
 
     async fn repository_for(&self, image: &str, scope: impl Fn(&str) -> Scope) -> Result<Repository, Error> {
