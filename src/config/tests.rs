@@ -64,7 +64,10 @@ fn registries_of_every_kind() {
     assert!(config.registries.keys().eq(["z", "y", "x", "w"]));
     assert_eq!(config.registries["z"], Registry::Oci { prefix: "quay.io/acme".into(), insecure: false });
     assert_eq!(config.registries["y"], Registry::Oci { prefix: "localhost:5000/a/b".into(), insecure: true });
-    assert_eq!(config.registries["x"], Registry::Npm { url: "https://nexus.acme.dev/npm".into() });
+    assert_eq!(
+        config.registries["x"],
+        Registry::Npm { url: Some("https://nexus.acme.dev/npm".into()), allow_public: false }
+    );
     let Registry::Dir { path, base_url } = &config.registries["w"] else { panic!("not a folder") };
     assert_eq!((path.as_str(), base_url.as_deref()), ("not/there/yet", Some("https://acme.dev")));
 }
