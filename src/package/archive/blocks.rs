@@ -67,7 +67,11 @@ impl Blocks {
                 state.entries.insert(key, Entry::Begun(Vec::new()));
                 drop(state);
                 let begun = Begun { blocks: self, key, ended: false };
-                let block = gzip::compress(window, block, level, false).map(Arc::new);
+                let block = gzip::compress(window, block, level, false).map(|mut bytes| {
+                    // It may be remembered for long.
+                    bytes.shrink_to_fit();
+                    Arc::new(bytes)
+                });
                 begun.end(&block);
                 take(block);
             }
