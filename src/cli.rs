@@ -178,6 +178,12 @@ enum Subcommands {
         #[arg(long, value_enum)]
         format: Option<DataFormat>,
     },
+    /// Look at everything that a run will need: the machine, the repository, the registries, the forge
+    Doctor {
+        /// What to print on stdout
+        #[arg(long, value_enum)]
+        format: Option<DataFormat>,
+    },
     /// Print the longer text of a failure's code or a rule's name
     Explain {
         /// The code [default: list all]
@@ -348,6 +354,7 @@ impl Cli {
             Subcommands::Diff { before, after, format } => {
                 Command::Diff(DiffOptions { before, after, json: format.is_some() })
             }
+            Subcommands::Doctor { format } => Command::Doctor { json: format.is_some() },
             Subcommands::Explain { code } => Command::Explain(code),
             Subcommands::Init { yes, github, gitlab, registry } => {
                 Command::Init(InitOptions { yes, github, gitlab, registry })

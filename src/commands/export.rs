@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::session::Session;
 use super::{Error, ExportOptions};
+use crate::config::Rhdh;
 use crate::export::{self, CliVersion, Exported, PluginToExport};
 use crate::plan::{Action, Plan, Reason};
 use crate::report::merge::OTHER_LEG;
@@ -78,7 +79,7 @@ pub(super) async fn export(
         root: project.config.root.clone(),
         output: session.out.clone(),
         plugins,
-        cli: rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact),
+        cli: cli_version(rhdh),
         jobs: options.jobs,
         install: options.install,
         tsc: options.tsc,
@@ -88,6 +89,11 @@ pub(super) async fn export(
     let done = |exported: &Exported| done(exported.clone());
     export::export(&request, &project.workspaces, &session.ui, &session.cancel, &done).await?;
     Ok(())
+}
+
+/// Which RHDH CLI a configuration wants.
+pub(super) fn cli_version(rhdh: &Rhdh) -> CliVersion {
+    rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact)
 }
 
 /// Enters the outcome of one export in `result`.

@@ -17,6 +17,7 @@ mod base_image;
 mod check;
 mod ci;
 mod diff;
+mod doctor;
 mod explain;
 mod export;
 mod import;
@@ -92,6 +93,11 @@ pub enum Command {
     Install(InstallOptions),
     /// What differs between two artifacts.
     Diff(DiffOptions),
+    /// Everything that a run will need, looked at before.
+    Doctor {
+        /// Whether the findings go to stdout as JSON.
+        json: bool,
+    },
     /// The text of a code; all codes.
     Explain(Option<String>),
     /// A configuration for a repository that has none.
@@ -356,6 +362,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
         Command::Diff(options) => diff::command(request, options, ui, cancel).await,
+        Command::Doctor { json } => doctor::command(request, *json, ui, cancel).await,
         Command::Explain(code) => explain::command(code.as_deref()),
         Command::Init(options) => init::command(request, options, ui),
         Command::Import(list) => import::command(request, list.as_deref(), ui),

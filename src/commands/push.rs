@@ -111,9 +111,13 @@ fn targets(
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
 pub(super) fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
-    let keychain = registry::Keychain::read(variables(session)?, rustix::process::getuid().as_raw())
-        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
-    Ok(registry::Session::new(keychain, registry::Limits::default(), &session.ui))
+    Ok(registry::Session::new(keychain(session)?, registry::Limits::default(), &session.ui))
+}
+
+/// The credentials that the environment has for the registries.
+pub(super) fn keychain(session: &Session) -> Result<registry::Keychain, Error> {
+    let keychain = registry::Keychain::read(variables(session)?, rustix::process::getuid().as_raw());
+    Ok(keychain.map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?)
 }
 
 /// The environment, with `RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` as the credentials of every registry that has none

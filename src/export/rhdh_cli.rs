@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nodejs_semver::{Range, Version};
 
+use super::look::Tool;
 use super::npm_cache::NpmCache;
 use super::{CliVersion, ExportFailure, Failed};
 use crate::ui::Ui;
@@ -63,6 +64,46 @@ pub(super) async fn in_cache(cache: &NpmCache<'_>, wanted: &CliVersion, ui: &Ui)
     };
     let folder = cache.package(PACKAGE, &version).await?;
     Ok(at(&folder)?)
+}
+
+/// Which RHDH CLI an export would take, without fetching it; and why the npm registry could not be asked, where it was.
+pub(super) async fn look(
+    cache: &NpmCache<'_>,
+    folders: &[PathBuf],
+    wanted: &CliVersion,
+) -> (Result<Tool, ExportFailure>, Option<ExportFailure>) {
+    let range = match wanted.range() {
+        Ok(range) => range,
+        Err(failure) => return (Err(failure), None),
+    };
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    if let Some(cli) = in_node_modules(&folders, wanted)
+        && let Ok(version) = Version::parse(&cli.version)
+    {
+        return (Ok(Tool { version, place: Some(cli.script.display().to_string()) }), None);
+    }
+    let best = |versions: Vec<Version>| versions.into_iter().filter(|version| version.satisfies(&range)).max();
+    let installed = best(cache.installed_versions(PACKAGE));
+    let place = |version: &Version| (installed.as_ref() == Some(version)).then(|| cache.folder(PACKAGE, version));
+    let missing = || {
+        let message = format!("the npm registry has no RHDH CLI `{range}`");
+        ExportFailure::new("rhdh-cli-version", message).with_help(
+            "name a version that it has: `[rhdh] cli = \"x.y.z\"`; `npm view @red-hat-developer-hub/cli versions` lists them",
+        )
+    };
+    if let (CliVersion::Exact(_), Some(version)) = (wanted, &installed) {
+        return (Ok(Tool { version: version.clone(), place: place(version) }), None);
+    }
+    match (cache.versions(PACKAGE, false).await, &installed) {
+        (Ok(versions), _) => {
+            let tool = best(versions).map(|version| Tool { place: place(&version), version }).ok_or_else(missing);
+            (tool, None)
+        }
+        (Err(error), Some(version)) => {
+            (Ok(Tool { version: version.clone(), place: place(version) }), Some(error.failure))
+        }
+        (Err(error), None) => (Err(error.failure.clone()), Some(error.failure)),
+    }
 }
 
 /// The newest version of a release, as the registry says; where it cannot be asked, the newest in the cache.

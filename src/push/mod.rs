@@ -176,6 +176,7 @@ pub enum Error {
 }
 
 pub use layout::Error as LayoutError;
+pub(crate) use npm::Npm;
 
 impl Error {
     /// True where the environment is to blame (exit code 3).

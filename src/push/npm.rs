@@ -22,7 +22,7 @@ use super::layout;
 use super::{Request, State};
 use crate::digest::Integrity;
 use crate::package::PackagedTgz;
-use crate::registry::CredentialKind;
+use crate::registry::{CredentialKind, Keychain};
 
 /// An upload of some hundred megabytes, and npm's own retries.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -31,9 +31,19 @@ const MAX_MANIFEST: u64 = 16 * 1024 * 1024;
 /// Where everybody can read: RHDH's documentation says that dynamic plugins never go there.
 const PUBLIC: [&str; 3] = ["registry.npmjs.org", "registry.npmjs.com", "registry.yarnpkg.com"];
 
+/// npm, for one registry and with the credentials for it.
+pub(crate) struct Npm {
+    url: reqwest::Url,
+    /// A name and its value, which proves who we are; `None`: the user's `.npmrc` must know.
+    secret: Option<(&'static str, SecretString)>,
+    /// Variables with secrets that are not npm's business.
+    hidden: Vec<String>,
+    folder: TempDir,
+}
+
 /// One archive on its way to an npm registry.
 pub(super) struct NpmJob {
-    url: reqwest::Url,
+    npm: Npm,
     source: PathBuf,
     pub(super) integrity: Integrity,
     pub(super) size: u64,
@@ -41,11 +51,6 @@ pub(super) struct NpmJob {
     pub(super) tag: String,
     /// The package, once it was read.
     package: Mutex<Option<Package>>,
-    /// A name and its value, which proves who we are; `None`: the user's `.npmrc` must know.
-    secret: Option<(&'static str, SecretString)>,
-    /// Variables with secrets that are not npm's business.
-    hidden: Vec<String>,
-    folder: TempDir,
 }
 
 /// What an archive's `package.json` says.
@@ -64,6 +69,15 @@ struct Viewed {
     tags: std::collections::BTreeMap<String, String>,
 }
 
+/// What [`Npm::look`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Whether the version is there.
+    pub(crate) there: bool,
+    /// Whom the credentials are of; `None` where there are none that the registry takes, or it does not say.
+    pub(crate) user: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Said {
     error: SaidError,
@@ -77,10 +91,13 @@ struct SaidError {
     summary: String,
 }
 
-impl NpmJob {
-    pub(super) async fn new(request: &Request, name: &str, url: &str, tgz: &PackagedTgz) -> Result<Self, Failure> {
+impl Npm {
+    /// npm for the registry `name` of the configuration, at `text`.
+    ///
+    /// # Errors
+    /// When that is no registry that may be published to, or the credentials for it are not whole.
+    pub(crate) fn new(keychain: &Keychain, name: &str, text: &str) -> Result<Self, Failure> {
         let refused = |code, message: String, help: &str| Failure { code, message, help: Some(help.to_owned()) };
-        let text = url;
         let url = reqwest::Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "https" | "http") && url.password().is_none())
@@ -94,7 +111,6 @@ impl NpmJob {
                 "name a registry of your own: RHDH's documentation says to keep dynamic plugins off the public one";
             return Err(refused("npm-public", format!("`{host}` is the public npm registry"), help));
         }
-        let keychain = request.session.keychain();
         let secret = match keychain.named(name).map_err(|error| Failure::of("credentials", &error))? {
             Some(credential) => match credential.kind {
                 CredentialKind::Password { username, password } => {
@@ -106,101 +122,27 @@ impl NpmJob {
             None => keychain.npm_token().map(|token| ("_authToken", token.clone())),
         };
         let folder = tempfile::Builder::new().prefix("rhdh-pack-npm-").tempdir();
-        Ok(Self {
-            url,
-            source: source_of(request, tgz)?,
-            integrity: tgz.integrity.clone(),
-            size: tgz.size,
-            tag: request.dist_tag.clone(),
-            package: Mutex::default(),
-            secret,
-            hidden: keychain.secret_names(),
-            folder: folder.map_err(|error| failed(format!("making a temporary folder: {error}")))?,
-        })
+        let folder = folder.map_err(|error| failed(format!("making a temporary folder: {error}")))?;
+        Ok(Self { url, secret, hidden: keychain.secret_names(), folder })
     }
 
-    /// The package, once [`NpmJob::check`] has read it.
-    pub(super) fn package(&self) -> Option<Package> {
-        self.package.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// Looks whether the registry has this version, and whether it is the same.
-    pub(super) async fn check(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
-        self.copy().await?;
-        let package = package_in(&self.archive())?;
-        *self.package.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(package.clone());
-        let Some(viewed) = self.view(&package).await? else { return Ok(()) };
-        self.compare(&package, &viewed)?;
-        let mut notes = lock(noted);
-        notes.state = Some(State::AlreadyThere);
-        if viewed.tags.get(&self.tag) == Some(&package.version) {
-            notes.tags.push(self.tag.clone());
-        }
-        Ok(())
-    }
-
-    /// Publishes the version, or moves the dist-tag where it is there already.
-    pub(super) async fn publish(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
-        let Some(package) = self.package() else { return Err(failed("the archive was not read".to_owned())) };
-        let (there, tagged) = {
-            let notes = lock(noted);
-            (notes.state.is_some(), notes.tags.contains(&self.tag))
+    /// What the registry has of `package` in `version`, and who it says that we are; for `rhdh-pack doctor`.
+    ///
+    /// # Errors
+    /// When npm cannot be run, or the registry does not answer as one.
+    pub(crate) async fn look(&self, package: &str, version: &str) -> Result<Seen, Failure> {
+        let spec = format!("{package}@{version}");
+        let there = match self.run(&["view", &spec, "version", "--fetch-retries=0"]).await? {
+            Ok(text) => !text.trim_ascii().is_empty(),
+            Err(said) if said.code == "E404" => false,
+            Err(said) => return Err(refusal("asking for", &spec, &said)),
         };
-        let spec = format!("{}@{}", package.name, package.version);
-        if there {
-            if !tagged {
-                self.npm(&["dist-tag", "add", &spec, &self.tag]).await?.map_err(|said| refusal(&spec, &said))?;
-                lock(noted).tags.push(self.tag.clone());
-            }
-            return Ok(());
-        }
-        let outcome = self.npm(&["publish", "./archive.tgz", "--ignore-scripts", "--tag", &self.tag]).await?;
-        // Also after an error: the version may be there all the same, by this run or by another at the same moment.
-        let viewed = self.view(&package).await?;
-        match (outcome, viewed) {
-            (Err(said), None) => return Err(refusal(&spec, &said)),
-            (Ok(_), None) => {
-                return Err(failed(format!("npm says that it published `{spec}`, and the registry does not have it")));
-            }
-            (_, Some(viewed)) => self.compare(&package, &viewed)?,
-        }
-        let mut notes = lock(noted);
-        notes.state = Some(State::New);
-        notes.tags.push(self.tag.clone());
-        Ok(())
-    }
-
-    fn compare(&self, package: &Package, viewed: &Viewed) -> Result<(), Failure> {
-        let found = viewed.integrity.as_deref().unwrap_or("none");
-        if found == self.integrity.as_str() {
-            return Ok(());
-        }
-        Err(Failure {
-            code: "version-exists",
-            message: format!(
-                "`{}@{}` is in `{}` with the integrity `{found}`, and this run made `{}`",
-                package.name, package.version, self.url, self.integrity
-            ),
-            help: Some("raise the plugin's version: npm registries do not replace a version".to_owned()),
-        })
-    }
-
-    /// What the registry has of the version; `None` where it has nothing.
-    async fn view(&self, package: &Package) -> Result<Option<Viewed>, Failure> {
-        let spec = format!("{}@{}", package.name, package.version);
-        match self.npm(&["view", &spec, "dist.integrity", "dist-tags"]).await? {
-            // Nothing at all is npm's answer for a package that has other versions only.
-            Ok(text) if text.trim_ascii().is_empty() => Ok(None),
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| failed(format!("reading what npm says of `{spec}`: {error}"))),
-            Err(said) if said.code == "E404" => Ok(None),
-            Err(said) => Err(refusal(&spec, &said)),
-        }
+        let user = self.run(&["whoami", "--fetch-retries=0"]).await?.ok();
+        Ok(Seen { there, user: user.and_then(|text| serde_json::from_slice(&text).ok()) })
     }
 
     /// Runs npm; its stdout, or what it says is wrong.
-    async fn npm(&self, arguments: &[&str]) -> Result<Result<Vec<u8>, SaidError>, Failure> {
+    async fn run(&self, arguments: &[&str]) -> Result<Result<Vec<u8>, SaidError>, Failure> {
         let mut command = Command::new("npm");
         command.args(arguments).arg("--json").arg(format!("--registry={}", self.url));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
@@ -247,9 +189,105 @@ impl NpmJob {
         fs_err::write(&path, text).map_err(|error| failed(error.to_string()))?;
         Ok(path)
     }
+}
+
+impl NpmJob {
+    pub(super) async fn new(request: &Request, name: &str, url: &str, tgz: &PackagedTgz) -> Result<Self, Failure> {
+        Ok(Self {
+            npm: Npm::new(request.session.keychain(), name, url)?,
+            source: source_of(request, tgz)?,
+            integrity: tgz.integrity.clone(),
+            size: tgz.size,
+            tag: request.dist_tag.clone(),
+            package: Mutex::default(),
+        })
+    }
+
+    /// The package, once [`NpmJob::check`] has read it.
+    pub(super) fn package(&self) -> Option<Package> {
+        self.package.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Looks whether the registry has this version, and whether it is the same.
+    pub(super) async fn check(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        self.copy().await?;
+        let package = package_in(&self.archive())?;
+        *self.package.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(package.clone());
+        let Some(viewed) = self.view(&package).await? else { return Ok(()) };
+        self.compare(&package, &viewed)?;
+        let mut notes = lock(noted);
+        notes.state = Some(State::AlreadyThere);
+        if viewed.tags.get(&self.tag) == Some(&package.version) {
+            notes.tags.push(self.tag.clone());
+        }
+        Ok(())
+    }
+
+    /// Publishes the version, or moves the dist-tag where it is there already.
+    pub(super) async fn publish(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
+        let Some(package) = self.package() else { return Err(failed("the archive was not read".to_owned())) };
+        let (there, tagged) = {
+            let notes = lock(noted);
+            (notes.state.is_some(), notes.tags.contains(&self.tag))
+        };
+        let spec = format!("{}@{}", package.name, package.version);
+        if there {
+            if !tagged {
+                self.npm
+                    .run(&["dist-tag", "add", &spec, &self.tag])
+                    .await?
+                    .map_err(|said| refusal("publishing", &spec, &said))?;
+                lock(noted).tags.push(self.tag.clone());
+            }
+            return Ok(());
+        }
+        let outcome = self.npm.run(&["publish", "./archive.tgz", "--ignore-scripts", "--tag", &self.tag]).await?;
+        // Also after an error: the version may be there all the same, by this run or by another at the same moment.
+        let viewed = self.view(&package).await?;
+        match (outcome, viewed) {
+            (Err(said), None) => return Err(refusal("publishing", &spec, &said)),
+            (Ok(_), None) => {
+                return Err(failed(format!("npm says that it published `{spec}`, and the registry does not have it")));
+            }
+            (_, Some(viewed)) => self.compare(&package, &viewed)?,
+        }
+        let mut notes = lock(noted);
+        notes.state = Some(State::New);
+        notes.tags.push(self.tag.clone());
+        Ok(())
+    }
+
+    fn compare(&self, package: &Package, viewed: &Viewed) -> Result<(), Failure> {
+        let found = viewed.integrity.as_deref().unwrap_or("none");
+        if found == self.integrity.as_str() {
+            return Ok(());
+        }
+        Err(Failure {
+            code: "version-exists",
+            message: format!(
+                "`{}@{}` is in `{}` with the integrity `{found}`, and this run made `{}`",
+                package.name, package.version, self.npm.url, self.integrity
+            ),
+            help: Some("raise the plugin's version: npm registries do not replace a version".to_owned()),
+        })
+    }
+
+    /// What the registry has of the version; `None` where it has nothing.
+    async fn view(&self, package: &Package) -> Result<Option<Viewed>, Failure> {
+        let spec = format!("{}@{}", package.name, package.version);
+        match self.npm.run(&["view", &spec, "dist.integrity", "dist-tags"]).await? {
+            // Nothing at all is npm's answer for a package that has other versions only.
+            Ok(text) if text.trim_ascii().is_empty() => Ok(None),
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| failed(format!("reading what npm says of `{spec}`: {error}"))),
+            Err(said) if said.code == "E404" => Ok(None),
+            Err(said) => Err(refusal("publishing", &spec, &said)),
+        }
+    }
 
     fn archive(&self) -> PathBuf {
-        self.folder.path().join("archive.tgz")
+        self.npm.folder.path().join("archive.tgz")
     }
 
     /// Copies the archive to where nobody else writes, and finds out that it is what packaging made.
@@ -303,7 +341,7 @@ fn failed(message: String) -> Failure {
     Failure { code: "npm", message, help: None }
 }
 
-fn refusal(spec: &str, said: &SaidError) -> Failure {
+fn refusal(doing: &str, spec: &str, said: &SaidError) -> Failure {
     let (code, help) = match said.code.as_str() {
         "E401" | "ENEEDAUTH" | "E403" => (
             "npm-denied",
@@ -317,6 +355,6 @@ fn refusal(spec: &str, said: &SaidError) -> Failure {
         }
         _ => ("npm", None),
     };
-    let message = format!("publishing `{spec}`: {}: {}", said.code, said.summary);
+    let message = format!("{doing} `{spec}`: {}: {}", said.code, said.summary);
     Failure { code, message, help: help.map(str::to_owned) }
 }

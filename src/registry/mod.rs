@@ -28,6 +28,7 @@ mod helper;
 mod http;
 mod manifest;
 mod name;
+mod probe;
 mod repository;
 mod retry;
 pub mod tls;
@@ -41,6 +42,7 @@ pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
+pub use probe::Existence;
 pub use repository::Repository;
 pub use upload::Upload;
 
@@ -159,6 +161,21 @@ impl Client {
     /// As [`Client::repository`].
     pub async fn repository_to_read(&self, image: &str) -> Result<Repository, Error> {
         self.repository_for(image, Scope::pull).await
+    }
+
+    /// `host[:port]`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host.authority
+    }
+
+    /// The credential for the repository of an image, if there is one.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn credential(&self, image: &str) -> Result<Option<Credential>, Error> {
+        let Name { path, .. } = Name::new(&self.prefix, image)?;
+        Ok(self.session.keychain.find(&self.name, &self.host.authority, &path).await?)
     }
 
     async fn repository_for(&self, image: &str, scope: impl Fn(&str) -> Scope) -> Result<Repository, Error> {

@@ -32,6 +32,8 @@ pub struct Backstage {
     pub role: Option<String>,
     /// `backstage.pluginId`.
     pub plugin_id: Option<String>,
+    /// `backstage.supported-versions`: a range of Backstage versions.
+    pub supported_versions: Option<String>,
 }
 
 /// The `packageManager` field, which corepack and yarn read.
@@ -157,6 +159,7 @@ impl PackageJson {
             Some(Value::Object(mut backstage)) => Backstage {
                 role: take_text(&mut backstage, "role", path)?,
                 plugin_id: take_text(&mut backstage, "pluginId", path)?,
+                supported_versions: take_text(&mut backstage, "supported-versions", path)?,
             },
             Some(other) => return Err(mismatch(path, "backstage", &other, "an object")),
         };
