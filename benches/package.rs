@@ -103,7 +103,7 @@ fn child(arguments: &[String]) {
     let mut request = request(Path::new(output), Path::new(dist_dynamic));
     request.artifacts[0].image_wanted = what != "tgz";
     request.artifacts[0].tgz = what != "image";
-    request.level = rhdh_pack::package::DEFAULT_LEVEL;
+    request.artifacts[0].level = rhdh_pack::package::DEFAULT_LEVEL;
     request.threads = threads();
     let artifact = package_one(&request).unwrap();
     let image = artifact.image.map(|_| fs_err::metadata(common::plugins::layer(Path::new(output))).unwrap().len());

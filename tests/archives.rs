@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::plugins::{DIR, backend, entries, layer, make_executable, npm, npm_packages, package_one, request, write};
+use common::plugins::{
+    DIR, PACKAGE_JSON, backend, entries, layer, make_executable, npm, npm_packages, package_one, request, write,
+};
 use rhdh_pack::package::deliver::{self, Delivery, Destination, deliver};
 use rhdh_pack::package::{Member, Request};
 use serde_json::{Value, json};
@@ -46,7 +48,7 @@ fn packaged() -> Packaged {
     let noise: Vec<u8> = (0..300_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     write(&root, "dist/large.bin", noise);
     let mut request = request(&folder.path().join("out"), &root);
-    request.level = 9;
+    request.artifacts[0].level = 9;
     let artifact = package_one(&request).unwrap();
     let tgz = request.output.join(&artifact.tgz.unwrap().file);
     let layer = layer(&request.output);
@@ -333,4 +335,39 @@ fn buildah_gets_the_image() {
     run(Command::new("buildah").args(["rmi", &reference]), "buildah");
     let manifest: Value = serde_json::from_str(&raw).unwrap();
     assert!(manifest["annotations"]["io.backstage.dynamic-packages"].is_string());
+}
+
+#[test]
+fn the_configuration_chooses_level_artifact_type_and_what_is_allowed() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    write(root, "plugin/dist-dynamic/package.json", PACKAGE_JSON);
+    write(root, "plugin/dist-dynamic/dist/index.cjs.js", "module.exports = {};\n");
+    write(root, "plugin/dist-dynamic/dist/noise.js", "0123456789".repeat(5_000_000));
+    write(root, "plugin/package.json", PACKAGE_JSON);
+    write(root, "plugin/yarn.lock", "");
+    let run = |keys: &str| {
+        write(root, "rhdh-plugins.toml", format!("[plugins.x]\npath = \"plugin\"\nexport = \"prebuilt\"\n{keys}"));
+        common::scrubbed(env!("CARGO_BIN_EXE_rhdh-pack")).current_dir(root).args(["run", "--all"]).output().unwrap()
+    };
+    let refused = run("");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("entry-size"), "{stderr}");
+    let keys = "artifact-type = \"application/vnd.acme.plugin\"\ncompression-level = 1\n\
+                allow = { entry-size = \"MAX_ENTRY_SIZE is raised\" }\n";
+    let taken = run(keys);
+    assert_eq!(taken.status.code(), Some(0), "{}", String::from_utf8_lossy(&taken.stderr));
+    let out = root.join(".rhdh-pack");
+    let result: Value = serde_json::from_slice(&fs_err::read(out.join("result.json")).unwrap()).unwrap();
+    let plugin = &result["plugins"][0];
+    assert_eq!(plugin["findings"][0]["allowed"], "MAX_ENTRY_SIZE is raised");
+    let digest = plugin["image"]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&fs_err::read(out.join("oci/blobs/sha256").join(digest)).unwrap()).unwrap();
+    assert_eq!(manifest["artifactType"], "application/vnd.acme.plugin");
+    let fast = plugin["image"]["size"].as_u64().unwrap();
+    run(&keys.replace("compression-level = 1\n", ""));
+    let result: Value = serde_json::from_slice(&fs_err::read(out.join("result.json")).unwrap()).unwrap();
+    assert!(result["plugins"][0]["image"]["size"].as_u64().unwrap() < fast);
 }

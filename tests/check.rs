@@ -171,6 +171,9 @@ mod format {
         number_for_choice: "export = 1";
         unknown_choice: "export = \"prebuild\"";
         unknown_choice_far_from_all: "[inputs]\non-unknown-base = \"stop\"";
+        string_for_number: "compression-level = \"9\"";
+        number_beyond_all: "compression-level = 1000";
+        list_of_rules: "allow = [\"unused-packages\"]";
         number_for_label: "labels = { a = 1, b = \"x\", c = 2 }";
     }
 
@@ -192,6 +195,10 @@ mod plugins {
         repeated_package: "embed-packages = [\"a\", \"b\", \"a\"]";
         label_without_name: "labels = { \"\" = \"x\", \"a b\" = \"y\" }";
         reserved_annotation: "annotations = { \"io.backstage.dynamic-packages\" = \"x\" }";
+        compression_level: "compression-level = 10\n[defaults]\ncompression-level = 0";
+        artifact_type: "artifact-type = \"dynamic plugin\"";
+        rule_without_reason: "allow = { unused-packages = \" \" }";
+        unknown_rules: "allow = { unused-package = \"x\" }\n[defaults]\nallow = { everything = \"y\" }";
         same_folder: "[plugins.again]\npath = \"./plugins/../plugins/todo/\"";
         unknown_registry: "registries = [\"quya\", \"elsewhere\"]\n[registries.quay]\noci = \"quay.io/acme\"";
         no_registries: "registries = [\"quay\"]";

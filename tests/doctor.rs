@@ -105,7 +105,7 @@ fn a_repository_that_is_right() {
 fn what_is_wrong_with_a_repository() {
     type Break = fn(&Repository);
     let cases: [(&str, Break); 14] = [
-        ("configuration", |it| config(it, "[plugins.gone]\npath = \"plugins/gone\"\nembed = []\n")),
+        ("configuration", |it| config(it, "[plugins.gone]\npath = \"plugins/gone\"\nregistries = [\"nowhere\"]\n")),
         ("release", |it| {
             config(it, "");
             let text = fs_err::read_to_string(it.root().join("rhdh-plugins.toml")).unwrap();

@@ -57,7 +57,7 @@ fn made_at(dist_dynamic: &Path, threads: usize, level: u32) -> Made {
     let output = TempDir::new().unwrap();
     let mut request = request(output.path(), dist_dynamic);
     request.threads = threads;
-    request.level = level;
+    request.artifacts[0].level = level;
     made(&request)
 }
 

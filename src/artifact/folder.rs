@@ -26,6 +26,7 @@ pub(super) fn package(opener: &Opener<'_>, folder: &Path) -> Result<Opened, Erro
         labels: Default::default(),
         annotations: Default::default(),
         artifact_type: None,
+        level: DEFAULT_LEVEL,
         image_wanted: true,
         tgz: true,
         allow: Vec::new(),
@@ -35,7 +36,6 @@ pub(super) fn package(opener: &Opener<'_>, folder: &Path) -> Result<Opened, Erro
         artifacts: vec![artifact],
         rhdh: opener.releases.iter().map(ToString::to_string).collect(),
         threads: 0,
-        level: DEFAULT_LEVEL,
         time: package::source_date_epoch()?,
     };
     let quiet = Ui::new(Verbosity::Quiet);

@@ -157,7 +157,7 @@ async fn programs(patient: &Patient, ui: &Ui, cancel: &CancellationToken) -> Vec
     let tools = look::tools(&patient.workspaces, &patient.cli, &variables, ui, cancel).await;
     let release = rhdh::release(&patient.rhdh);
     let mut findings = machine::programs(&tools, &patient.workspaces, &patient.rhdh, release);
-    let fetches = tools.cli.as_ref().is_ok_and(|tool| tool.place.is_none());
+    let fetches = matches!(&tools.cli, Some(Ok(tool)) if tool.place.is_none());
     let places = [
         ("the output folder", patient.out.clone()),
         ("the cache", look::cache(&variables)),

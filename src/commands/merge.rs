@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Error;
 use super::session::Session;
 use crate::document;
-use crate::package;
+use crate::package::{self, Allowance};
 use crate::report::result::SCHEMA_VERSION;
 use crate::report::{RunResult, merge};
 
@@ -17,7 +17,12 @@ pub(super) fn merge(session: &Session, legs: &[PathBuf]) -> Result<RunResult, Er
         results.push((leg, result));
     }
     for (leg, result) in &results {
-        let images: Vec<_> = result.artifacts().filter_map(|artifact| artifact.image.as_ref()).collect();
+        let mut images = Vec::new();
+        for artifact in result.artifacts() {
+            if let Some(image) = &artifact.image {
+                images.push((image, Allowance::of(session.declared(artifact)?.allow)));
+            }
+        }
         let archives: Vec<_> = result.artifacts().filter_map(|artifact| artifact.tgz.as_ref()).collect();
         package::collect(leg, &session.out, &images, &archives, &session.project.config.rhdh.version)?;
     }

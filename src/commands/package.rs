@@ -6,7 +6,7 @@ use crate::config::Registry;
 use crate::config::template::to_tag;
 use crate::document;
 use crate::package::deliver::{self, Delivery, Destination};
-use crate::package::{self, ArtifactRequest, Member};
+use crate::package::{self, Allowance, ArtifactRequest, Member};
 use crate::plan::CONTENT_KEY_ANNOTATION;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
@@ -71,7 +71,6 @@ pub(super) fn package(
         artifacts,
         rhdh: vec![session.project.config.rhdh.version.clone()],
         threads: jobs.unwrap_or(0),
-        level: package::DEFAULT_LEVEL,
         time: package::source_date_epoch()?,
     };
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
@@ -131,8 +130,9 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
         members,
         labels: declared.labels.clone(),
         annotations,
-        artifact_type: None,
-        allow: Vec::new(),
+        artifact_type: declared.artifact_type.map(str::to_owned),
+        level: declared.compression_level.map_or(package::DEFAULT_LEVEL, u32::from),
+        allow: Allowance::of(declared.allow),
         image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),
         tgz: !artifact.is_bundle() && (nowhere || !declared.registries.iter().all(is_oci)),
     })

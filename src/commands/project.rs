@@ -1,7 +1,7 @@
 //! What the commands work on: the configuration and the workspaces, checked against each other. The configuration
 //! file comes in; what goes out is a [`Project`] in which nothing is missing, or all problems of both at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -11,6 +11,7 @@ use crate::config::names::{is_exact_version, is_image_name, package_image_name, 
 use crate::config::nearest::suggestion;
 use crate::config::template::is_tag;
 use crate::config::{self, Bundle, Config, Plugin, Problem};
+use crate::package::Rule;
 use crate::repo_path::RepoPath;
 use crate::workspace::{self, Package, Role, Workspaces};
 
@@ -125,6 +126,7 @@ pub fn open(config_file: &Path) -> Result<Project, Error> {
         }
     }
     problems.extend(shared_images(&config, &plugins));
+    problems.extend(unknown_rules(&config));
     let mut bundles = IndexMap::new();
     for (id, bundle) in &config.bundles {
         if let Some(version) = bundle_version(&config, bundle, &plugins, &mut problems) {
@@ -233,6 +235,27 @@ fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> 
             let message = format!("{} and {} have the same image name `{image}`", name(other), name(key));
             let help = format!("give one of them another: `image = \"{image}-2\"`");
             problems.push(config.problem(&[key[0], key[1], "image"], message, "the name is taken", help));
+        }
+    }
+    problems
+}
+
+/// What `allow` names and is no rule, once each where it is written.
+fn unknown_rules(config: &Config) -> Vec<Problem> {
+    let plugins = config.plugins.values().map(|plugin| (["plugins", &plugin.id], &plugin.allow));
+    let bundles = config.bundles.values().map(|bundle| (["bundles", &bundle.id], &bundle.allow));
+    let known: Vec<String> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+    let mut seen = HashSet::new();
+    let mut problems = Vec::new();
+    for (table, allow) in plugins.chain(bundles) {
+        for name in allow.keys().filter(|name| !known.contains(name)) {
+            let own = [&table[..], &["allow", name]].concat();
+            let key = if config.has(&own) { own } else { vec!["defaults", "allow", name] };
+            if seen.insert(key.clone()) {
+                let help = suggestion(name, "rules", known.iter().map(String::as_str));
+                let help = format!("{help} (`rhdh-pack explain CODE` says what each means)");
+                problems.push(config.problem(&key, format!("there is no rule `{name}`"), "no such rule", help));
+            }
         }
     }
     problems

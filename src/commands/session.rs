@@ -35,6 +35,9 @@ pub(super) struct Declared<'a> {
     pub(super) registries: &'a [String],
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) annotations: &'a BTreeMap<String, String>,
+    pub(super) allow: &'a BTreeMap<String, String>,
+    pub(super) compression_level: Option<u8>,
+    pub(super) artifact_type: Option<&'a str>,
 }
 
 impl Session {
@@ -85,14 +88,25 @@ impl Session {
 
     /// What the configuration says of `artifact`.
     pub(super) fn declared(&self, artifact: &ArtifactResult) -> Result<Declared<'_>, Error> {
+        macro_rules! declared {
+            ($image:expr, $config:expr) => {
+                Declared {
+                    image: $image,
+                    registries: &$config.registries,
+                    labels: &$config.labels,
+                    annotations: &$config.annotations,
+                    allow: &$config.allow,
+                    compression_level: $config.compression_level,
+                    artifact_type: $config.artifact_type.as_deref(),
+                }
+            };
+        }
         if artifact.is_bundle() {
             let bundle = &self.project.bundle(&artifact.id)?.config;
-            let config::Bundle { image, registries, labels, annotations, .. } = bundle;
-            return Ok(Declared { image, registries, labels, annotations });
+            return Ok(declared!(&bundle.image, bundle));
         }
         let plugin = self.project.plugin(&artifact.id)?;
-        let config::Plugin { registries, labels, annotations, .. } = &plugin.config;
-        Ok(Declared { image: &plugin.image, registries, labels, annotations })
+        Ok(declared!(&plugin.image, plugin.config))
     }
 
     /// The channel with this name, from a plan or a result.

@@ -220,6 +220,8 @@ fn fault_problem(source: &Source, fault: &Fault) -> Problem {
                 (Shape::Choice(known), _) => format!("write `\"{}\"`", known.join("\"` or `\"")),
                 (Shape::Flag, "a string") => "write it without quotes: `true` or `false`".to_owned(),
                 (Shape::Flag, _) => "write `true` or `false`".to_owned(),
+                (Shape::Number, "a string") => "write it without quotes: `9`".to_owned(),
+                (Shape::Number, _) => "write a number such as `9`".to_owned(),
                 (Shape::List, "a string") => format!("put it in brackets: `{last} = [{written}]`"),
                 (Shape::List, _) => "write a list: `[\"…\"]`".to_owned(),
                 (Shape::Table, _)
@@ -227,6 +229,7 @@ fn fault_problem(source: &Source, fault: &Fault) -> Problem {
                 {
                     format!("write `[{last}.NAME]` for each, and their keys below")
                 }
+                (Shape::Table, _) if last == "allow" => "write `allow = { rule = \"why\" }`".to_owned(),
                 (Shape::Table, _) if matches!(last, "labels" | "annotations") => {
                     format!("write `{last} = {{ \"key\" = \"value\" }}`")
                 }

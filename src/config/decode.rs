@@ -37,6 +37,8 @@ pub(super) enum FaultKind {
 pub(super) enum Shape {
     Text,
     Flag,
+    /// A whole number from 0 to 255.
+    Number,
     List,
     Table,
     /// One of these texts.
@@ -48,6 +50,7 @@ impl fmt::Display for Shape {
         match self {
             Self::Text => formatter.write_str("a string"),
             Self::Flag => formatter.write_str("true or false"),
+            Self::Number => formatter.write_str("a whole number"),
             Self::List => formatter.write_str("a list"),
             Self::Table => formatter.write_str("a table"),
             Self::Choice(known) => write!(formatter, "one of `\"{}\"`", known.join("\"`, `\"")),
@@ -187,6 +190,14 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         }
     }
 
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Value::Inner(DeValue::Integer(number)) = self.value else { return Err(self.not_a(Shape::Number)) };
+        match u8::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => visitor.visit_u8(number),
+            Err(_) => Err(self.error(other("is out of range", "write a number from 0 to 255".to_owned()))),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_some(self)
     }
@@ -264,7 +275,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        i8 i16 i32 i64 i128 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
     }
 }
 

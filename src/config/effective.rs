@@ -58,7 +58,16 @@ pub(super) fn bundles(check: &mut Check<'_>, file: &File) -> IndexMap<String, Bu
         let key = ["bundles", id];
         check.name(&key, id);
         image(check, &key, own.image.as_deref().or(Some(id).filter(|id| is_id(id)).map(String::as_str)));
-        shared_settings(check, &key, own.registries.as_deref(), own.labels.as_ref(), own.annotations.as_ref());
+        shared_settings(
+            check,
+            &key,
+            &Shared {
+                registries: own.registries.as_deref(),
+                tables: [own.labels.as_ref(), own.annotations.as_ref(), own.allow.as_ref()],
+                compression_level: own.compression_level,
+                artifact_type: own.artifact_type.as_deref(),
+            },
+        );
         match own.plugins.as_deref() {
             Some(plugins) if !plugins.is_empty() => check.names(&["bundles", id, "plugins"], plugins, Named::Plugin),
             _ if !check.is_whole(&key) => {}
@@ -81,14 +90,17 @@ pub(super) fn bundles(check: &mut Check<'_>, file: &File) -> IndexMap<String, Bu
             registries: own.registries.clone().or_else(|| defaults.registries.clone()).unwrap_or_default(),
             labels: merged(own.labels.as_ref(), defaults.labels.as_ref()),
             annotations: merged(own.annotations.as_ref(), defaults.annotations.as_ref()),
+            allow: merged(own.allow.as_ref(), defaults.allow.as_ref()),
+            compression_level: own.compression_level.or(defaults.compression_level),
+            artifact_type: own.artifact_type.clone().or_else(|| defaults.artifact_type.clone()),
         };
         bundles.insert(id.clone(), bundle);
     }
     bundles
 }
 
-/// One plugin's values: its own, else those of `defaults`. A list replaces the default's; labels and annotations are
-/// merged key by key.
+/// One plugin's values: its own, else those of `defaults`. A list replaces the default's; tables are merged key by
+/// key.
 fn plugin(id: &str, path: RepoPath, own: &format::Plugin, defaults: &format::Plugin) -> Plugin {
     let list = |value: fn(&format::Plugin) -> &Option<Vec<String>>| {
         value(own).as_ref().or(value(defaults).as_ref()).cloned().unwrap_or_default()
@@ -112,6 +124,9 @@ fn plugin(id: &str, path: RepoPath, own: &format::Plugin, defaults: &format::Plu
         export_args: list(|plugin| &plugin.export_args),
         labels: merged(own.labels.as_ref(), defaults.labels.as_ref()),
         annotations: merged(own.annotations.as_ref(), defaults.annotations.as_ref()),
+        allow: merged(own.allow.as_ref(), defaults.allow.as_ref()),
+        compression_level: own.compression_level.or(defaults.compression_level),
+        artifact_type: own.artifact_type.clone().or_else(|| defaults.artifact_type.clone()),
     }
 }
 
@@ -124,7 +139,16 @@ fn merged(own: Option<&Table>, defaults: Option<&Table>) -> BTreeMap<String, Str
 /// Checks every value of a plugin or of `[defaults]`, except for the plugin's path.
 fn settings(check: &mut Check<'_>, key: &[&str], values: &format::Plugin) {
     image(check, key, values.image.as_deref());
-    shared_settings(check, key, values.registries.as_deref(), values.labels.as_ref(), values.annotations.as_ref());
+    shared_settings(
+        check,
+        key,
+        &Shared {
+            registries: values.registries.as_deref(),
+            tables: [values.labels.as_ref(), values.annotations.as_ref(), values.allow.as_ref()],
+            compression_level: values.compression_level,
+            artifact_type: values.artifact_type.as_deref(),
+        },
+    );
     for (name, file) in [("scalprum-config", &values.scalprum_config), ("app-config", &values.app_config)] {
         if let Some(text) = file {
             check.path(&[key, &[name]].concat(), text, Target::File);
@@ -155,38 +179,66 @@ fn settings(check: &mut Check<'_>, key: &[&str], values: &format::Plugin) {
     }
 }
 
+/// What plugins and bundles both have.
+struct Shared<'a> {
+    registries: Option<&'a [String]>,
+    /// Labels, annotations, allowed rules.
+    tables: [Option<&'a Table>; 3],
+    compression_level: Option<u8>,
+    artifact_type: Option<&'a str>,
+}
+
 /// Checks what plugins and bundles both have.
-fn shared_settings(
-    check: &mut Check<'_>,
-    key: &[&str],
-    registries: Option<&[String]>,
-    labels: Option<&Table>,
-    annotations: Option<&Table>,
-) {
-    check.names(&[key, &["registries"]].concat(), registries.unwrap_or_default(), Named::Registry);
+fn shared_settings(check: &mut Check<'_>, key: &[&str], values: &Shared<'_>) {
+    check.names(&[key, &["registries"]].concat(), values.registries.unwrap_or_default(), Named::Registry);
+    let [labels, annotations, allow] = values.tables;
     for (name, table) in [("labels", labels), ("annotations", annotations)] {
         for entry in table.into_iter().flatten().map(|(entry, _)| entry) {
-            let key = [key, &[name, entry]].concat();
-            if entry.is_empty() || entry.chars().any(|character| character.is_control() || character.is_whitespace()) {
-                let what = name.trim_end_matches('s');
-                let (message, label) = match entry.as_str() {
-                    "" => (format!("the name of the {what} is empty"), "empty"),
-                    _ => (format!("`{}` is not a name", entry.escape_debug()), "with spaces"),
-                };
-                let problem = check.source.key_problem(
-                    &key,
-                    message,
-                    label,
-                    format!("names look like `{name} = {{ \"dev.acme.team\" = \"…\" }}`"),
-                );
-                check.push(problem);
-            } else if entry == PACKAGES_ANNOTATION {
-                let message = format!("`{PACKAGES_ANNOTATION}` is not yours to set");
-                let label = "installers read it";
-                check.push(check.source.key_problem(&key, message, label, "remove it: rhdh-pack writes it itself"));
-            }
+            table_name(check, &[key, &[name, entry]].concat(), name, entry);
         }
     }
+    for (rule, _) in allow.into_iter().flatten().filter(|(_, reason)| reason.trim().is_empty()) {
+        let message = format!("`{rule}` is allowed without a reason");
+        let help = format!("say why it may be broken: `allow = {{ {rule} = \"…\" }}`");
+        check.report(&[key, &["allow", rule]].concat(), message, "empty", help);
+    }
+    if let Some(level) = values.compression_level.filter(|level| !(1..=9).contains(level)) {
+        let message = format!("{level} is not a compression level");
+        let help = "levels are 1 (fast) to 9 (small): `compression-level = 9`";
+        check.report(&[key, &["compression-level"]].concat(), message, "not 1 to 9", help);
+    }
+    if let Some(text) = values.artifact_type.filter(|text| !is_media_type(text)) {
+        let message = format!("`{}` is not a media type", text.escape_debug());
+        let help = "media types look like `artifact-type = \"application/vnd.acme.dynamic-plugin.v1\"`";
+        check.report(&[key, &["artifact-type"]].concat(), message, "not like `type/subtype`", help);
+    }
+}
+
+/// Checks the name `entry` of a label or annotation.
+fn table_name(check: &mut Check<'_>, key: &[&str], table: &str, entry: &str) {
+    if entry.is_empty() || entry.chars().any(|character| character.is_control() || character.is_whitespace()) {
+        let what = table.trim_end_matches('s');
+        let (message, label) = match entry {
+            "" => (format!("the name of the {what} is empty"), "empty"),
+            _ => (format!("`{}` is not a name", entry.escape_debug()), "with spaces"),
+        };
+        let help = format!("names look like `{table} = {{ \"dev.acme.team\" = \"…\" }}`");
+        check.push(check.source.key_problem(key, message, label, help));
+    } else if entry == PACKAGES_ANNOTATION {
+        let message = format!("`{PACKAGES_ANNOTATION}` is not yours to set");
+        let label = "installers read it";
+        check.push(check.source.key_problem(key, message, label, "remove it: rhdh-pack writes it itself"));
+    }
+}
+
+/// RFC 6838: two names of at most 127 characters.
+fn is_media_type(text: &str) -> bool {
+    let is_name = |name: &str| {
+        (1..=127).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || "!#$&-^_.+".contains(character))
+    };
+    text.split_once('/').is_some_and(|(kind, name)| is_name(kind) && is_name(name))
 }
 
 /// Tells an installer which plugins an image holds.

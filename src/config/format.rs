@@ -19,7 +19,7 @@ pub(super) struct File {
     /// The RHDH release that the plugins are for.
     pub(super) rhdh: Option<Rhdh>,
     /// Values for every plugin and bundle that has none of its own. A list of a plugin replaces the list given here;
-    /// `labels` and `annotations` are merged key by key.
+    /// `labels`, `annotations` and `allow` are merged key by key.
     pub(super) defaults: Option<Defaults>,
     /// What counts as a change.
     pub(super) inputs: Option<Inputs>,
@@ -171,6 +171,15 @@ pub(super) struct Plugin {
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of the image.
     pub(super) annotations: Option<IndexMap<String, String>>,
+    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
+    #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
+    pub(super) allow: Option<IndexMap<String, String>>,
+    /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
+    #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    pub(super) compression_level: Option<u8>,
+    /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
+    #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]
+    pub(super) artifact_type: Option<String>,
 }
 
 /// `[defaults]`: the keys of a plugin or bundle that can be the same for all of them.
@@ -214,6 +223,15 @@ pub(super) struct Defaults {
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of every image; those of a plugin or bundle are added to them.
     pub(super) annotations: Option<IndexMap<String, String>>,
+    /// Rules of RHDH's installers that may be broken, each with the reason; those of a plugin or bundle are added to them. `rhdh-pack explain CODE` says what each rule means.
+    #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
+    pub(super) allow: Option<IndexMap<String, String>>,
+    /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
+    #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    pub(super) compression_level: Option<u8>,
+    /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
+    #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]
+    pub(super) artifact_type: Option<String>,
 }
 
 /// Keys of a plugin or bundle that no two of them can share.
@@ -241,6 +259,15 @@ pub(super) struct Bundle {
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of the image.
     pub(super) annotations: Option<IndexMap<String, String>>,
+    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
+    #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
+    pub(super) allow: Option<IndexMap<String, String>>,
+    /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
+    #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    pub(super) compression_level: Option<u8>,
+    /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
+    #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]
+    pub(super) artifact_type: Option<String>,
 }
 
 /// A list, which may be written as its only value. The decoder knows it by its name.
@@ -276,6 +303,9 @@ impl From<Defaults> for Plugin {
             export_args: defaults.export_args,
             labels: defaults.labels,
             annotations: defaults.annotations,
+            allow: defaults.allow,
+            compression_level: defaults.compression_level,
+            artifact_type: defaults.artifact_type,
         }
     }
 }

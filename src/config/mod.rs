@@ -68,6 +68,12 @@ impl Config {
         self.source.problem(key, message, label, help)
     }
 
+    /// Whether the file itself has `key`, a path such as `["plugins", "todo", "path"]`.
+    #[must_use]
+    pub fn has(&self, key: &[&str]) -> bool {
+        key.split_last().is_some_and(|(last, table)| self.source.keys(table).contains(last))
+    }
+
     /// `problems` as one error, in the order of the file.
     #[must_use]
     pub fn problems(&self, problems: Vec<Problem>) -> Problems {
@@ -194,6 +200,12 @@ pub struct Plugin {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the image's manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Rules of RHDH's installers that may be broken, by name, each with the reason.
+    pub allow: BTreeMap<String, String>,
+    /// How much the archives are compressed, 1 to 9; `None`: as much as possible.
+    pub compression_level: Option<u8>,
+    /// `artifactType` of the image's manifest.
+    pub artifact_type: Option<String>,
 }
 
 /// Who makes a plugin's `dist-dynamic`.
@@ -224,4 +236,10 @@ pub struct Bundle {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the image's manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Rules of RHDH's installers that may be broken, by name, each with the reason.
+    pub allow: BTreeMap<String, String>,
+    /// How much the archives are compressed, 1 to 9; `None`: as much as possible.
+    pub compression_level: Option<u8>,
+    /// `artifactType` of the image's manifest.
+    pub artifact_type: Option<String>,
 }

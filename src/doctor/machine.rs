@@ -40,7 +40,8 @@ pub fn programs(tools: &Tools, workspaces: &Workspaces, rhdh: &str, release: Opt
         });
     }
     findings.extend(corepack(tools, workspaces));
-    findings.push(match (&tools.cli, &tools.npm_registry) {
+    let Some(cli) = &tools.cli else { return findings };
+    findings.push(match (cli, &tools.npm_registry) {
         (Ok(tool), None) => HERE.ok("RHDH CLI", format!("{}, for RHDH {rhdh}", shown(tool))),
         (Ok(tool), Some(failure)) => HERE.warn(
             "RHDH CLI",

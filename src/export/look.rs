@@ -26,8 +26,8 @@ pub struct Tools {
     pub yarn_on_path: Option<(PathBuf, bool)>,
     /// The yarn of each workspace.
     pub yarn: Vec<(RepoPath, Result<Tool, ExportFailure>)>,
-    /// The RHDH CLI for plugins of workspaces that have none of their own.
-    pub cli: Result<Tool, ExportFailure>,
+    /// The RHDH CLI for plugins of workspaces that have none of their own; `None` where there is no node to run it.
+    pub cli: Option<Result<Tool, ExportFailure>>,
     /// Why the npm registry could not be asked for the versions of the RHDH CLI; `None` where it answered, or need not
     /// be asked.
     pub npm_registry: Option<ExportFailure>,
@@ -59,8 +59,8 @@ pub async fn tools(
     let node = match Node::find(&here, cancel).await {
         Ok(node) => node,
         Err(error) => {
-            let cli = Err(ExportFailure::new("node-missing", "there is no node to run it with"));
-            return Tools { node: Err(error), npm: None, yarn_on_path, yarn: Vec::new(), cli, npm_registry: None };
+            let yarn = Vec::new();
+            return Tools { node: Err(error), npm: None, yarn_on_path, yarn, cli: None, npm_registry: None };
         }
     };
     let mut yarn = Vec::new();
@@ -78,7 +78,7 @@ pub async fn tools(
     let (cli, npm_registry) = rhdh_cli::look(&cache, &own_cli_folders(workspaces), wanted).await;
     let npm = node.npm(&here);
     let node = Tool { version: node.version.clone(), place: Some(node.program.display().to_string()) };
-    Tools { node: Ok(node), npm, yarn_on_path, yarn, cli, npm_registry }
+    Tools { node: Ok(node), npm, yarn_on_path, yarn, cli: Some(cli), npm_registry }
 }
 
 /// The folder that yarn and the RHDH CLI are fetched into.

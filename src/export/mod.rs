@@ -209,6 +209,9 @@ mod tests {
             export_args: Vec::new(),
             labels: std::collections::BTreeMap::default(),
             annotations: std::collections::BTreeMap::default(),
+            allow: std::collections::BTreeMap::default(),
+            compression_level: None,
+            artifact_type: None,
         };
         PluginToExport { id, path, role, config, workspace: RepoPath::default() }
     }

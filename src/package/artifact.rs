@@ -12,7 +12,7 @@ use super::archive::{self, Failure, Format, Pool, ReadFailure, Settings, Written
 use super::image::{Description, Layer};
 use super::layout::{self, Layout};
 use super::packlist::{PackList, Problem};
-use super::rehearse::{self, Contents, Finding, ImageBytes, Release};
+use super::rehearse::{self, Allowance, Contents, Finding, ImageBytes, Release};
 use super::{Artifact, ArtifactRequest, PackageFailure, PackagedImage, PackagedTgz, PackedPlugin, check, tgz};
 use crate::ui::human_size;
 
@@ -126,8 +126,9 @@ impl Workshop<'_> {
             wanted.push((Format::Tgz, tgz.as_file_mut()));
         }
         let is_cancelled = || self.cancel.is_cancelled();
+        let settings = Settings { level: request.level.clamp(1, 9), ..self.settings };
         let written =
-            archive::write(members, wanted, self.settings, self.pool, &is_cancelled, |reader| Contents::read(reader));
+            archive::write(members, wanted, settings, self.pool, &is_cancelled, |reader| Contents::read(reader));
         let mut written = written
             .map_err(|failure| match failure {
                 Failure::Read(ReadFailure { member, problem }) => {
@@ -168,10 +169,7 @@ impl Workshop<'_> {
             insides.extend(found_inside);
             findings = rehearse::merge(found, findings);
         }
-        for finding in &mut findings {
-            let allowance = request.allow.iter().find(|allowance| allowance.rule == finding.rule);
-            finding.allowed = allowance.map(|allowance| allowance.reason.clone());
-        }
+        Allowance::apply(&request.allow, &mut findings);
         if findings.iter().any(Finding::is_fatal) {
             return Err(findings_failure(findings));
         }

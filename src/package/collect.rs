@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::layout::{self, Layout};
-use super::rehearse::{self, Contents, Finding, ImageBytes, NotARelease, Release};
+use super::rehearse::{self, Allowance, Contents, Finding, ImageBytes, NotARelease, Release};
 use super::{PackagedImage, PackagedTgz, tgz};
 use crate::digest::Digest;
 
@@ -54,6 +54,9 @@ pub enum Error {
     Release(#[from] NotARelease),
 }
 
+/// An image to bring in, and the rules that it may break.
+pub type Incoming<'a> = (&'a PackagedImage, Vec<Allowance>);
+
 /// Copies `images` and `archives` of the output folder `from` into the output folder `to`, looks at every byte, and
 /// rehearses the images once more against the rules of the RHDH release `rhdh`.
 ///
@@ -63,7 +66,7 @@ pub enum Error {
 pub fn collect(
     from: &Path,
     to: &Path,
-    images: &[&PackagedImage],
+    images: &[Incoming<'_>],
     archives: &[&PackagedTgz],
     rhdh: &str,
 ) -> Result<(), Error> {
@@ -71,8 +74,8 @@ pub fn collect(
     if !images.is_empty() {
         let oci = to.join("oci");
         let mut layout = Layout::open(oci.clone()).map_err(|source| Error::Io { path: oci, source })?;
-        for image in images {
-            copy_image(&from.join("oci/blobs/sha256"), &mut layout, image, &releases)?;
+        for (image, allow) in images {
+            copy_image(&from.join("oci/blobs/sha256"), &mut layout, image, allow, &releases)?;
         }
     }
     for archive in archives {
@@ -81,7 +84,13 @@ pub fn collect(
     Ok(())
 }
 
-fn copy_image(blobs: &Path, layout: &mut Layout, image: &PackagedImage, releases: &[Release]) -> Result<(), Error> {
+fn copy_image(
+    blobs: &Path,
+    layout: &mut Layout,
+    image: &PackagedImage,
+    allow: &[Allowance],
+    releases: &[Release],
+) -> Result<(), Error> {
     let path = blobs.join(image.digest.hex());
     let io = |source| Error::Io { path: path.clone(), source };
     let manifest = copy_blob(&path, layout, &image.digest, MAX_MANIFEST, true)?;
@@ -96,7 +105,8 @@ fn copy_image(blobs: &Path, layout: &mut Layout, image: &PackagedImage, releases
         copy_blob(&blobs.join(layer.hex()), layout, &layer, u64::MAX, false)?;
         let contents = Contents::read(&mut fs_err::File::open(layout.blob_path(&layer)).map_err(io)?);
         let bytes = ImageBytes { name: &image.name, manifest: &manifest, config: &config, layer: &contents };
-        let (findings, _) = rehearse::image(&bytes, releases);
+        let (mut findings, _) = rehearse::image(&bytes, releases);
+        Allowance::apply(allow, &mut findings);
         if let Some(finding) = findings.into_iter().find(Finding::is_fatal) {
             return Err(Error::Fails { name: image.name.clone(), finding: Box::new(finding) });
         }

@@ -20,7 +20,7 @@ mod result;
 mod run;
 mod tgz;
 
-pub use collect::{Error as CollectError, collect};
+pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
@@ -41,8 +41,6 @@ pub struct Request {
     pub rhdh: Vec<String>,
     /// Threads that read and compress; 0 for as many as there are processors.
     pub threads: usize,
-    /// Compression level, 1 to 9.
-    pub level: u32,
     /// The time of all files and images in seconds since 1970, instead of npm's; see [`source_date_epoch`].
     pub time: Option<u64>,
 }
@@ -64,6 +62,8 @@ pub struct ArtifactRequest {
     pub annotations: BTreeMap<String, String>,
     /// `artifactType` of the image's manifest.
     pub artifact_type: Option<String>,
+    /// Compression level, 1 to 9.
+    pub level: u32,
     /// Whether an image is wanted.
     pub image_wanted: bool,
     /// Whether a tgz is wanted.

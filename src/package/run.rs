@@ -39,7 +39,7 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
     let pool = Pool::new(threads).map_err(Error::Threads)?;
     let at_a_time = AT_A_TIME.min(request.artifacts.len()).max(1);
     let in_flight = (2 * pool.threads() + 2).min(MAX_IN_FLIGHT / at_a_time) as u64;
-    let settings = Settings { time: request.time.unwrap_or(NPM_TIME), level: request.level.clamp(1, 9), in_flight };
+    let settings = Settings { time: request.time.unwrap_or(NPM_TIME), level: super::DEFAULT_LEVEL, in_flight };
     let layout = Layout::open(request.output.join("oci")).map_err(output)?;
     let workshop = Workshop {
         output: &request.output,

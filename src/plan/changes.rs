@@ -258,6 +258,8 @@ impl View<'_> {
         records.add("bundle", "version", &bundle.version);
         records.add("bundle", "labels", Value::from_iter(config.labels.clone()).to_string());
         records.add("bundle", "annotations", Value::from_iter(config.annotations.clone()).to_string());
+        records.add("bundle", "artifact-type", Value::from(config.artifact_type.as_deref()).to_string());
+        records.add("bundle", "compression-level", Value::from(config.compression_level).to_string());
         let mut reasons = Vec::new();
         if let Some(base) = &self.base {
             match base.config.changed_keys("bundles", &config.id) {
@@ -281,10 +283,12 @@ impl View<'_> {
 }
 
 /// The settings of a plugin that shape its artifact. Where it goes is none of them.
-fn options(plugin: &Plugin, image: &str) -> [(&'static str, Value); 11] {
+fn options(plugin: &Plugin, image: &str) -> [(&'static str, Value); 13] {
     [
         ("allow-native-packages", plugin.allow_native_packages.clone().into()),
         ("annotations", Value::from_iter(plugin.annotations.clone())),
+        ("artifact-type", plugin.artifact_type.as_deref().into()),
+        ("compression-level", plugin.compression_level.into()),
         ("embed-packages", plugin.embed_packages.clone().into()),
         ("export", serde_json::to_value(plugin.export).unwrap_or_default()),
         ("export-args", plugin.export_args.clone().into()),

@@ -16,7 +16,7 @@
 //! | `manifest` | `<workspace>/resolutions`, `<workspace>/packageManager` | the value, as JSON with sorted keys |
 //! | `lock` | folder of the workspace | sha256 over resolution and checksum of each package of the closure |
 //! | `unread-lock` | folder of the workspace | id of a lock file that cannot be read |
-//! | `bundle` | `image`, `version`, `labels`, `annotations` | the effective value, as JSON |
+//! | `bundle` | `image`, `version`, `labels`, `annotations`, `artifact-type`, `compression-level` | the effective value, as JSON |
 //! | `member` | position in the bundle, four digits | the member's directory and content key |
 //!
 //! The sha256 over the files of a package is one over path (relative to the package), mode and id of each, sorted by path,

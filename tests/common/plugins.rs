@@ -43,13 +43,13 @@ pub(crate) fn request(output: &Path, dist_dynamic: &Path) -> Request {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             artifact_type: None,
+            level: 1,
             image_wanted: true,
             tgz: true,
             allow: Vec::new(),
         }],
         rhdh: vec!["1.9".to_owned(), "1.10".to_owned()],
         threads: 2,
-        level: 1,
         time: None,
     }
 }

@@ -2,6 +2,8 @@
 //! anybody pushes them. An archive's contents come in; findings go out: what fails in RHDH, what installs there and is
 //! broken anyway, and what works but should be known.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 mod contents;
@@ -69,6 +71,24 @@ pub struct Allowance {
     pub rule: Rule,
     /// Why.
     pub reason: String,
+}
+
+impl Allowance {
+    /// Those of a configuration's `allow`: names of rules, each with its reason. Names of no rule are left out.
+    #[must_use]
+    pub fn of(allow: &BTreeMap<String, String>) -> Vec<Self> {
+        let allowance =
+            |(name, reason): (&String, &String)| Some(Self { rule: Rule::named(name)?, reason: reason.clone() });
+        allow.iter().filter_map(allowance).collect()
+    }
+
+    /// Enters in `findings` what is allowed.
+    pub(crate) fn apply(allow: &[Self], findings: &mut [Finding]) {
+        for finding in findings {
+            let allowance = allow.iter().find(|allowance| allowance.rule == finding.rule);
+            finding.allowed = allowance.map(|allowance| allowance.reason.clone());
+        }
+    }
 }
 
 impl Finding {

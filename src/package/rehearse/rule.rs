@@ -144,6 +144,12 @@ impl Rule {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
+    /// The rule with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|rule| rule.name() == name)
+    }
+
     /// Whether the installers of a release have it.
     #[must_use]
     pub fn holds_for(self, release: Release) -> bool {
