@@ -134,8 +134,14 @@ fn exports_that_fail() {
     let lib = json!({ "dependencies": { "@acme/plugin-lib": "workspace:^" } });
     workspace
         .package("lib", "node-library", &json!({}), "export const answer = 42;\n")
-        .package("conflict-common", "common-library", &json!({ "dependencies": { "luxon": "^2.0.0" } }), "export const a = 1;\n")
-        .backend("conflict-backend", &json!({ "dependencies": { "luxon": "^3.5.0", "@acme/plugin-conflict-common": "workspace:^" } }))
+        .package("conflict-common", "common-library", &json!({ "peerDependencies": { "luxon": "^2.0.0" } }), "export const a = 1;\n")
+        .package("conflict-node", "node-library", &json!({ "peerDependencies": { "luxon": "^3.5.0" } }), "export const a = 1;\n")
+        .backend(
+            "conflict-backend",
+            &json!({ "dependencies": {
+                "luxon": "^3.5.0", "@acme/plugin-conflict-common": "workspace:^", "@acme/plugin-conflict-node": "workspace:^",
+            } }),
+        )
         .package("no-export-backend", "backend-plugin", &json!({}), "export const plugin = 1;\n")
         .package(
             "missing-backend",

@@ -132,6 +132,19 @@ pub enum RoleError {
     },
 }
 
+/// The packages that the RHDH CLI embeds into one of this name and role without being told (its `searchEmbedded`): the
+/// siblings `X-common` and `X-node` of `X-backend`, `X-backend-module-Y` and `X-node`.
+#[must_use]
+pub fn siblings(name: &str, role: Option<&str>) -> Vec<String> {
+    let stem = match role {
+        Some("backend-plugin") => name.strip_suffix("-backend"),
+        Some("backend-plugin-module") => name.find("-backend-module-").map(|at| &name[..at]),
+        Some("node-library") => name.strip_suffix("-node"),
+        _ => None,
+    };
+    stem.map(|stem| vec![format!("{stem}-common"), format!("{stem}-node")]).unwrap_or_default()
+}
+
 impl PackageJson {
     /// Reads the `package.json` at `path`.
     ///
