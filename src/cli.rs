@@ -10,7 +10,7 @@ use crate::commands::{
     Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
     SchemaOf, VerifyOptions,
 };
-use crate::digest::{Digest, Integrity, NotADigest};
+use crate::digest::{Digest, ExpectedIntegrity};
 use crate::package::Release;
 use crate::package::deliver::{Destination, Engine};
 use crate::plan::Legs;
@@ -139,9 +139,9 @@ enum Subcommands {
         /// The digest that the image should have
         #[arg(long, value_name = "sha256:…")]
         digest: Option<Digest>,
-        /// The integrity that the archive should have
-        #[arg(long, value_name = "sha512-…", value_parser = integrity)]
-        integrity: Option<Integrity>,
+        /// The integrity that the archive should have: sha512, sha384 or sha256
+        #[arg(long, value_name = "sha512-…")]
+        integrity: Option<ExpectedIntegrity>,
         /// Where the packages are that RHDH provides to plugins [default: the nearest node_modules with Backstage in it]
         #[arg(long, value_name = "DIR")]
         node_modules: Option<PathBuf>,
@@ -411,8 +411,4 @@ impl From<JobsArgs> for Option<usize> {
     fn from(args: JobsArgs) -> Self {
         args.jobs.map(usize::from)
     }
-}
-
-fn integrity(text: &str) -> Result<Integrity, NotADigest> {
-    Integrity::try_from(text.to_owned())
 }

@@ -316,12 +316,12 @@ impl Error {
             | Error::Suggest(_)
             | Error::Init(_)
             | Error::Import(_)
-            | Error::Install(crate::install::Error::Folder(_)) => false,
+            | Error::Install(crate::install::Error::Folder(_) | crate::install::Error::AppConfig(_)) => false,
             Error::Export(_)
             | Error::Package(_)
             | Error::Deliver(_)
             | Error::Start(_)
-            | Error::Install(crate::install::Error::Io { .. }) => true,
+            | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Document(error) => error.is_environment(),
             Error::Push(error) => error.is_environment(),
