@@ -184,21 +184,3 @@ fn a_dialogue_can_be_left() {
     terminal.exp_eof().unwrap();
     assert!(!repository.root().join("rhdh-plugins.toml").exists());
 }
-
-/// Every command of `docs/getting-started.md` does what it should; `run`, which takes minutes, has a test of its own.
-#[test]
-fn the_commands_of_the_guide() {
-    let guide = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/getting-started.md")).unwrap();
-    let commands: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("    rhdh-pack ")).collect();
-    assert!(commands.len() > 6, "{commands:?}");
-    for command in commands.into_iter().filter(|command| *command != "run") {
-        let repository = repository();
-        match command.split(' ').next() {
-            Some("init" | "completions") => {}
-            Some("import") => drop(repository.write("plugins-list.yaml", "plugins/todo:\n")),
-            _ => drop(repository.run(&["init", "--yes"])),
-        }
-        let output = repository.run(&command.split(' ').collect::<Vec<_>>());
-        assert!(output.starts_with("exit code: 0"), "{command}: {output}");
-    }
-}
