@@ -87,7 +87,8 @@ impl Workspace {
         let Some(result) = result.filter(|_| output.status.code() == Some(1)) else {
             // Nothing could be exported at all.
             let text = transcript(&output, self.root());
-            return text.split_once("--- stderr\n").unwrap().1.to_owned();
+            let end = text.split_once("  × ").unwrap_or_else(|| panic!("{text}"));
+            return format!("  × {}", end.1);
         };
         let result: Value = serde_json::from_slice(&result).unwrap();
         let mut text = String::new();
@@ -236,7 +237,10 @@ fn registries_that_cannot_be_reached() {
     let tls = format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
     let registry = Registry::start_with(Auth::Open, &tls, "");
     let url = format!("https://{}", registry.host);
-    text.push_str(&format!("== self-signed\n{}", run(&[("npm_config_registry", &url)]).replace(&url, "<registry>")));
+    text.push_str(&format!(
+        "== unknown authority\n{}",
+        run(&[("npm_config_registry", &url)]).replace(&url, "<registry>")
+    ));
 
     let proxy = Server::start(|_| answer("407 Proxy Authentication Required", "Proxy-Authenticate: Basic\r\n", ""));
     let url = format!("http://{}", proxy.host);

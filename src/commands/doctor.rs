@@ -125,6 +125,12 @@ fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Patient {
                         |problem| Finding { help: help(problem), ..here.failed(what, problem.to_string(), "") };
                     problems.iter().map(finding).collect()
                 }
+                Error::Config(config::Error::NotFound(_)) if found.plugins.is_empty() && !found.left_out.is_empty() => {
+                    let left_out = found.left_out.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+                    let text = format!("there is no `{FILE_NAME}`, and no plugin could be in it: {left_out}");
+                    let next = "mend that, then run `rhdh-pack init`".to_owned();
+                    vec![here.failed(what, text, draft::other_manager(&folder).unwrap_or(next))]
+                }
                 Error::Config(config::Error::NotFound(_)) if found.plugins.is_empty() => vec![here.failed(
                     what,
                     format!("there is no `{FILE_NAME}`, and no plugin below `{}`", folder.display()),

@@ -184,8 +184,9 @@ fn wanted(workspace: &Workspace, folder: &Path) -> Result<Wanted, ExportFailure>
                 "the workspace `{}` is managed by `{}`; the RHDH CLI exports from yarn workspaces only",
                 workspace.path, manager.name
             );
-            return Err(ExportFailure::new("not-yarn", message)
-                .with_help("`yarn import` makes a `yarn.lock` of another lock file"));
+            return Err(ExportFailure::new("not-yarn", message).with_help(
+                "set `packageManager` to a yarn, such as `yarn@4.18.1`, run `yarn install`, and commit `yarn.lock`",
+            ));
         }
         if let Some(version) = manager.version.and_then(|version| Version::parse(version).ok()) {
             return Ok(Wanted::Exact(version));
