@@ -340,6 +340,9 @@ fn a_registry_that_wants_a_password() {
             .collect();
         findings(repository.root(), "registries", &environment).replace(&registry.host, "<host>")
     };
+    // In a CI, nobody gets any further.
+    let in_ci = findings(repository.root(), "registries", &[("CI", "true")]).replace(&registry.host, "<host>");
+    assert!(in_ci.starts_with("exit code 3\nfailed registry cncf: logging in to `<host>`"), "{in_ci}");
     let all = format!(
         "== right\n{}== wrong\n{}== none\n{}== half\n{}",
         found(Some(PASSWORD)),

@@ -216,6 +216,7 @@ fn targets<'a>(
         name,
         registry,
         artifacts: artifacts(session, name, registry, &channels),
+        needed: session.ci.event != Event::Local,
     });
     Ok((connections, subjects.collect()))
 }

@@ -88,7 +88,9 @@ impl Area {
     }
 
     pub(crate) fn ok(self, what: impl Into<String>, text: impl Into<String>) -> Finding {
-        Finding { area: self, what: what.into(), state: State::Ok, text: text.into(), help: None }
+        // What stands in files and answers goes to a terminal: it is text there, and nothing else.
+        let text = text.into().replace(|character: char| character.is_control() && character != '\n', " ");
+        Finding { area: self, what: what.into(), state: State::Ok, text, help: None }
     }
 
     pub(crate) fn skipped(self, what: impl Into<String>, text: impl Into<String>) -> Finding {

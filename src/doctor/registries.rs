@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Area, Finding, counted, listed, with_causes};
+use super::{Area, Finding, State, counted, listed, with_causes};
 use crate::config::Registry;
 use crate::push::Npm;
 use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Session};
@@ -27,6 +27,8 @@ pub struct Subject<'a> {
     pub registry: &'a Registry,
     /// What goes there.
     pub artifacts: Vec<Artifact<'a>>,
+    /// Whether the next run goes there; outside of a CI, runs push only where `--channel` says so.
+    pub needed: bool,
 }
 
 /// Something that is to go to a registry.
@@ -76,7 +78,12 @@ async fn oci(what: &str, subject: &Subject<'_>, session: &Arc<Session>, prefix: 
     };
     let login = match login(&client, subject).await {
         Ok(login) => login,
-        Err(error) => return vec![HERE.error(what, &error)],
+        Err(Failed { error, anonymous }) => {
+            let finding = HERE.error(what, &error);
+            let may_go_on = anonymous && !subject.needed && matches!(error, Error::Unauthorized { .. });
+            let text = format!("{}; on this machine, only runs with `--channel` go there", finding.text);
+            return vec![if may_go_on { Finding { state: State::Warn, text, ..finding } } else { finding }];
+        }
     };
     let anonymous = login.is_none();
     let text = match &login {
@@ -103,12 +110,20 @@ struct Answer {
     taken: Vec<String>,
 }
 
+/// Why nobody could log in, and whether that was tried without credentials.
+struct Failed {
+    error: Error,
+    anonymous: bool,
+}
+
 /// Whose credentials the registry takes, and where they were found; `None`: nobody's, and it is asked anonymously.
-async fn login(client: &Client, subject: &Subject<'_>) -> Result<Option<String>, Error> {
+async fn login(client: &Client, subject: &Subject<'_>) -> Result<Option<String>, Failed> {
     // There is at least one artifact; credentials may differ by the path, registries and their logins do not.
     let image = subject.artifacts.first().map_or("x", |artifact| artifact.image);
-    let credential = client.credential(image).await?;
-    client.repository_to_read(image).await?.login().await?;
+    let credential = client.credential(image).await.map_err(|error| Failed { error, anonymous: false })?;
+    let anonymous = credential.is_none();
+    let greet = async { client.repository_to_read(image).await?.login().await };
+    greet.await.map_err(|error| Failed { error, anonymous })?;
     Ok(credential.map(|credential| match credential.kind {
         CredentialKind::Password { username, .. } => format!("of `{username}` in {}", credential.source),
         CredentialKind::IdentityToken(_) => format!("in {}", credential.source),

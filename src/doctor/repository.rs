@@ -6,6 +6,7 @@ use super::{Area, Finding, counted, listed};
 use crate::ci::Ci;
 use crate::plan;
 use crate::rhdh::{self, Release};
+use crate::workspace::package_json::is_package_name;
 use crate::workspace::{Lockfile, PackageJson, Root, Workspace, Workspaces};
 
 const HERE: Area = Area::Repository;
@@ -129,6 +130,9 @@ fn installed(what: &str, workspaces: &Workspaces, workspace: &Workspace) -> Find
 
 /// The version of a package in the `node_modules` of the first of these folders that has it.
 fn version_in(folders: &[PathBuf], name: &str) -> Option<String> {
+    if !is_package_name(name) {
+        return None;
+    }
     let files = folders.iter().map(|folder| folder.join("node_modules").join(name).join("package.json"));
     files.into_iter().find_map(|file| PackageJson::read(&file).ok()?.version)
 }

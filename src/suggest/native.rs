@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::workspace::PackageJson;
+use crate::workspace::package_json::is_package_name;
 
 /// Dependencies that only native modules have (the RHDH CLI asks `is-native-module`; `node-gyp` stands in lock files of
 /// yarn berry for a `binding.gyp`).
@@ -26,6 +27,9 @@ pub(super) fn by_dependencies(dependencies: &[(String, String)]) -> Option<Strin
 /// `node_modules` of `folders`. Packages for one platform only are left out: what they belong to is native, and which of
 /// them are installed depends on the machine.
 pub(super) fn by_contents(folders: &[PathBuf], name: &str, version: &str) -> Option<String> {
+    if !is_package_name(name) {
+        return None;
+    }
     let installed = folders.iter().map(|folder| folder.join("node_modules").join(name));
     let fits = |folder: &PathBuf| {
         let manifest = PackageJson::read(&folder.join("package.json")).ok()?;

@@ -132,6 +132,14 @@ pub enum RoleError {
     },
 }
 
+/// Whether a name leads to one folder in `node_modules`: `ms`, `@acme/todo`.
+#[must_use]
+pub fn is_package_name(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let fits = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
+    parts.iter().all(fits) && (parts.len() == 1 || parts.len() == 2 && name.starts_with('@'))
+}
+
 /// The packages that the RHDH CLI embeds into one of this name and role without being told (its `searchEmbedded`): the
 /// siblings `X-common` and `X-node` of `X-backend`, `X-backend-module-Y` and `X-node`.
 #[must_use]
