@@ -1,6 +1,7 @@
 //! Paths that stay inside the repository. Text from configuration and `package.json` files comes in; what goes
 //! out is a relative, normalised path, or an error that says why the text is not one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +135,45 @@ impl RepoPath {
         } else {
             Err(RepoPathError::LinkOutside { path: self.to_string(), target: real.display().to_string() })
         }
+    }
+}
+
+/// Where paths of one repository are on disk, for many of them: each folder on their ways is looked at once.
+#[derive(Debug)]
+pub struct Places {
+    root: PathBuf,
+    real_root: Option<PathBuf>,
+    /// Whether a folder is there, and no link leads to it.
+    plain: HashMap<RepoPath, bool>,
+}
+
+impl Places {
+    /// Of the repository at `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), real_root: root.canonicalize().ok(), plain: HashMap::new() }
+    }
+
+    /// As [`RepoPath::locate`].
+    ///
+    /// # Errors
+    /// As [`RepoPath::locate`].
+    pub fn locate(&mut self, path: &RepoPath) -> Result<PathBuf, RepoPathError> {
+        match self.real_root.clone() {
+            Some(real_root) if self.is_plain(path) => Ok(path.under(&real_root)),
+            _ => path.locate(&self.root),
+        }
+    }
+
+    fn is_plain(&mut self, path: &RepoPath) -> bool {
+        let Some(parent) = path.parent() else { return true };
+        if let Some(known) = self.plain.get(path) {
+            return *known;
+        }
+        let is_plain = self.is_plain(&parent)
+            && path.under(&self.root).symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink());
+        self.plain.insert(path.clone(), is_plain);
+        is_plain
     }
 }
 

@@ -66,7 +66,9 @@ fn findings(root: &Path, area: &str, environment: &[(&str, &str)]) -> String {
     assert_eq!(report["schema_version"], 1);
     assert_eq!(report["good"], output.status.code() == Some(0), "{report}");
     let mut text = format!("exit code {}\n", output.status.code().unwrap());
-    for finding in report["findings"].as_array().unwrap().iter().filter(|finding| finding["area"] == area) {
+    // How much room there is, is nothing that a test can know.
+    let of_area = |finding: &&Value| finding["area"] == area && finding["what"] != "disk";
+    for finding in report["findings"].as_array().unwrap().iter().filter(of_area) {
         let field = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
         text.push_str(&format!("{} {}: {}\n", field("state"), field("what"), field("text")));
         if !field("help").is_empty() {
@@ -246,8 +248,7 @@ fn what_is_wrong_with_a_machine() {
     let machine = || {
         let cache = empty_cache.to_str().unwrap();
         let found = findings(repository.root(), "machine", &[("PATH", path), ("RHDH_PACK_CACHE", cache)]);
-        let lines = found.lines().filter(|line| !line.contains(" disk: "));
-        lines.collect::<Vec<_>>().join("\n").replace(path, "<tools>")
+        found.trim_end().replace(path, "<tools>")
     };
     let mut all = format!("== nothing on PATH\n{}\n", machine());
     script("git", "echo git version 2.47.3");

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use common::plugins::{PACKAGE_JSON, package_one, request, write};
-use rhdh_pack::package::Request;
+use rhdh_pack::package::{Member, Request, package};
+use rhdh_pack::ui::{Ui, Verbosity};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// What is compared: the image's digest and the tgz's integrity.
 type Made = (String, String);
@@ -71,6 +73,47 @@ fn threads_do_not_matter() {
             assert_eq!(made_at(folder.path(), threads, level), expected, "level {level}, {threads} threads");
         }
     }
+}
+
+#[test]
+fn what_was_compressed_for_others_does_not_matter() {
+    let folder = TempDir::new().unwrap();
+    let frontend = folder.path().join("frontend");
+    lay_out(&frontend, files().into_iter().filter(|(path, _)| !path.starts_with("node_modules")));
+    let backend = folder.path().join("backend");
+    lay_out(&backend, files());
+    let output = folder.path().join("out");
+    let one = |name: &str, dist_dynamics: &[&Path]| {
+        let mut request = request(&output, dist_dynamics[0]);
+        let artifact = &mut request.artifacts[0];
+        (artifact.id, artifact.image, artifact.tgz) = (name.to_owned(), name.to_owned(), dist_dynamics.len() == 1);
+        let member = |(number, path): (usize, &&Path)| Member {
+            plugin: format!("p{number}"),
+            dir: if dist_dynamics.len() == 1 { name.to_owned() } else { format!("dir{number}") },
+            dist_dynamic: path.to_path_buf(),
+        };
+        artifact.members = dist_dynamics.iter().enumerate().map(member).collect();
+        request
+    };
+    let parts = [
+        one("frontend", &[&frontend]),
+        one("backend", &[&backend]),
+        one("bundle", &[&backend, &frontend]),
+        one("pair", &[&frontend, &frontend]),
+    ];
+    let image = |request: &Request| package_one(request).unwrap().image.unwrap().digest.to_string();
+    let alone: Vec<String> = parts.iter().map(image).collect();
+    // One after the other, from the same memory; then all at once.
+    let mut together = parts[0].clone();
+    let after_others = |part: &Request| image(&Request { blocks: together.blocks.clone(), ..part.clone() });
+    assert_eq!(parts.iter().map(after_others).collect::<Vec<_>>(), alone);
+    together.artifacts = parts.iter().flat_map(|part| part.artifacts.clone()).collect();
+    together.blocks = Default::default();
+    together.threads = 4;
+    let packaged = package(&together, &Ui::new(Verbosity::Quiet), &CancellationToken::new()).unwrap();
+    let at_once: Vec<String> =
+        packaged.into_iter().map(|packaged| packaged.outcome.unwrap().image.unwrap().digest.to_string()).collect();
+    assert_eq!(at_once, alone);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `dist-dynamic` folders: packaged as a run would package them, so that what is looked at is what RHDH would get.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -36,6 +37,7 @@ pub(super) fn package(opener: &Opener<'_>, folder: &Path) -> Result<Opened, Erro
         artifacts: vec![artifact],
         rhdh: opener.releases.iter().map(ToString::to_string).collect(),
         threads: 0,
+        blocks: Arc::default(),
         time: package::source_date_epoch()?,
     };
     let quiet = Ui::new(Verbosity::Quiet);

@@ -13,7 +13,7 @@ use super::project::{self, Project};
 use super::push::{self, Named};
 use super::session::Session;
 use super::verify::print_json;
-use super::{Error, Request, export};
+use super::{Error, Request};
 use crate::ci::{Ci, Event};
 use crate::config::channels::{Because, ChosenChannel};
 use crate::config::{self, FILE_NAME, Registry};
@@ -111,7 +111,7 @@ fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Patient {
             );
             let findings = vec![here.ok(what, text)];
             let (workspaces, rhdh) = (workspaces.clone(), config.rhdh.version.clone());
-            let (cli, out) = (export::cli_version(&config.rhdh), session.out.clone());
+            let (cli, out) = (CliVersion::wanted(&config.rhdh), session.out.clone());
             Patient { session: Some(session), findings, workspaces, rhdh, cli, out }
         }
         Err(error) => {

@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::session::Session;
 use super::{Error, ExportOptions};
-use crate::config::Rhdh;
 use crate::export::{self, CliVersion, Exported, PluginToExport};
 use crate::plan::{Action, Plan, Reason};
 use crate::report::merge::OTHER_LEG;
@@ -24,8 +23,8 @@ pub(super) async fn command(session: &Session, plugins: &[String], options: &Exp
     for outcome in exported.into_inner().unwrap_or_else(PoisonError::into_inner) {
         enter(session, outcome, &mut result);
     }
-    // A bundle has nothing to export: it is made of its plugins' dist-dynamic.
-    result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle());
+    // A bundle has nothing to export: it is made of its plugins' dist-dynamic. What is copied is the push's.
+    result.finish(|artifact| artifact.state == State::Exported || artifact.is_bundle() || artifact.is_copied());
     session.write_result(&result)?;
     session.show_failures(&result);
     Ok(result.exit_code())
@@ -74,12 +73,11 @@ pub(super) async fn export(
     if plugins.is_empty() {
         return Ok(());
     }
-    let rhdh = &project.config.rhdh;
     let request = export::Request {
         root: project.config.root.clone(),
         output: session.out.clone(),
         plugins,
-        cli: cli_version(rhdh),
+        cli: CliVersion::wanted(&project.config.rhdh),
         jobs: options.jobs,
         install: options.install,
         tsc: options.tsc,
@@ -89,11 +87,6 @@ pub(super) async fn export(
     let done = |exported: &Exported| done(exported.clone());
     export::export(&request, &project.workspaces, &session.ui, &session.cancel, &done).await?;
     Ok(())
-}
-
-/// Which RHDH CLI a configuration wants.
-pub(super) fn cli_version(rhdh: &Rhdh) -> CliVersion {
-    rhdh.cli.clone().map_or_else(|| CliVersion::Release(rhdh.version.clone()), CliVersion::Exact)
 }
 
 /// Enters the outcome of one export in `result`.

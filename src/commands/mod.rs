@@ -117,6 +117,17 @@ pub enum Command {
     Print(Vec<u8>),
 }
 
+impl Command {
+    /// What the command plans, where it makes a plan of its own.
+    fn planning(&self) -> Option<&PlanOptions> {
+        match self {
+            Self::Run(options) => Some(&options.plan),
+            Self::Plan(options, _) => Some(options),
+            _ => None,
+        }
+    }
+}
+
 /// What there is a JSON schema of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum SchemaOf {

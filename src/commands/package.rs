@@ -1,5 +1,8 @@
 //! `rhdh-pack package`: images and archives of every plugin and bundle that is to be built.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::session::Session;
 use super::{Error, report};
 use crate::config::Registry;
@@ -7,7 +10,7 @@ use crate::config::template::to_tag;
 use crate::document;
 use crate::package::deliver::{self, Delivery, Destination};
 use crate::package::{self, Allowance, ArtifactRequest, Member};
-use crate::plan::CONTENT_KEY_ANNOTATION;
+use crate::plan::{Action, CONTENT_KEY_ANNOTATION, Plan, PlannedPlugin};
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
@@ -24,7 +27,7 @@ pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[De
         }
     }
     package(session, jobs, &mut result, |_| true)?;
-    result.finish(|artifact| artifact.state == State::Packaged);
+    result.finish(|artifact| artifact.state == State::Packaged || artifact.is_copied());
     session.write_result(&result)?;
     deliver(session, destinations, &result)?;
     report::report(session, &result)?;
@@ -60,7 +63,7 @@ pub(super) fn package(
         .filter(|artifact| {
             matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published)
         })
-        .filter(|artifact| wanted(artifact))
+        .filter(|artifact| !artifact.is_copied() && wanted(artifact))
         .map(|artifact| request(session, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
     if artifacts.is_empty() {
@@ -71,6 +74,7 @@ pub(super) fn package(
         artifacts,
         rhdh: vec![session.project.config.rhdh.version.clone()],
         threads: jobs.unwrap_or(0),
+        blocks: Arc::clone(&session.blocks),
         time: package::source_date_epoch()?,
     };
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
@@ -131,18 +135,32 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
         labels: declared.labels.clone(),
         annotations,
         artifact_type: declared.artifact_type.map(str::to_owned),
-        level: declared.compression_level.map_or(package::DEFAULT_LEVEL, u32::from),
+        level: level(declared.compression_level),
         allow: Allowance::of(declared.allow),
         image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),
         tgz: !artifact.is_bundle() && (nowhere || !declared.registries.iter().all(is_oci)),
     })
 }
 
+/// The folders that the exports of `plan` will make, and the compression level of their plugins.
+pub(super) fn folders(session: &Session, plan: &Plan) -> Result<Vec<(PathBuf, u32)>, Error> {
+    let to_build = plan.plugins.iter().filter(|planned| planned.action == Action::Build);
+    let folder = |planned: &PlannedPlugin| {
+        let plugin = &session.project.plugin(&planned.id)?.config;
+        Ok((plugin.path.under(&session.project.config.root).join("dist-dynamic"), level(plugin.compression_level)))
+    };
+    to_build.map(folder).collect()
+}
+
+fn level(configured: Option<u8>) -> u32 {
+    configured.map_or(package::DEFAULT_LEVEL, u32::from)
+}
+
 /// A bundle is all of its members or nothing.
 fn fail_bundles_of_failed_members(result: &mut RunResult) {
     let failed: Vec<String> =
         result.plugins.iter().filter(|plugin| plugin.state == State::Failed).map(|plugin| plugin.id.clone()).collect();
-    for bundle in &mut result.bundles {
+    for bundle in result.bundles.iter_mut().filter(|bundle| !bundle.is_copied()) {
         if let Some(member) = bundle.members.iter().find(|member| failed.contains(member)) {
             let message = format!("its plugin `{member}` failed");
             bundle.fail(Failure {

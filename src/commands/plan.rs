@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,10 +10,13 @@ use jiff::Timestamp;
 use super::push::Named;
 use super::session::Session;
 use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
-use crate::ci::Provider;
+use crate::ci::{Ci, Provider};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
-use crate::plan::{self, Action, ArtifactTarget, BundleToPlan, Legs, Memory, Plan, PluginToPlan, Selection, Survey};
+use crate::document;
+use crate::plan::{
+    self, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
+};
 use crate::registry;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
@@ -51,7 +55,10 @@ pub(super) async fn plan(
     options: &PlanOptions,
     registries: &Arc<registry::Session>,
 ) -> Result<Plan, Error> {
-    let survey = tokio::task::block_in_place(|| survey(session, channel, options))?;
+    let survey = tokio::task::block_in_place(|| match &session.sight {
+        Some(sight) => survey(session, channel, options, sight),
+        None => survey(session, channel, options, &begin(&session.project.config.file, options)?),
+    })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
         memory::ask(session, registries, &questions).await
@@ -65,25 +72,31 @@ pub(super) async fn plan(
 /// Plans everything, asking nobody: for stages that are run without a plan.
 pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<Plan, Error> {
     let options = PlanOptions { all: true, ..PlanOptions::default() };
-    decide(session, survey(session, channel, &options)?, &Memory::default())
+    let sight = begin(&session.project.config.file, &options)?;
+    decide(session, survey(session, channel, &options, &sight)?, &Memory::default())
 }
 
 fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Error> {
-    let mut plan = survey.decide(memory)?;
+    let plan = survey.decide(memory)?;
     for note in &plan.notes {
         session.ui.warn(note);
-    }
-    // A push cannot copy from one registry to another yet: what would be copied is built again, with the same outcome.
-    let plugins = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
-    for action in plugins.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
-        if *action == Action::Copy {
-            *action = Action::Build;
-        }
     }
     Ok(plan)
 }
 
-fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions) -> Result<Survey, Error> {
+/// Begins to ask git what `options` need to know of the repository of a configuration file.
+pub(super) fn begin(config_file: &Path, options: &PlanOptions) -> Result<Sight, Error> {
+    let file = std::path::absolute(config_file).map_err(document::Error::from)?;
+    Ok(Sight::begin(Look {
+        root: file.parent().unwrap_or(&file).to_owned(),
+        ci: Ci::from_env(),
+        everything: options.all,
+        base: options.base.clone(),
+        head: options.head.clone(),
+    }))
+}
+
+fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions, sight: &Sight) -> Result<Survey, Error> {
     let project = &session.project;
     let started = Timestamp::now();
     let target = |own: &[String], named: &Named<'_>| {
@@ -126,24 +139,22 @@ fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions) -> 
         (false, true) => Selection::Changed,
         (false, false) => Selection::Only(chosen()),
     };
-    let rhdh = &project.config.rhdh;
     let output = session.out.canonicalize().unwrap_or_else(|_| session.out.clone());
     let root = project.config.root.canonicalize().unwrap_or_else(|_| project.config.root.clone());
     let output = output.strip_prefix(&root).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
-    Ok(plan::survey(&plan::Request {
-        config: &project.config,
-        workspaces: &project.workspaces,
-        plugins: plugins.collect(),
-        bundles: bundles.collect(),
-        channel: channel.name.clone(),
-        overwrite: channel.channel.overwrite,
-        ci: &session.ci,
-        cli: rhdh.cli.clone().unwrap_or_else(|| format!("{}.x", rhdh.version)),
-        output: output.unwrap_or_default(),
-        selection,
-        base: options.base.clone(),
-        head: options.head.clone(),
-    })?)
+    Ok(plan::survey(
+        &plan::Request {
+            config: &project.config,
+            workspaces: &project.workspaces,
+            plugins: plugins.collect(),
+            bundles: bundles.collect(),
+            channel: channel.name.clone(),
+            overwrite: channel.channel.overwrite,
+            output: output.unwrap_or_default(),
+            selection,
+        },
+        sight,
+    )?)
 }
 
 /// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.

@@ -11,14 +11,25 @@ use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::config::template::{MissingValue, to_tag};
+use crate::document;
+use crate::package::PackagedImage;
 use crate::plan::ContentKey;
-use crate::push::{self, ArtifactToPush};
+use crate::push::{self, ArtifactToPush, PublishedImage};
 use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
+/// A registry by its name in the configuration, and what that stands for.
+type Place = (String, Registry);
+
 /// The stage alone: pushes what `result.json` says was packaged.
 pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: bool) -> Result<u8, Error> {
-    let mut result = session.read_result()?;
+    let mut result = match session.read_result() {
+        // Where nothing is to be built, no stage has left a result.
+        Err(Error::Document(document::Error::Missing { .. })) if session.only_copies() => {
+            session.new_result(&session.read_plan()?, None)
+        }
+        read => read?,
+    };
     // The result may come from a job with less rights: where it goes is not for it to say.
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
     result.channel.clone_from(&channel.name);
@@ -60,7 +71,10 @@ pub(super) async fn push_unless(
     } else {
         push(session, channel, registries, result).await?;
     }
-    result.finish(|artifact| is_done(session, channel, artifact) || dry_run && artifact.state == State::Packaged);
+    result.finish(|artifact| {
+        let would_be = artifact.state == State::Packaged || artifact.is_copied();
+        is_done(session, channel, artifact) || dry_run && would_be
+    });
     Ok(())
 }
 
@@ -72,7 +86,7 @@ fn what_would_be_pushed(
 ) -> Result<Vec<(String, Vec<String>)>, Error> {
     let mut all = Vec::new();
     for artifact in result.artifacts() {
-        let Some(image) = &artifact.image else { continue };
+        let Some(image) = image_of(session, channel, artifact)?.0 else { continue };
         let mut references = Vec::new();
         for (_, registry) in targets(session, channel, artifact)? {
             if let Registry::Oci { prefix, .. } = registry {
@@ -103,10 +117,30 @@ fn targets(
 ) -> Result<Vec<(String, Registry)>, Error> {
     let mut targets = session.project.config.registries_for(channel, session.declared(artifact)?.registries);
     targets.retain(|(_, registry)| match registry {
-        Registry::Oci { .. } => artifact.image.is_some(),
+        Registry::Oci { .. } => artifact.image.is_some() || artifact.is_copied(),
         Registry::Npm { .. } | Registry::Dir { .. } => artifact.tgz.is_some(),
     });
     Ok(targets)
+}
+
+/// The image that is pushed: what packaging made, or, of what is copied, where it stands already. That must be one of the
+/// registries that the artifact goes to: from nowhere else is anything taken.
+fn image_of(
+    session: &Session,
+    channel: &ChosenChannel,
+    artifact: &ArtifactResult,
+) -> Result<(Option<PackagedImage>, Option<Place>), Error> {
+    if !artifact.is_copied() {
+        return Ok((artifact.image.clone(), None));
+    }
+    let targets = targets(session, channel, artifact)?;
+    let found = artifact.images.iter().find_map(|image| {
+        let source = targets.iter().find(|(name, _)| *name == image.registry)?;
+        let PublishedImage { digest, size, .. } = image.clone();
+        Some((digest, size, source.clone()))
+    });
+    let name = session.declared(artifact)?.image.to_owned();
+    Ok(found.map(|(digest, size, source)| (PackagedImage { name, digest, size, files: 0 }, source)).unzip())
 }
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
@@ -188,15 +222,19 @@ pub(super) async fn push(
     let mut artifacts = Vec::new();
     // What is up to date has nowhere to go, even where the output folder still holds it.
     let made = |artifact: &&ArtifactResult| {
-        artifact.state != State::UpToDate && (artifact.image.is_some() || artifact.tgz.is_some())
+        artifact.state != State::UpToDate
+            && (artifact.image.is_some() || artifact.tgz.is_some() || artifact.is_copied())
     };
     for artifact in result.artifacts().filter(made) {
         let registries = targets(session, channel, artifact)?;
-        if !registries.is_empty() {
+        let (image, source) = image_of(session, channel, artifact)?;
+        // A copy of what is nowhere stays planned, and so fails the run.
+        let has_source = !artifact.is_copied() || image.is_some();
+        if !registries.is_empty() && has_source {
             artifacts.push(ArtifactToPush {
                 id: artifact.label(),
-                image: artifact.image.clone(),
-                source: None,
+                image,
+                source,
                 tgz: artifact.tgz.clone(),
                 tags: tags(session, channel, result, artifact)?,
                 registries,
@@ -218,7 +256,10 @@ pub(super) async fn push(
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {
         let Some(artifact) = result.labelled(&pushed.id) else { continue };
         artifact.timings.push = Some(pushed.seconds);
-        artifact.images = pushed.images;
+        // What could not be copied is still where it was.
+        if !(artifact.is_copied() && pushed.images.is_empty()) {
+            artifact.images = pushed.images;
+        }
         artifact.files = pushed.files;
         artifact.npm = pushed.packages;
         // The code and the help are those of the first registry; each registry's message is there.

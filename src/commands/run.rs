@@ -7,8 +7,9 @@ use tokio::runtime::Handle;
 
 use super::session::Session;
 use super::{Error, ExportOptions, RunOptions, ci, export, package, plan, push, report};
+use crate::package::compress_ahead;
 use crate::plan::Plan;
-use crate::report::{RunResult, State};
+use crate::report::{ArtifactResult, RunResult, State};
 
 /// Goes the whole way. `result.json` is written after every stage, so that it tells how far a run came that was killed.
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
@@ -53,11 +54,15 @@ fn export_and_package(
     result: &mut RunResult,
 ) -> Result<Instant, Error> {
     let (sender, exported) = mpsc::channel();
+    let (exporting, stop) = mpsc::channel();
+    let folders = package::folders(session, plan)?;
     std::thread::scope(|scope| {
+        scope.spawn(move || compress_ahead(&folders, &session.blocks, &stop));
         let packager = scope.spawn(|| {
             for outcome in exported {
                 export::enter(session, outcome, result);
-                package::package(session, options.jobs, result, |artifact| artifact.state == State::Exported)?;
+                let ready = ready(result);
+                package::package(session, options.jobs, result, |artifact| ready.contains(&artifact.label()))?;
                 session.write_result(result)?;
             }
             Ok(())
@@ -66,10 +71,23 @@ fn export_and_package(
         let done = |outcome| drop(sender.send(outcome));
         let exported = Handle::current().block_on(export::export(session, plan, options, &done));
         let ended = Instant::now();
-        drop(sender);
+        drop((sender, exporting));
         let packaged: Result<(), Error> = packager.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         exported.and(packaged).map(|()| ended)
     })
+}
+
+/// The labels of what can be packaged now. A bundle comes with the last of its plugins: what they have in common is
+/// compressed once, for both at a time.
+fn ready(result: &RunResult) -> Vec<String> {
+    let is_planned =
+        |id: &String| result.plugins.iter().any(|plugin| plugin.id == *id && plugin.state == State::Planned);
+    let is_ready = |artifact: &&ArtifactResult| match artifact.state {
+        State::Exported => true,
+        State::Planned => artifact.is_bundle() && !artifact.members.iter().any(is_planned),
+        _ => false,
+    };
+    result.artifacts().filter(is_ready).map(ArtifactResult::label).collect()
 }
 
 fn say_times(session: &Session, whole: Duration, exporting: Duration, pushing: Duration) {

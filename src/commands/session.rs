@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -14,8 +15,8 @@ use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
-use crate::package::Finding;
-use crate::plan::{self, Plan};
+use crate::package::{Blocks, Finding};
+use crate::plan::{self, Action, Plan, Sight};
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -25,7 +26,11 @@ pub(super) struct Session {
     /// The output folder.
     pub(super) out: PathBuf,
     pub(super) ci: Ci,
+    /// What git says, where the command makes a plan.
+    pub(super) sight: Option<Sight>,
     pub(super) ui: Ui,
+    /// What packaging compressed, for the artifacts that have it in common.
+    pub(super) blocks: Arc<Blocks>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -46,10 +51,12 @@ impl Session {
             Some(file) => file.clone(),
             None => config::find(Path::new("."))?,
         };
+        let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
         let project = project::open(&file)?;
         let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        Ok(Self { project, out, ci: Ci::from_env(), ui: ui.clone(), cancel: cancel.clone() })
+        let (ui, cancel) = (ui.clone(), cancel.clone());
+        Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }
 
     /// The plan of `plan.json`, or a new one where there is none.
@@ -61,6 +68,16 @@ impl Session {
             let channel = self.choose_channel(None)?;
             super::plan::everything(self, &channel)
         }
+    }
+
+    /// Whether there is a plan, and nothing in it to build.
+    pub(super) fn only_copies(&self) -> bool {
+        let plan: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+        let actions = |plan: &Plan| -> Vec<Action> {
+            let bundles = plan.bundles.iter().map(|bundle| bundle.action);
+            plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect()
+        };
+        plan.is_ok_and(|plan| actions(&plan).contains(&Action::Copy) && !actions(&plan).contains(&Action::Build))
     }
 
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.

@@ -12,12 +12,15 @@ use super::names::{is_id, to_id};
 use super::nearest::suggestion;
 use super::source::{MAX_SHOWN, Problem, Source};
 use super::template::{Template, TemplateError};
+use crate::repo_path::Places;
 
 /// Collects what is wrong with one configuration.
 pub(super) struct Check<'a> {
     pub(super) source: &'a Source,
     /// The folder of the configuration file.
     pub(super) root: &'a Path,
+    /// Where paths of the file lead on disk.
+    pub(super) places: Places,
     /// What the decoder left out of each table and list.
     left_out: HashMap<Vec<String>, Vec<String>>,
     problems: Vec<Problem>,
@@ -40,7 +43,7 @@ impl<'a> Check<'a> {
                 left_out.entry(key).or_default().push(last);
             }
         }
-        Self { source, root, left_out, problems }
+        Self { source, root, places: Places::new(root), left_out, problems }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {

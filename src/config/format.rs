@@ -42,7 +42,8 @@ pub(super) struct File {
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Rhdh {
-    /// RHDH release, by two numbers: chooses the RHDH CLI (`~x.y.0`) and the Backstage version to check against.
+    /// RHDH release, by two numbers: chooses the Backstage version to check against, and the RHDH CLI: that of the
+    /// workspace's lock file where it is one of the release (`~x.y.0`), else the one that rhdh-pack knows for it.
     #[schemars(extend("default" = "1.9"), example = "1.9", regex(pattern = "^(0|[1-9][0-9]{0,3})\\.(0|[1-9][0-9]{0,3})$"))]
     pub(super) version: Option<String>,
     /// Exact version of the RHDH CLI; wins over `version`.

@@ -46,35 +46,23 @@ impl Check<'_> {
         }
     }
 
-    fn try_path(&self, text: &str, target: Target) -> Result<RepoPath, (PathFault, String)> {
-        let plain = |error: RepoPathError| {
-            let help = match &error {
-                RepoPathError::Absolute(_) => match Path::new(text).strip_prefix(self.root) {
-                    Ok(inside) => format!("write it from here: `\"{}\"`", inside.display()),
-                    Err(_) => "write it relative to the folder of `rhdh-plugins.toml`".to_owned(),
-                },
-                RepoPathError::Outside(_) => "a path may not go above the folder of `rhdh-plugins.toml`".to_owned(),
-                RepoPathError::LinkOutside { .. } => "replace the link by what it points to".to_owned(),
-                RepoPathError::Character(_) => "write the path with `/` between its folders".to_owned(),
-                RepoPathError::Unreadable { .. } => self.near_path(text, target),
-            };
-            (PathFault::Path(error), help)
-        };
-        let path = RepoPath::new(text).map_err(plain)?;
+    fn try_path(&mut self, text: &str, target: Target) -> Result<RepoPath, (PathFault, String)> {
+        let path = RepoPath::new(text).map_err(|error| self.fault(text, target, error))?;
         if target == Target::NewFolder {
             let mut existing = path.clone();
             while existing.under(self.root).symlink_metadata().is_err() {
                 let Some(parent) = existing.parent() else { return Ok(path) };
                 existing = parent;
             }
-            let real = existing.locate(self.root).map_err(plain)?;
+            let real = existing.locate(self.root).map_err(|error| self.fault(text, target, error))?;
             return if real.is_dir() {
                 Ok(path)
             } else {
                 Err((PathFault::NotAFolder(existing), "name a folder".into()))
             };
         }
-        let real = path.locate(self.root).map_err(plain)?;
+        let located = self.places.locate(&path);
+        let real = located.map_err(|error| self.fault(text, target, error))?;
         match target {
             Target::File if !real.is_file() => Err((PathFault::NotAFile(path), "name a file".into())),
             Target::Folder if !real.is_dir() => match path.parent() {
@@ -85,6 +73,21 @@ impl Check<'_> {
             },
             _ => Ok(path),
         }
+    }
+
+    /// What is wrong with a path, and what to do about it.
+    fn fault(&self, text: &str, target: Target, error: RepoPathError) -> (PathFault, String) {
+        let help = match &error {
+            RepoPathError::Absolute(_) => match Path::new(text).strip_prefix(self.root) {
+                Ok(inside) => format!("write it from here: `\"{}\"`", inside.display()),
+                Err(_) => "write it relative to the folder of `rhdh-plugins.toml`".to_owned(),
+            },
+            RepoPathError::Outside(_) => "a path may not go above the folder of `rhdh-plugins.toml`".to_owned(),
+            RepoPathError::LinkOutside { .. } => "replace the link by what it points to".to_owned(),
+            RepoPathError::Character(_) => "write the path with `/` between its folders".to_owned(),
+            RepoPathError::Unreadable { .. } => self.near_path(text, target),
+        };
+        (PathFault::Path(error), help)
     }
 
     /// What to do about a path that does not exist: the nearest that does, in the deepest folder that does.
@@ -109,7 +112,7 @@ impl Check<'_> {
     }
 
     /// The place on disk of a folder that was checked: two paths to the same folder have the same.
-    pub(super) fn real(&self, path: &RepoPath) -> PathBuf {
-        path.locate(self.root).unwrap_or_else(|_| path.under(self.root))
+    pub(super) fn real(&mut self, path: &RepoPath) -> PathBuf {
+        self.places.locate(path).unwrap_or_else(|_| path.under(self.root))
     }
 }

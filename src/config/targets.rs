@@ -11,7 +11,7 @@ use super::template::TAG_VARIABLES;
 use super::{Channel, Inputs, Occasion, Registry, Rhdh};
 
 /// The RHDH release that a configuration without `[rhdh]` is for.
-const DEFAULT_RHDH: &str = "1.9";
+pub const DEFAULT_RHDH: &str = "1.9";
 const DEFAULT_GLOBAL: [&str; 3] = ["tsconfig.json", ".yarnrc.yml", "backstage.json"];
 const DEFAULT_IGNORE: [&str; 3] = ["**/*.md", "**/*.test.*", "dev/**"];
 

@@ -39,6 +39,7 @@ use crate::config;
 use crate::repo_path::RepoPath;
 use crate::workspace::package_json::Role;
 
+pub use crate::rhdh::CliVersion;
 pub use environment::Variables;
 pub use run::export;
 pub use toolchain::Error;
@@ -79,15 +80,6 @@ pub struct PluginToExport {
     pub config: config::Plugin,
     /// The root of its workspace.
     pub workspace: RepoPath,
-}
-
-/// Which version of the RHDH CLI is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CliVersion {
-    /// This one: `1.9.1`.
-    Exact(String),
-    /// The newest of an RHDH release: `1.9` is `~1.9.0`.
-    Release(String),
 }
 
 /// What became of one plugin.

@@ -8,11 +8,9 @@ use nodejs_semver::{Range, Version};
 use super::look::Tool;
 use super::npm_cache::NpmCache;
 use super::{CliVersion, ExportFailure, Failed};
+use crate::rhdh::CLI_PACKAGE as PACKAGE;
 use crate::ui::Ui;
 use crate::workspace::{PackageJson, Workspace};
-
-/// The RHDH CLI's name in npm registries.
-pub(super) const PACKAGE: &str = "@red-hat-developer-hub/cli";
 
 /// A RHDH CLI that is there.
 #[derive(Clone, Debug)]
@@ -24,18 +22,13 @@ pub(super) struct RhdhCli {
     pub(super) commands: PathBuf,
 }
 
-impl CliVersion {
-    /// The versions that will do: this one, or `~x.y.0`.
-    fn range(&self) -> Result<Range, ExportFailure> {
-        let text = match self {
-            Self::Exact(version) => version.clone(),
-            Self::Release(release) => format!("~{release}.0"),
-        };
-        Range::parse(&text).map_err(|_| {
-            ExportFailure::new("rhdh-cli-version", format!("`{text}` is not a version of the RHDH CLI"))
-                .with_help("name one as `x.y.z`, such as `[rhdh] cli = \"1.9.1\"`")
-        })
-    }
+/// The versions that will do.
+fn range(wanted: &CliVersion) -> Result<Range, ExportFailure> {
+    let text = wanted.range();
+    Range::parse(&text).map_err(|_| {
+        ExportFailure::new("rhdh-cli-version", format!("`{text}` is not a version of the RHDH CLI"))
+            .with_help("name one as `x.y.z`, such as `[rhdh] cli = \"1.9.1\"`")
+    })
 }
 
 /// True where a package of the workspace depends on the RHDH CLI, so that it is there once yarn has installed.
@@ -48,19 +41,20 @@ pub(super) fn is_declared_in(workspace: &Workspace) -> bool {
 
 /// The RHDH CLI in one of these `node_modules`, if its version fits.
 pub(super) fn in_node_modules(folders: &[&Path], wanted: &CliVersion) -> Option<RhdhCli> {
-    let range = wanted.range().ok()?;
     folders.iter().find_map(|folder| {
         let cli = at(&folder.join("node_modules").join(PACKAGE)).ok()?;
-        Version::parse(&cli.version).is_ok_and(|version| version.satisfies(&range)).then_some(cli)
+        wanted.accepts(&cli.version).then_some(cli)
     })
 }
 
-/// The RHDH CLI from the cache: the wanted version, or the newest of the wanted release.
+/// The RHDH CLI from the cache: the wanted version, or that of the wanted release, which is the newest one where this
+/// program does not know it.
 pub(super) async fn in_cache(cache: &NpmCache<'_>, wanted: &CliVersion, ui: &Ui) -> Result<RhdhCli, Failed> {
-    let range = wanted.range()?;
-    let version = match wanted {
-        CliVersion::Exact(version) => version.clone(),
-        CliVersion::Release(release) => newest(cache, release, &range, ui).await?.to_string(),
+    let range = range(wanted)?;
+    let version = match (wanted.usual(), wanted) {
+        (Some(version), _) => version.to_owned(),
+        (None, CliVersion::Exact(version)) => version.clone(),
+        (None, CliVersion::Release(release)) => newest(cache, release, &range, ui).await?.to_string(),
     };
     let folder = cache.package(PACKAGE, &version).await?;
     Ok(at(&folder)?)
@@ -72,7 +66,7 @@ pub(super) async fn look(
     folders: &[PathBuf],
     wanted: &CliVersion,
 ) -> (Result<Tool, ExportFailure>, Option<ExportFailure>) {
-    let range = match wanted.range() {
+    let range = match range(wanted) {
         Ok(range) => range,
         Err(failure) => return (Err(failure), None),
     };
@@ -82,26 +76,29 @@ pub(super) async fn look(
     {
         return (Ok(Tool { version, place: Some(cli.script.display().to_string()) }), None);
     }
-    let best = |versions: Vec<Version>| versions.into_iter().filter(|version| version.satisfies(&range)).max();
+    let usual = wanted.usual().and_then(|version| Version::parse(version).ok());
+    let fits = |version: &Version| usual.as_ref().map_or_else(|| version.satisfies(&range), |usual| usual == version);
+    let best = |versions: Vec<Version>| versions.into_iter().filter(fits).max();
     let installed = best(cache.installed_versions(PACKAGE));
-    let place = |version: &Version| (installed.as_ref() == Some(version)).then(|| cache.folder(PACKAGE, version));
-    let missing = || {
-        let message = format!("the npm registry has no RHDH CLI `{range}`");
-        ExportFailure::new("rhdh-cli-version", message).with_help(
-            "name a version that it has: `[rhdh] cli = \"x.y.z\"`; `npm view @red-hat-developer-hub/cli versions` lists them",
-        )
-    };
-    if let (CliVersion::Exact(_), Some(version)) = (wanted, &installed) {
-        return (Ok(Tool { version: version.clone(), place: place(version) }), None);
+    let here = |version: Version| Tool { place: Some(cache.folder(PACKAGE, &version)), version };
+    if let Some(version) = installed.clone().filter(|_| usual.is_some()) {
+        return (Ok(here(version)), None);
     }
-    match (cache.versions(PACKAGE, false).await, &installed) {
-        (Ok(versions), _) => {
-            let tool = best(versions).map(|version| Tool { place: place(&version), version }).ok_or_else(missing);
-            (tool, None)
+    match (cache.versions(PACKAGE, false).await, installed) {
+        (Ok(versions), installed) => {
+            let tool = best(versions).map(|version| match installed.as_ref() == Some(&version) {
+                true => here(version),
+                false => Tool { version, place: None },
+            });
+            let missing = || {
+                let message = format!("the npm registry has no RHDH CLI `{}`", wanted.range());
+                ExportFailure::new("rhdh-cli-version", message).with_help(
+                    "name a version that it has: `[rhdh] cli = \"x.y.z\"`; `npm view @red-hat-developer-hub/cli versions` lists them",
+                )
+            };
+            (tool.ok_or_else(missing), None)
         }
-        (Err(error), Some(version)) => {
-            (Ok(Tool { version: version.clone(), place: place(version) }), Some(error.failure))
-        }
+        (Err(error), Some(version)) => (Ok(here(version)), Some(error.failure)),
         (Err(error), None) => (Err(error.failure.clone()), Some(error.failure)),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{self, Failure, Format, Pool, ReadFailure, Settings, Written};
+use super::archive::{self, Blocks, Failure, Format, Pool, ReadFailure, Settings, Written};
 use super::image::{Description, Layer};
 use super::layout::{self, Layout};
 use super::packlist::{PackList, Problem};
@@ -24,6 +24,7 @@ pub(super) struct Workshop<'a> {
     /// Threads that walk the folders of one artifact.
     pub(super) walkers: usize,
     pub(super) pool: &'a Pool,
+    pub(super) blocks: &'a Arc<Blocks>,
     pub(super) layout: Mutex<Layout>,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -127,8 +128,9 @@ impl Workshop<'_> {
         }
         let is_cancelled = || self.cancel.is_cancelled();
         let settings = Settings { level: request.level.clamp(1, 9), ..self.settings };
-        let written =
-            archive::write(members, wanted, settings, self.pool, &is_cancelled, |reader| Contents::read(reader));
+        let written = archive::write(members, wanted, settings, (self.pool, self.blocks), &is_cancelled, |reader| {
+            Contents::read(reader)
+        });
         let mut written = written
             .map_err(|failure| match failure {
                 Failure::Read(ReadFailure { member, problem }) => {

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use miette::Diagnostic;
 
+mod ahead;
 mod archive;
 mod artifact;
 mod check;
@@ -20,6 +22,8 @@ mod result;
 mod run;
 mod tgz;
 
+pub use ahead::compress_ahead;
+pub use archive::Blocks;
 pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
 pub use packlist::Problem;
@@ -41,6 +45,8 @@ pub struct Request {
     pub rhdh: Vec<String>,
     /// Threads that read and compress; 0 for as many as there are processors.
     pub threads: usize,
+    /// What was compressed before, for another request: what is in this one, too, is not compressed again.
+    pub blocks: Arc<Blocks>,
     /// The time of all files and images in seconds since 1970, instead of npm's; see [`source_date_epoch`].
     pub time: Option<u64>,
 }

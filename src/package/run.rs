@@ -1,9 +1,10 @@
 //! One run of the packager: every artifact of the request, several at a time, on one set of threads.
 
+use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,9 @@ const AT_A_TIME: usize = 3;
 
 /// Blocks in flight over all artifacts: at 300 KiB each, 48 MiB.
 const MAX_IN_FLIGHT: usize = 160;
+
+/// How long an output folder that is in use is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Packages every artifact of `request`. What fails does not keep the others from being packaged.
 ///
@@ -47,6 +51,7 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
         settings,
         walkers: (threads / at_a_time).max(1),
         pool: &pool,
+        blocks: &request.blocks,
         layout: Mutex::new(layout),
         cancel,
     };
@@ -88,12 +93,19 @@ fn lock(output: &Path, ui: &Ui) -> Result<std::fs::File, Error> {
         .write(true)
         .open(output.join("package.lock"))
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Err(Error::InUse(output.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => {
-            ui.warn(&format!("cannot lock `{}` ({error}): let no other rhdh-pack write to it", output.display()));
+    // A child of ours that is being started has the file of an earlier lock open until it becomes another program.
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(output.to_owned())),
+            Err(TryLockError::Error(error)) => {
+                ui.warn(&format!("cannot lock `{}` ({error}): let no other rhdh-pack write to it", output.display()));
+                return Ok(file);
+            }
         }
     }
-    Ok(file)
 }

@@ -1,32 +1,37 @@
 //! The base's side of the comparison: its files, its lock files where they are not the head's, and what its
 //! `rhdh-plugins.toml` says that the head's does not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::git::Git;
-use super::inputs::{Rules, Sorted, join};
-use super::lock::{Lock, LockBefore, Locks};
-use super::reasons::package_changes;
-use super::snapshot::Snapshot;
+use super::inputs::{Rules, join};
+use super::lock::{Lock, Locks};
+use super::reasons::file_changes;
+use super::sight::Sight;
+use super::snapshot::{File, Kind, Snapshot};
 use super::survey::{Error, Request};
 use super::toml_diff::ConfigText;
 use super::{Action, PlannedBundle, PlannedPlugin, Reason, parallel};
-use crate::config::Rhdh;
+use crate::config::{DEFAULT_RHDH, Rhdh};
 use crate::repo_path::RepoPath;
-use crate::workspace::{Direct, PackageJson, Workspace};
+use crate::workspace::{PackageJson, Workspace};
 
-/// The side of the base.
-pub(super) struct Before<'a> {
-    pub(super) files: Sorted<'a>,
+/// What files of the base say, where they are not the same at the head.
+pub(super) struct Texts<'a> {
+    pub(super) config: ConfigBefore,
+    /// The root's `package.json` of each workspace.
+    pub(super) manifests: HashMap<&'a RepoPath, PackageJson>,
+}
+
+/// The files of the base.
+pub(super) struct Files<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    /// Which of the packages were there, by themselves or in a submodule.
+    pub(super) existing: Vec<bool>,
     /// What changed in each package, in words.
     pub(super) packages: Vec<Vec<String>>,
-    /// Only those that are not what they are at the head.
-    pub(super) locks: HashMap<&'a RepoPath, LockBefore>,
-    /// What the dependencies of each package were locked to, where the lock file is not what it is at the head.
-    pub(super) direct: Vec<Direct>,
-    /// The root's `package.json` of each workspace, where it is not what it is at the head.
-    pub(super) manifests: HashMap<&'a RepoPath, PackageJson>,
-    pub(super) config: ConfigBefore,
+    /// The global inputs of each workspace.
+    pub(super) global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
 }
 
 /// What the base's `rhdh-plugins.toml` is for the one of the head.
@@ -47,19 +52,11 @@ impl ConfigBefore {
         }
     }
 
-    pub(super) fn rhdh_change(&self, rhdh: &Rhdh, cli: &str) -> Option<(String, String)> {
-        let Self::Other(base, head) = self else { return None };
-        if !base.differs(head, "rhdh", &["cli", "version"]) {
-            return None;
-        }
-        let version = |text: &ConfigText| {
-            let release = text.text(&["rhdh"], "version").map(|release| format!("of RHDH {release}"));
-            text.text(&["rhdh"], "cli")
-                .map(str::to_owned)
-                .or(release)
-                .unwrap_or_else(|| "of the default release".into())
-        };
-        Some((version(base), if rhdh.cli.is_some() { cli.to_owned() } else { version(head) }))
+    /// What `[rhdh]` said; `now` is what it says at the head.
+    pub(super) fn rhdh(&self, now: &Rhdh) -> Rhdh {
+        let Self::Other(base, _) = self else { return now.clone() };
+        let text = |key| base.text(&["rhdh"], key).map(str::to_owned);
+        Rhdh { version: text("version").unwrap_or_else(|| DEFAULT_RHDH.to_owned()), cli: text("cli") }
     }
 
     pub(super) fn inputs_changed(&self) -> bool {
@@ -67,70 +64,76 @@ impl ConfigBefore {
     }
 }
 
-/// The base's side. `before` are its files, `head` those of the head.
-pub(super) fn before_of<'a>(
+/// Reads what must be known of the base: the configuration, and of each workspace the root's package.json and its lock
+/// file, if it is not the head's (`locks`).
+pub(super) fn texts_of<'a>(
     request: &'a Request<'_>,
-    rules: &Rules<'a>,
     git: &Git,
-    before: &'a Snapshot,
-    head: &Sorted<'a>,
-    head_locks: &Locks<'a>,
-) -> Result<Before<'a>, Error> {
-    let file = request.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // What must be read of the base: the configuration, and of each workspace the root's package.json and yarn.lock.
-    let differs = |path: &str| before.id(path) != head.snapshot.id(path);
+    sight: &Sight,
+    before: &Snapshot,
+    locks: &HashMap<&RepoPath, Vec<u8>>,
+) -> Result<(Texts<'a>, Locks<'a>), Error> {
     let mut wanted: Vec<&str> = Vec::new();
-    let mut want = |path: &str| -> Option<usize> {
-        let id = before.id(path)?;
+    // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a submodule, or
+    // ignored) cannot be compared.
+    let mut want = |path: &str| -> Result<Option<Option<usize>>, Error> {
+        let Some(id) = before.id(path) else {
+            return Ok(sight.after()?.id(path).map(|_| None));
+        };
         wanted.push(id);
-        Some(wanted.len() - 1)
+        Ok(Some(Some(wanted.len() - 1)))
     };
-    let config = if differs(&file) { Some(want(&file)) } else { None };
+    let config = want(&request.config.file.file_name().unwrap_or_default().to_string_lossy())?;
     let mut workspaces = Vec::new();
     for workspace in request.workspaces.by_path.values() {
-        let manifest = join(workspace.path.as_str(), "package.json");
-        let lock = join(workspace.path.as_str(), "yarn.lock");
-        if differs(&manifest) || differs(&lock) {
-            workspaces.push((workspace, want(&manifest), want(&lock)));
-        }
+        let manifest = want(&join(workspace.path.as_str(), "package.json"))?;
+        workspaces.push((workspace, manifest, want(&join(workspace.path.as_str(), "yarn.lock"))?));
     }
     let blobs = git.blobs(&wanted)?;
-    let config = match config {
+    let text = |at: Option<usize>| at.map(|at| blobs[at].as_slice()).unwrap_or_default();
+    let now = std::fs::read(&request.config.file).unwrap_or_default();
+    let config = match config.map(text) {
         None => ConfigBefore::Same,
-        Some(at) => {
-            let text = at.map(|at| blobs[at].as_slice()).unwrap_or_default();
-            let now = std::fs::read(&request.config.file).unwrap_or_default();
-            match (ConfigText::parse(text), ConfigText::parse(&now)) {
-                (Some(base), Some(head)) => ConfigBefore::Other(base, head),
-                _ => ConfigBefore::Unreadable,
-            }
-        }
+        Some(before) if before == now => ConfigBefore::Same,
+        Some(before) => match (ConfigText::parse(before), ConfigText::parse(&now)) {
+            (Some(before), Some(now)) => ConfigBefore::Other(before, now),
+            _ => ConfigBefore::Unreadable,
+        },
     };
-    let read = |(workspace, manifest, lock): &(&'a Workspace, Option<usize>, Option<usize>)| {
+    type At = Option<Option<usize>>;
+    let read = |(workspace, manifest, lock): &(&'a Workspace, At, At)| {
         // A base without a usable package.json had no resolutions that could be compared.
-        let manifest = manifest.and_then(|at| PackageJson::parse(&blobs[at], "package.json").ok()).unwrap_or_default();
-        let text = lock.map(|at| blobs[at].as_slice()).unwrap_or_default();
-        let head = head_locks.get(&workspace.path);
-        let lock = head.map(|head| LockBefore::new(Lock::read(text, workspace, &manifest), head));
-        (&workspace.path, lock, manifest)
+        let manifest = manifest.map(|at| PackageJson::parse(text(at), "package.json").unwrap_or_default());
+        let resolutions = manifest.as_ref().unwrap_or(&workspace.manifest);
+        let same = resolutions.ranges("resolutions").eq(workspace.manifest.ranges("resolutions"));
+        let lock = lock.map(text).filter(|text| !same || locks.get(&workspace.path).is_some_and(|now| now != text));
+        (&workspace.path, lock.map(|text| Lock::read(text, workspace, resolutions)), manifest)
     };
-    let (read, files, packages) = std::thread::scope(|scope| {
-        let read = scope.spawn(|| parallel(&workspaces, read));
-        let files = rules.sort(before);
-        let folders: Vec<&str> = rules.packages.iter().map(|(_, package)| package.path.as_str()).collect();
-        let packages = package_changes(&files, head, &folders);
-        (read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), files, packages)
-    });
     let (mut locks, mut manifests) = (HashMap::new(), HashMap::new());
-    for (workspace, lock, manifest) in read {
+    for (workspace, lock, manifest) in parallel(&workspaces, read) {
         locks.extend(lock.map(|lock| (workspace, lock)));
-        manifests.insert(workspace, manifest);
+        manifests.extend(manifest.map(|manifest| (workspace, manifest)));
     }
-    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
-        Some(lock) => lock.direct(&workspace.roots(package)),
-        None => Direct::default(),
-    });
-    Ok(Before { files, packages, direct: direct.collect(), locks, manifests, config })
+    Ok((Texts { config, manifests }, locks))
+}
+
+/// The files of the base, and what became of them. `head` are those of the head, with the packages that are there.
+pub(super) fn files_of<'a>(
+    rules: &Rules<'a>,
+    before: &'a Snapshot,
+    (head, existing_at_head): (&'a Snapshot, &[bool]),
+) -> Files<'a> {
+    let existing = rules.existing(before);
+    let differences = rules.differences((before, &existing), (head, existing_at_head));
+    let words = differences.iter().zip(&rules.packages);
+    let packages = words.map(|(differences, (_, package))| file_changes(differences, package.path.as_str())).collect();
+    let in_submodule = |folder: &RepoPath| {
+        let mut above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
+        above.any(|path| before.get(path.as_str().as_bytes()).is_some_and(|file| file.kind == Kind::Submodule))
+    };
+    let there = existing.iter().zip(&rules.packages);
+    let existing = there.map(|(exists, (_, package))| *exists || in_submodule(&package.path)).collect();
+    Files { snapshot: before, existing, packages, global: rules.global(before) }
 }
 
 /// What the base's configuration has and the head's has not.

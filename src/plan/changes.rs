@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::before::{Before, ConfigBefore, before_of, removed_since};
+use super::before::{ConfigBefore, Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
-use super::inputs::{Rules, Sorted, join};
+use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::Locks;
+use super::lock::{self, LockView, OfPlugin};
 use super::parallel;
-use super::reasons::{file_changes, lock_change};
+use super::reasons::{differences, file_changes};
+use super::sight::Sight;
 use super::snapshot::File;
-use super::survey::{BundleToPlan, Error, PluginToPlan, Request, Sight};
+use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
-use crate::workspace::{Direct, PackageJson, Workspace};
+use crate::repo_path::RepoPath;
+use crate::rhdh::CliVersion;
+use crate::workspace::{PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
 pub(super) struct Seen {
@@ -29,36 +32,32 @@ pub(super) struct Seen {
 
 /// The side of the head, and of the base where there is one.
 struct View<'a> {
-    request: &'a Request<'a>,
     rules: &'a Rules<'a>,
     head: Sorted<'a>,
-    locks: Locks<'a>,
-    base: Option<Before<'a>>,
+    /// The global inputs of each workspace.
+    global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
+    base: Option<(Texts<'a>, Files<'a>)>,
+    /// The version of the RHDH CLI for each workspace, at the base and at the head.
+    rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
     /// The sha256 over the files of each package.
     digests: Vec<[u8; 32]>,
-    /// What the dependencies of each package are locked to.
-    direct: Vec<Result<Direct, String>>,
+    /// Where the links of each package lead.
+    linked: Vec<Vec<Vec<u8>>>,
 }
 
-pub(super) fn look(
-    request: &Request<'_>,
-    rules: &Rules<'_>,
-    git: Option<&Git>,
-    sight: &Sight,
-    locks: Locks<'_>,
-) -> Result<Seen, Error> {
-    let head = rules.sort(&sight.after);
-    let mut removed = (Vec::new(), Vec::new());
-    let base = match (&sight.before, git) {
-        (Some(before), Some(git)) => {
-            let found = before_of(request, rules, git, before, &head, &locks)?;
-            if let ConfigBefore::Other(base, _) = &found.config {
-                removed = removed_since(request, git, before, base)?;
-            }
-            Some(found)
-        }
-        _ => None,
+pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
+    // Everything that needs no answer to what stands in the working tree comes first: git is still looking.
+    let texts = match (git, &sight.look.head) {
+        (Some(git), Some(_)) => lock::of_snapshot(request.workspaces, git, sight.after()?)?,
+        _ => lock::on_disk(request.workspaces),
     };
+    let before = sight.before()?.snapshot.as_ref();
+    let (locks, base) = std::thread::scope(|scope| {
+        let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts));
+        let base = before.zip(git).map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
+        (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
+    });
+    let (base, base_locks) = base?.unzip();
     let mut notes: Vec<String> = Vec::new();
     for (workspace, lock) in &locks {
         if let Some(why) = lock.error() {
@@ -66,13 +65,36 @@ pub(super) fn look(
         }
     }
     notes.sort();
-    let digests = (0..rules.packages.len()).map(|package| head.digest(package)).collect();
-    let direct = rules.packages.iter().map(|(workspace, package)| match locks.get(&workspace.path) {
-        Some(lock) => lock.direct(&workspace.roots(package)),
-        None => Ok(Direct::default()),
+    let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
+    let wanted = CliVersion::wanted(&request.config.rhdh);
+    let wanted_before = base.as_ref().map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
+    let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {
+        let (before, now) = locks.rhdh_cli(workspace);
+        let before = wanted_before.as_ref().unwrap_or(&wanted).in_workspace(before.as_deref());
+        (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
     });
-    let view = View { request, rules, direct: direct.collect(), head, locks, base, digests };
-    let plugins = parallel(&request.plugins, |plugin| view.plugin(plugin));
+    let rhdh_cli = rhdh_cli.collect();
+    let with_locks = parallel(&request.plugins, |plugin| {
+        let closure = rules.closure(plugin.config);
+        let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
+        (closure, of_lock.unwrap_or(OfPlugin::Nothing))
+    });
+
+    let after = sight.after()?;
+    let root = &request.workspaces.root;
+    let existing = rules.existing(after);
+    let mut removed = (Vec::new(), Vec::new());
+    if let (Some(Texts { config: ConfigBefore::Other(base, _), .. }), Some(before), Some(git)) = (&base, before, git) {
+        removed = removed_since(request, git, before, base)?;
+    }
+    let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
+    let head = rules.sort(after, &existing);
+    let numbers: Vec<usize> = (0..rules.packages.len()).collect();
+    let digests = parallel(&numbers, |package| head.digest(*package));
+    let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
+    let view = View { rules, rhdh_cli, head, global: rules.global(after), base, digests, linked };
+    let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
+    let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
         .plugins
         .iter()
@@ -84,65 +106,58 @@ pub(super) fn look(
 }
 
 impl View<'_> {
-    fn plugin(&self, plugin: &PluginToPlan<'_>) -> (ContentKey, Vec<Reason>) {
+    fn plugin(&self, plugin: &PluginToPlan<'_>, closure: &[usize], lock: &OfPlugin) -> (ContentKey, Vec<Reason>) {
         let rules = self.rules;
-        let closure = rules.closure(plugin.config);
         let mut records = Records::default();
-        records.add("cli", "", &self.request.cli);
+        let cli = self.rhdh_cli.get(&plugin.workspace);
+        records.add("cli", "", cli.map(|(_, now)| now.as_str()).unwrap_or_default());
         for (name, value) in options(plugin.config, &plugin.image) {
             records.add("option", name, value.to_string());
         }
-        for &package in &closure {
+        for &package in closure {
             records.add("package", rules.packages[package].1.path.as_str(), self.digests[package]);
         }
-        let extra = self.head.extra(&self.request.workspaces.root, plugin.config, &closure, rules);
+        let extra = inputs::extra(self.head.snapshot, plugin.config, self.linked(closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
         let Some((workspace, _)) = closure.first().map(|own| rules.packages[*own]) else {
             return (records.key(), Vec::new());
         };
-        for (path, file) in self.head.global.get(&workspace.path).into_iter().flatten() {
+        for (path, file) in self.global.get(&workspace.path).into_iter().flatten() {
             records.add("file", path, describe(file));
         }
         for (name, value) in root_settings(&workspace.manifest) {
             records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
         }
-        let direct: Vec<_> = closure.iter().map(|&package| &self.direct[package]).collect();
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
-        let lock_path = join(workspace.path.as_str(), "yarn.lock");
-        match self.locks.get(&workspace.path).map(|lock| lock.closure(&direct)) {
-            Some(Ok((lockfile, members))) => {
-                records.add("lock", workspace.path.as_str(), lockfile.digest(&members));
-                for patch in lockfile.patches(&members) {
+        match lock {
+            OfPlugin::Known(digest, patch_files, reasons) => {
+                records.add("lock", workspace.path.as_str(), digest);
+                for patch in patch_files {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
-                    if let Some(file) = self.head.snapshot.files.get(&path) {
-                        records.add("file", &path, describe(file));
+                    if let Some(file) = self.head.snapshot.get(&path) {
+                        records.add("file", &path, describe(&file));
                         patches.insert(path, file);
                     }
                 }
-                let before = self.base.as_ref().and_then(|base| Some((base, base.locks.get(&workspace.path)?)));
-                let changes = before.map(|(base, lock)| {
-                    lock.changes(closure.iter().map(|&package| &base.direct[package]), (lockfile, &members))
-                });
-                match changes {
-                    Some(Ok(changes)) => lock_reasons.extend(changes.iter().map(lock_change)),
-                    Some(Err(why)) => lock_reasons.push(Reason::new("lock-file", format!("at the base, {why}"))),
-                    None => {}
-                }
+                lock_reasons.extend(reasons.iter().cloned());
             }
-            Some(Err(why)) => {
-                let id = self.head.snapshot.id(&lock_path).unwrap_or_default();
+            OfPlugin::Unknown(why) => {
+                let path = join(workspace.path.as_str(), "yarn.lock");
+                let id = self.head.snapshot.id(&path).unwrap_or_default();
                 records.add("unread-lock", workspace.path.as_str(), id);
-                if self.base.as_ref().is_some_and(|base| base.files.snapshot.id(&lock_path).unwrap_or_default() != id) {
-                    lock_reasons.push(Reason::new("lock-file", format!("{lock_path} changed, and {why}")));
+                if self.base.as_ref().is_some_and(|(_, base)| base.snapshot.id(&path).unwrap_or_default() != id) {
+                    lock_reasons.push(Reason::new("lock-file", format!("{path} changed, and {why}")));
                 }
             }
-            None => {}
+            OfPlugin::Nothing => {}
         }
         let reasons = match &self.base {
-            Some(base) => self.reasons(base, plugin.config, workspace, &closure, &extra, &patches, lock_reasons),
+            Some((texts, files)) => {
+                self.reasons((texts, files), plugin.config, workspace, closure, &extra, &patches, lock_reasons)
+            }
             None => Vec::new(),
         };
         (records.key(), reasons)
@@ -152,18 +167,18 @@ impl View<'_> {
     #[allow(clippy::too_many_arguments, reason = "all of it is known at the one place that calls it")]
     fn reasons(
         &self,
-        base: &Before<'_>,
+        (texts, base): (&Texts<'_>, &Files<'_>),
         plugin: &Plugin,
         workspace: &Workspace,
         closure: &[usize],
-        extra: &BTreeMap<Vec<u8>, &File>,
-        patches: &BTreeMap<Vec<u8>, &File>,
+        extra: &BTreeMap<&[u8], File<'_>>,
+        patches: &BTreeMap<Vec<u8>, File<'_>>,
         lock_reasons: Vec<Reason>,
     ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let own = closure.first().copied();
-        let was_there = own.is_none_or(|own| !base.files.packages[own].is_empty());
-        match base.config.changed_keys("plugins", &plugin.id) {
+        let was_there = own.is_none_or(|own| base.existing[own]);
+        match texts.config.changed_keys("plugins", &plugin.id) {
             Ok(Some(keys)) => reasons
                 .extend(keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml")))),
             Ok(None) => reasons.push(Reason::new("new", "new in rhdh-plugins.toml")),
@@ -171,16 +186,8 @@ impl View<'_> {
         }
         if was_there {
             let files = own.into_iter().flat_map(|own| &base.packages[own]);
-            let before = base.files.extra(&self.request.workspaces.root, plugin, closure, self.rules);
-            let view = |files: &BTreeMap<Vec<u8>, &File>| -> Vec<(Vec<u8>, File)> {
-                files.iter().map(|(path, file)| (path.clone(), (*file).clone())).collect()
-            };
-            let (before, after) = (view(&before), view(extra));
-            let linked = file_changes(
-                before.iter().map(|(path, file)| (path.as_slice(), file)),
-                after.iter().map(|(path, file)| (path.as_slice(), file)),
-                "",
-            );
+            let before = inputs::extra(base.snapshot, plugin, self.linked(closure));
+            let linked = file_changes(&differences(&before, extra), "");
             let mut files: Vec<&String> = files.chain(&linked).collect();
             files.dedup();
             // The files are the most direct reason of all.
@@ -201,16 +208,16 @@ impl View<'_> {
             }
         }
         reasons.extend(lock_reasons);
-        let patched = patches.iter().filter(|(path, file)| base.files.snapshot.files.get(*path) != Some(file));
+        let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));
         reasons
             .extend(patched.map(|(path, _)| Reason::new("patch", format!("{} changed", super::reasons::shown(path)))));
-        if let Some((before, after)) = base.config.rhdh_change(&self.request.config.rhdh, &self.request.cli) {
+        if let Some((before, after)) = self.rhdh_cli.get(&workspace.path).filter(|(before, after)| before != after) {
             reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
         }
-        if base.config.inputs_changed() {
+        if texts.config.inputs_changed() {
             reasons.push(Reason::new("inputs", "`[inputs]` changed in rhdh-plugins.toml"));
         }
-        if let Some(before) = base.manifests.get(&workspace.path) {
+        if let Some(before) = texts.manifests.get(&workspace.path) {
             let (before, after) = (root_settings(before), root_settings(&workspace.manifest));
             let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
             let file = join(workspace.path.as_str(), "package.json");
@@ -218,10 +225,16 @@ impl View<'_> {
                 reasons.push(Reason::new("global", format!("`{name}` changed in {file}")));
             }
         }
-        let (before, after) = (base.files.global.get(&workspace.path), self.head.global.get(&workspace.path));
-        let global = file_changes(before.into_iter().flatten().copied(), after.into_iter().flatten().copied(), "");
-        reasons.extend(global.into_iter().map(|text| Reason::new("global", text)));
+        if let (Some(before), Some(after)) = (base.global.get(&workspace.path), self.global.get(&workspace.path)) {
+            let global = file_changes(&differences(before, after), "");
+            reasons.extend(global.into_iter().map(|text| Reason::new("global", text)));
+        }
         reasons
+    }
+
+    /// Where links in some packages lead.
+    fn linked(&self, packages: &[usize]) -> impl Iterator<Item = &Vec<u8>> {
+        packages.iter().flat_map(|package| &self.linked[*package])
     }
 
     /// How a plugin comes to depend on a package: one line, or none where the configuration embeds it.
@@ -261,8 +274,8 @@ impl View<'_> {
         records.add("bundle", "artifact-type", Value::from(config.artifact_type.as_deref()).to_string());
         records.add("bundle", "compression-level", Value::from(config.compression_level).to_string());
         let mut reasons = Vec::new();
-        if let Some(base) = &self.base {
-            match base.config.changed_keys("bundles", &config.id) {
+        if let Some((texts, _)) = &self.base {
+            match texts.config.changed_keys("bundles", &config.id) {
                 Ok(Some(keys)) => reasons.extend(
                     keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml"))),
                 ),
@@ -315,6 +328,6 @@ fn root_settings(manifest: &PackageJson) -> BTreeMap<&'static str, Value> {
     settings
 }
 
-fn describe(file: &File) -> String {
-    format!("{} {}", file.kind.mode(), file.id)
+fn describe(file: &File<'_>) -> String {
+    format!("{} {}", file.kind.mode(), String::from_utf8_lossy(file.id))
 }

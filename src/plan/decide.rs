@@ -133,10 +133,11 @@ impl Survey {
                 (Some(found), Some(key), _) if !standing.settled && (standing.changed || heals) => {
                     let conflicts = conflicts(id, version, key, found);
                     let action = decide(key, &standing.target, standing.changed, found, reasons);
-                    match action {
-                        Action::Skip => published.extend(found.iter().filter_map(|found| found.image.clone())),
-                        _ if !overwrite => taken.extend(conflicts),
-                        _ => {}
+                    if matches!(action, Action::Skip | Action::Copy) {
+                        published.extend(found.iter().filter_map(|found| found.image.clone()));
+                    }
+                    if action != Action::Skip && !overwrite {
+                        taken.extend(conflicts);
                     }
                     action
                 }
@@ -179,6 +180,7 @@ impl Survey {
             for plugin in plugins.iter_mut().filter(|plugin| bundle.members.contains(&plugin.id)) {
                 if matches!(plugin.action, Action::Skip | Action::Copy) {
                     plugin.action = Action::Build;
+                    plugin.published.clear();
                     plugin
                         .reasons
                         .insert(0, Reason::new("bundle", format!("the bundle `{}` is built from it", bundle.id)));

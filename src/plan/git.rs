@@ -121,11 +121,6 @@ impl Git {
         &self.prefix
     }
 
-    /// A path relative to the working tree as one relative to the folder; `None` where it is outside.
-    pub(super) fn relative<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
-        path.strip_prefix(self.prefix.as_slice())
-    }
-
     /// Runs git; what it writes to stdout.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         self.run_with(arguments, Vec::new())

@@ -1,13 +1,17 @@
 //! What every plugin is made from, at one state of the repository: which files of the snapshot belong to which package,
 //! which are inputs of a whole workspace, and what its lock file says.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::key::Fields;
+use super::parallel;
 use super::snapshot::{File, Kind, Snapshot};
 use crate::config::{ExportMode, Inputs};
 use crate::repo_path::RepoPath;
@@ -16,6 +20,9 @@ use crate::workspace::{Package, Workspace, Workspaces};
 /// What builds write into a package's folder.
 const BUILT: [&[u8]; 3] = [b"dist", b"dist-dynamic", b"dist-scalprum"];
 
+/// So many files are sorted by one thread at a time.
+const SHARE: usize = 2_000;
+
 /// The packages of all workspaces, and the rules that say which files count.
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
@@ -23,37 +30,48 @@ pub(super) struct Rules<'a> {
     pub(super) packages: Vec<(&'a Workspace, &'a Package)>,
     by_folder: HashMap<&'a str, usize>,
     ignore: GlobSet,
-    global: GlobSet,
+    /// The global inputs that are plain paths, and those that are patterns.
+    global: (Vec<&'a str>, GlobSet),
     /// The output folder and the configuration file: they are no input of a plugin that is the repository's root.
     own: [Vec<u8>; 2],
 }
 
-/// The files of one state of the repository, sorted into packages and workspaces.
+/// A file of a package: the package's number, the file's path in it (that of a submodule around the package begins with
+/// `/`), and the file.
+type Owned<'a> = (usize, Cow<'a, [u8]>, File<'a>);
+
+/// A file of a snapshot, by its path there.
+type Listed<'s> = (&'s [u8], File<'s>);
+
+/// The files of the head, sorted into packages and workspaces.
 #[derive(Debug)]
 pub(super) struct Sorted<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// For each of [`Rules::packages`], its files by their path in the package, sorted.
-    pub(super) packages: Vec<Vec<(Vec<u8>, &'a File)>>,
-    /// For each workspace, its global inputs by their path in the repository.
-    pub(super) global: HashMap<&'a RepoPath, Vec<(&'a [u8], &'a File)>>,
+    packages: Vec<Vec<(Cow<'a, [u8]>, File<'a>)>>,
 }
+
+/// The files of one package that are not the same in two snapshots, by their path in the package: before and after.
+pub(super) type Differences<'a> = BTreeMap<Cow<'a, [u8]>, (Option<File<'a>>, Option<File<'a>>)>;
 
 impl<'a> Rules<'a> {
     /// The rules of `inputs` for these workspaces. Globs that are none have been refused when the configuration was
     /// read; here they match nothing.
-    pub(super) fn new(workspaces: &'a Workspaces, inputs: &Inputs, output: &RepoPath, config_file: &Path) -> Self {
+    pub(super) fn new(workspaces: &'a Workspaces, inputs: &'a Inputs, output: &RepoPath, config_file: &Path) -> Self {
         let every = workspaces.by_path.values();
         let packages: Vec<_> =
             every.flat_map(|workspace| workspace.packages.values().map(move |package| (workspace, package))).collect();
         let by_folder = packages.iter().enumerate().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
         let file = config_file.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         let own = [output.as_str().as_bytes().to_vec(), file];
+        let is_plain = |glob: &&String| !glob.contains(['*', '?', '[', ']', '{', '}', '\\']);
+        let (plain, patterns): (Vec<&String>, Vec<&String>) = inputs.global.iter().partition(is_plain);
         Self {
             workspaces,
             packages,
             by_folder,
-            ignore: glob_set(&inputs.ignore),
-            global: glob_set(&inputs.global),
+            ignore: glob_set(inputs.ignore.iter()),
+            global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
             own,
         }
     }
@@ -63,41 +81,88 @@ impl<'a> Rules<'a> {
         self.by_folder.get(folder.as_str()).copied()
     }
 
-    /// Sorts the files of a snapshot. `exists` tells which of the packages are there: where a nested package is not,
-    /// its files belong to the package around it.
-    pub(super) fn sort(&self, snapshot: &'a Snapshot) -> Sorted<'a> {
-        let exists: Vec<bool> = self
-            .packages
-            .iter()
-            .map(|(_, package)| snapshot.id(&join(package.path.as_str(), "package.json")).is_some())
-            .collect();
-        let mut packages: Vec<Vec<(Vec<u8>, &'a File)>> = vec![Vec::new(); self.packages.len()];
-        for (path, file) in &snapshot.files {
-            if let Some((at, relative)) = self.owner(path, &exists)
-                && !self.is_left_out(path, relative)
+    /// Which of the packages are there. Where a nested package is not, its files belong to the package around it.
+    pub(super) fn existing(&self, snapshot: &Snapshot) -> Vec<bool> {
+        let is_there = |(_, package): &(_, &Package)| {
+            snapshot.get(join(package.path.as_str(), "package.json").as_bytes()).is_some()
+        };
+        self.packages.iter().map(is_there).collect()
+    }
+
+    /// Sorts the files of a snapshot; `existing` are the packages that it has.
+    pub(super) fn sort(&self, snapshot: &'a Snapshot, existing: &[bool]) -> Sorted<'a> {
+        let shares: Vec<Range<usize>> =
+            (0..snapshot.len()).step_by(SHARE).map(|start| start..(start + SHARE).min(snapshot.len())).collect();
+        let sorted = parallel(&shares, |share| self.owned(snapshot.part(share.clone()), existing));
+        let mut packages: Vec<Vec<_>> = vec![Vec::new(); self.packages.len()];
+        for (package, path, file) in sorted.into_iter().flatten() {
+            packages[package].push((path, file));
+        }
+        Sorted { snapshot, packages }
+    }
+
+    /// What is not the same in two snapshots, by package. `existing` are the packages that each of them has.
+    pub(super) fn differences(
+        &self,
+        (before, existing_before): (&'a Snapshot, &[bool]),
+        (after, existing_after): (&'a Snapshot, &[bool]),
+    ) -> Vec<Differences<'a>> {
+        let mut all = vec![Differences::new(); self.packages.len()];
+        let mut note = |before: Vec<Owned<'a>>, after: Vec<Owned<'a>>| {
+            for (package, path, file) in before {
+                all[package].entry(path).or_default().0 = Some(file);
+            }
+            for (package, path, file) in after {
+                all[package].entry(path).or_default().1 = Some(file);
+            }
+        };
+        if existing_before == existing_after {
+            let (before, after) = only_different(before, after);
+            note(self.owned(before.into_iter(), existing_before), self.owned(after.into_iter(), existing_after));
+        } else {
+            // Files that did not change have another owner by now.
+            note(self.owned(before.iter(), existing_before), self.owned(after.iter(), existing_after));
+        }
+        for differences in &mut all {
+            differences.retain(|_, (before, after)| before != after);
+        }
+        all
+    }
+
+    /// Those of `files`, which are sorted, that belong to packages.
+    fn owned<'f>(&self, files: impl Iterator<Item = Listed<'f>>, existing: &[bool]) -> Vec<Owned<'f>> {
+        let mut owned = Vec::with_capacity(files.size_hint().0);
+        // The folder of the file before, and what owns it.
+        let (mut last, mut owner) = (None, None);
+        for (path, file) in files {
+            let folder = &path[..path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)];
+            if last != Some(folder) {
+                (last, owner) = (Some(folder), self.owner(folder, existing));
+            }
+            if let Some((package, start)) = owner
+                && !self.is_left_out(path, &path[start..])
             {
-                packages[at].push((relative.to_vec(), file));
+                owned.push((package, Cow::Borrowed(&path[start..]), file));
             }
             if file.kind == Kind::Submodule {
-                for (at, (_, package)) in self.packages.iter().enumerate() {
-                    if package.path.as_str().as_bytes().strip_prefix(path.as_slice()).is_some_and(is_below) {
-                        packages[at].push(([b"/", path.as_slice()].concat(), file));
+                for (package, (_, it)) in self.packages.iter().enumerate() {
+                    if it.path.as_str().as_bytes().strip_prefix(path).is_some_and(is_below) {
+                        owned.push((package, Cow::Owned([b"/", path].concat()), file));
                     }
                 }
             }
         }
-        let workspaces = self.workspaces.by_path.values();
-        let global = workspaces.map(|workspace| (&workspace.path, self.global_of(workspace, snapshot))).collect();
-        Sorted { snapshot, packages, global }
+        owned
     }
 
-    /// The deepest package that a file belongs to, and its path there.
-    fn owner<'p>(&self, path: &'p [u8], exists: &[bool]) -> Option<(usize, &'p [u8])> {
-        let folders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| (at, at + 1));
-        folders.chain(std::iter::once((0, 0))).find_map(|(end, start)| {
-            let folder = std::str::from_utf8(&path[..end]).ok()?;
-            let at = self.by_folder.get(folder).copied().filter(|at| exists[*at])?;
-            Some((at, &path[start..]))
+    /// The deepest package that the files of a folder (empty, or with `/` at its end) belong to, and where their paths in
+    /// the package begin.
+    fn owner(&self, folder: &[u8], existing: &[bool]) -> Option<(usize, usize)> {
+        let ends = folder.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| (at, at + 1));
+        ends.chain(std::iter::once((0, 0))).find_map(|(end, start)| {
+            let folder = std::str::from_utf8(&folder[..end]).ok()?;
+            let package = self.by_folder.get(folder).copied().filter(|package| existing[*package])?;
+            Some((package, start))
         })
     }
 
@@ -113,13 +178,23 @@ impl<'a> Rules<'a> {
         self.ignore.is_match(Path::new(std::ffi::OsStr::from_bytes(relative)))
     }
 
-    fn global_of(&self, workspace: &Workspace, snapshot: &'a Snapshot) -> Vec<(&'a [u8], &'a File)> {
-        let prefix = join(workspace.path.as_str(), "").into_bytes();
-        let inside = snapshot.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
-        inside
-            .filter(|(path, _)| self.global.is_match(Path::new(std::ffi::OsStr::from_bytes(&path[prefix.len()..]))))
-            .map(|(path, file)| (path.as_slice(), file))
-            .collect()
+    /// For each workspace, its global inputs by their path in the repository.
+    pub(super) fn global<'s>(&self, snapshot: &'s Snapshot) -> HashMap<&'a RepoPath, BTreeMap<&'s [u8], File<'s>>> {
+        let of = |workspace: &'a Workspace| {
+            let prefix = join(workspace.path.as_str(), "").into_bytes();
+            let mut found = BTreeMap::new();
+            for plain in &self.global.0 {
+                let path = [prefix.as_slice(), plain.as_bytes()].concat();
+                found.extend(snapshot.beginning_with(&path).take(1).filter(|(other, _)| **other == *path));
+            }
+            if !self.global.1.is_empty() {
+                let is_global = |path: &[u8]| self.global.1.is_match(Path::new(std::ffi::OsStr::from_bytes(path)));
+                let inside = snapshot.beginning_with(&prefix);
+                found.extend(inside.filter(|(path, _)| is_global(&path[prefix.len()..])));
+            }
+            (&workspace.path, found)
+        };
+        self.workspaces.by_path.values().map(of).collect()
     }
 
     /// The packages that a plugin is made from: its own, those that it depends on, those that the configuration has
@@ -138,56 +213,72 @@ impl<'a> Rules<'a> {
     }
 }
 
-impl<'a> Sorted<'a> {
+impl Sorted<'_> {
     /// The sha256 over the files of a package; see [`super::key`].
     pub(super) fn digest(&self, package: usize) -> [u8; 32] {
         let mut fields = Fields::default();
         for (path, file) in &self.packages[package] {
             fields.add(path);
             fields.add(file.kind.mode().as_bytes());
-            fields.add(file.id.as_bytes());
+            fields.add(file.id);
         }
         fields.finish()
     }
 
-    /// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages
-    /// lead to, and a `dist-dynamic` that is committed because the user's own build makes it.
-    pub(super) fn extra(
-        &self,
-        root: &Path,
-        plugin: &crate::config::Plugin,
-        closure: &[usize],
-        rules: &Rules<'_>,
-    ) -> BTreeMap<Vec<u8>, &'a File> {
-        let mut extra = BTreeMap::new();
-        if let Some(path) = &plugin.scalprum_config {
-            extra.extend(self.at(path.as_str().as_bytes()));
-        }
-        if plugin.export == ExportMode::Prebuilt {
-            extra.extend(self.at(join(plugin.path.as_str(), "dist-dynamic").as_bytes()));
-        }
-        for &package in closure {
-            let folder = rules.packages[package].1.path.as_str();
-            for (path, _) in self.packages[package].iter().filter(|(_, file)| file.kind == Kind::Link) {
-                let link = [join(folder, "").as_bytes(), path].concat();
-                if let Some(target) = link_target(root, &link) {
-                    extra.extend(self.at(&target));
-                }
-            }
-        }
-        extra
+    /// Where the links in a package lead, as far as that is in the repository.
+    pub(super) fn linked(&self, root: &Path, folder: &RepoPath, package: usize) -> Vec<Vec<u8>> {
+        let links = self.packages[package].iter().filter(|(_, file)| file.kind == Kind::Link);
+        let folder = join(folder.as_str(), "");
+        links.filter_map(|(path, _)| link_target(root, &[folder.as_bytes(), path].concat())).collect()
     }
+}
 
-    /// The file at `path`, or the files below it.
-    fn at(&self, path: &[u8]) -> impl Iterator<Item = (Vec<u8>, &'a File)> {
-        let path = path.to_vec();
-        let inside = self.snapshot.files.range(path.clone()..).take_while({
-            let path = path.clone();
-            move |(other, _)| other.starts_with(&path)
-        });
-        inside
-            .filter(move |(other, _)| other.len() == path.len() || is_below(&other[path.len()..]))
-            .map(|(path, file)| (path.clone(), file))
+/// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages lead
+/// to (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it.
+pub(super) fn extra<'s>(
+    snapshot: &'s Snapshot,
+    plugin: &crate::config::Plugin,
+    linked: impl Iterator<Item = &'s Vec<u8>>,
+) -> BTreeMap<&'s [u8], File<'s>> {
+    let mut extra = BTreeMap::new();
+    if let Some(path) = &plugin.scalprum_config {
+        extra.extend(at(snapshot, path.as_str().as_bytes()));
+    }
+    if plugin.export == ExportMode::Prebuilt {
+        extra.extend(at(snapshot, join(plugin.path.as_str(), "dist-dynamic").as_bytes()));
+    }
+    for target in linked {
+        extra.extend(at(snapshot, target));
+    }
+    extra
+}
+
+/// The file at `path`, or the files below it.
+fn at<'s>(snapshot: &'s Snapshot, path: &[u8]) -> impl Iterator<Item = Listed<'s>> {
+    let length = path.len();
+    snapshot.beginning_with(path).filter(move |(other, _)| other.len() == length || is_below(&other[length..]))
+}
+
+/// The files of two snapshots that are not in both.
+fn only_different<'s>(before: &'s Snapshot, after: &'s Snapshot) -> (Vec<Listed<'s>>, Vec<Listed<'s>>) {
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (Some((old, _)), Some((now, _))) => old.cmp(now),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return (gone, new),
+        };
+        let (old, now) = match order {
+            Ordering::Less => (before.next(), None),
+            Ordering::Greater => (None, after.next()),
+            Ordering::Equal => (before.next(), after.next()),
+        };
+        if old != now {
+            gone.extend(old);
+            new.extend(now);
+        }
     }
 }
 
@@ -220,7 +311,7 @@ fn is_below(rest: &[u8]) -> bool {
     rest.starts_with(b"/")
 }
 
-fn glob_set(globs: &[String]) -> GlobSet {
+fn glob_set<'g>(globs: impl Iterator<Item = &'g String>) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {

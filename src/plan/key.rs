@@ -1,10 +1,10 @@
 //! The content key: one sha256 over everything that an artifact is made from. Equal keys mean equal artifacts, so it is
 //! the name under which registries remember what was built.
 //!
-//! # Format 1
+//! # Format 2
 //!
 //! A sequence of fields, each written as its length in bytes (64 bits, little endian) and its bytes. First the field
-//! `rhdh-pack content key 1`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
+//! `rhdh-pack content key 2`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
 //! changes. Then one record for each input, of three fields: kind, name, value. Records are sorted by kind and name.
 //!
 //! | kind | name | value |
@@ -27,7 +27,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-const FORMAT: &[u8] = b"rhdh-pack content key 1";
+const FORMAT: &[u8] = b"rhdh-pack content key 2";
 
 /// The annotation of an image's manifest that holds its content key.
 pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
@@ -135,11 +135,11 @@ mod tests {
 
     /// The keys of published images depend on it: a new value here must go with a new number in the format.
     #[test]
-    fn format_1_is_fixed() {
+    fn format_2_is_fixed() {
         let mut records = Records::default();
         records.add("cli", "", "1.9.1");
         let key = records.key();
-        assert_eq!(key.tag(), "key-0ec0347cb8c32fa8976f");
-        assert_eq!(key.as_str(), "0ec0347cb8c32fa8976fbc8a612cb8f38e8a34926f4f8a1fef3c9cbf107fe2e7");
+        assert_eq!(key.tag(), "key-895fbf0329f50b2587da");
+        assert_eq!(key.as_str(), "895fbf0329f50b2587da56f1d4d1b399cbb4cc64ce51e82f87ca4cf00fe1d895");
     }
 }

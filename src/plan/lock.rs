@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use super::git::{Git, GitError};
 use super::inputs::join;
-use super::parallel;
+use super::reasons::lock_change;
 use super::snapshot::Snapshot;
+use super::{Reason, parallel};
 use crate::repo_path::RepoPath;
-use crate::workspace::{Again, Closure, Direct, LockChange, Lockfile, PackageJson, Root, Workspace, Workspaces};
+use crate::rhdh::CLI_PACKAGE;
+use crate::workspace::{
+    Again, Closure, Direct, LockChange, Lockfile, Package, PackageJson, Root, Workspace, Workspaces,
+};
 
 /// One state of a lock file, or why it cannot be read: then all of it counts for every plugin.
 #[derive(Debug)]
@@ -16,31 +20,33 @@ pub(super) struct Lock(Result<Lockfile, String>);
 /// The lock files at one state of the repository, by workspace.
 pub(super) type Locks<'a> = HashMap<&'a RepoPath, Lock>;
 
-/// The lock files as they stand on disk.
-pub(super) fn on_disk(workspaces: &Workspaces) -> Locks<'_> {
+/// The text of each workspace's lock file as it stands on disk.
+pub(super) fn on_disk(workspaces: &Workspaces) -> HashMap<&RepoPath, Vec<u8>> {
     let all: Vec<&Workspace> = workspaces.by_path.values().collect();
     let read = |workspace: &&'_ Workspace| {
         let path = workspaces.root.join(join(workspace.path.as_str(), "yarn.lock"));
         std::fs::read(path).unwrap_or_default()
     };
-    let texts = parallel(&all, read);
-    read_all(&all, &texts)
+    all.iter().map(|workspace| &workspace.path).zip(parallel(&all, read)).collect()
 }
 
-/// The lock files of a commit.
+/// The text of each workspace's lock file in a commit, as far as it has one.
 pub(super) fn of_snapshot<'a>(
     workspaces: &'a Workspaces,
     git: &Git,
     snapshot: &Snapshot,
-) -> Result<Locks<'a>, GitError> {
+) -> Result<HashMap<&'a RepoPath, Vec<u8>>, GitError> {
     let path = |workspace: &Workspace| join(workspace.path.as_str(), "yarn.lock");
-    let there = workspaces.by_path.values().filter_map(|workspace| Some((workspace, snapshot.id(&path(workspace))?)));
-    let (all, ids): (Vec<&Workspace>, Vec<&str>) = there.unzip();
-    Ok(read_all(&all, &git.blobs(&ids)?))
+    let there =
+        workspaces.by_path.values().filter_map(|workspace| Some((&workspace.path, snapshot.id(&path(workspace))?)));
+    let (all, ids): (Vec<&RepoPath>, Vec<&str>) = there.unzip();
+    Ok(all.into_iter().zip(git.blobs(&ids)?).collect())
 }
 
-fn read_all<'a>(workspaces: &[&'a Workspace], texts: &[Vec<u8>]) -> Locks<'a> {
-    let pairs: Vec<_> = workspaces.iter().copied().zip(texts).collect();
+/// Reads the lock files of all workspaces that have one.
+pub(super) fn read_all<'a>(workspaces: &'a Workspaces, texts: &HashMap<&RepoPath, Vec<u8>>) -> Locks<'a> {
+    let there = workspaces.by_path.values().filter_map(|workspace| Some((workspace, texts.get(&workspace.path)?)));
+    let pairs: Vec<(&Workspace, &Vec<u8>)> = there.collect();
     let read = |(workspace, text): &(&'a Workspace, &Vec<u8>)| {
         (&workspace.path, Lock::read(text, workspace, &workspace.manifest))
     };
@@ -60,46 +66,149 @@ impl Lock {
         self.0.as_ref().err().map(String::as_str)
     }
 
-    /// What each package's dependencies are locked to; why not, where that cannot be told.
-    pub(super) fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, String> {
-        self.0.as_ref().map_err(Clone::clone)?.direct(roots).map_err(|error| error.to_string())
+    /// What a package's dependencies are locked to, and all that they lead to; why not, where that cannot be told.
+    fn third_party(&self, roots: &[Root<'_>]) -> Result<ThirdParty, String> {
+        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
+        let direct = lockfile.direct(roots).map_err(|error| error.to_string())?;
+        let closure = lockfile.closure([&direct]).map_err(|error| error.to_string())?;
+        Ok(ThirdParty { direct, closure })
     }
 
-    /// What the packages lead to; the reason where that cannot be told.
-    pub(super) fn closure(&self, packages: &[&Result<Direct, String>]) -> Result<(&Lockfile, Closure), String> {
+    /// What the packages lead to together; the reason where that cannot be told.
+    fn join(&self, packages: &[&Result<ThirdParty, String>]) -> Result<(&Lockfile, Closure), String> {
         let lockfile = self.0.as_ref().map_err(Clone::clone)?;
-        let direct: Vec<&Direct> =
-            packages.iter().map(|direct| direct.as_ref()).collect::<Result<_, _>>().map_err(Clone::clone)?;
-        Ok((lockfile, lockfile.closure(direct).map_err(|error| error.to_string())?))
+        let mut closure = Closure::default();
+        for package in packages {
+            closure.join(&package.as_ref().map_err(Clone::clone)?.closure);
+        }
+        Ok((lockfile, closure))
+    }
+}
+
+/// What one package gets from outside its workspace.
+#[derive(Debug, Default)]
+struct ThirdParty {
+    direct: Direct,
+    closure: Closure,
+}
+
+/// The lock files of both states, and what they say of each package.
+pub(super) struct LockView<'a> {
+    head: Locks<'a>,
+    /// Only those that are not what they are at the head.
+    before: HashMap<&'a RepoPath, LockBefore>,
+    /// What each package gets from outside its workspace.
+    packages: Vec<Result<ThirdParty, String>>,
+    /// The same at the base, where the lock file is not what it is at the head.
+    packages_before: Vec<ThirdParty>,
+}
+
+/// What a dependency is locked to, where that is one version.
+fn locked(lock: &Lock, root: Root<'_>) -> Option<String> {
+    Some(lock.0.as_ref().ok()?.locked(root).next()?.version.to_owned())
+}
+
+/// What a lock file says of one plugin.
+pub(super) enum OfPlugin {
+    /// The sha256 over its closure, the patch files in it relative to the workspace, and what became of it since the
+    /// base.
+    Known([u8; 32], Vec<String>, Vec<Reason>),
+    /// Nothing can be said: all of the lock file counts.
+    Unknown(String),
+    /// There is no lock file.
+    Nothing,
+}
+
+impl<'a> LockView<'a> {
+    /// `packages` are those of the rules, each with its workspace; `before` holds only lock files that are not what they are
+    /// at the head.
+    pub(super) fn new(packages: &[(&'a Workspace, &'a Package)], head: Locks<'a>, before: Locks<'a>) -> Self {
+        let before = before.into_iter();
+        let before: HashMap<_, _> =
+            before.filter_map(|(path, lock)| Some((path, LockBefore::new(lock, head.get(path)?)))).collect();
+        let (packages, packages_before) = parallel(packages, |(workspace, package)| {
+            let nothing = ThirdParty::default;
+            let Some(lock) = head.get(&workspace.path) else { return (Ok(nothing()), nothing()) };
+            let roots = workspace.roots(package);
+            let before = before.get(&workspace.path).map(|before| before.third_party(&roots)).unwrap_or_default();
+            (lock.third_party(&roots), before)
+        })
+        .into_iter()
+        .unzip();
+        Self { head, before, packages, packages_before }
+    }
+
+    /// The version of the RHDH CLI in the lock file of `workspace`: at the base, and at the head.
+    pub(super) fn rhdh_cli(&self, workspace: &Workspace) -> (Option<String>, Option<String>) {
+        let Some(root) = workspace.root_of(CLI_PACKAGE) else { return (None, None) };
+        let now = self.head.get(&workspace.path).and_then(|lock| locked(lock, root));
+        match self.before.get(&workspace.path) {
+            Some(before) => (locked(&before.lock, root), now),
+            None => (now.clone(), now),
+        }
+    }
+
+    /// What is said of a plugin of `workspace` that is made from the packages with these numbers.
+    pub(super) fn plugin(&self, workspace: &Workspace, packages: &[usize]) -> OfPlugin {
+        let Some(lock) = self.head.get(&workspace.path) else { return OfPlugin::Nothing };
+        let third_party: Vec<_> = packages.iter().map(|package| &self.packages[*package]).collect();
+        let (lockfile, closure) = match lock.join(&third_party) {
+            Ok(found) => found,
+            Err(why) => return OfPlugin::Unknown(why),
+        };
+        let reasons = match self.before.get(&workspace.path) {
+            None => Vec::new(),
+            Some(before) => {
+                let pairs = third_party.iter().zip(packages);
+                let pairs: Vec<(&ThirdParty, &ThirdParty)> = pairs
+                    .filter_map(|(now, package)| Some((now.as_ref().ok()?, &self.packages_before[*package])))
+                    .collect();
+                match before.changes(&pairs, (lockfile, &closure)) {
+                    Ok(changes) => changes.iter().map(lock_change).collect(),
+                    Err(why) => vec![Reason::new("lock-file", format!("at the base, {why}"))],
+                }
+            }
+        };
+        OfPlugin::Known(lockfile.digest(&closure), lockfile.patches(&closure).map(str::to_owned).collect(), reasons)
     }
 }
 
 /// A lock file at the base that is another at the head, with what it has in common with that.
 #[derive(Debug)]
-pub(super) struct LockBefore {
+struct LockBefore {
     lock: Lock,
     again: Option<Again>,
 }
 
 impl LockBefore {
-    pub(super) fn new(lock: Lock, head: &Lock) -> Self {
+    fn new(lock: Lock, head: &Lock) -> Self {
         let again = lock.0.as_ref().ok().zip(head.0.as_ref().ok()).map(|(before, after)| after.again(before));
         Self { lock, again }
     }
 
-    /// As [`Lock::direct`]. What the base lacks is left out: it shows as added.
-    pub(super) fn direct(&self, roots: &[Root<'_>]) -> Direct {
-        self.lock.0.as_ref().map(|before| before.direct_of_known(roots)).unwrap_or_default()
+    /// What a package got from outside its workspace. What the base's lock file lacks is left out: it shows as added.
+    fn third_party(&self, roots: &[Root<'_>]) -> ThirdParty {
+        let Ok(lockfile) = &self.lock.0 else { return ThirdParty::default() };
+        let direct = lockfile.direct_of_known(roots);
+        ThirdParty { closure: lockfile.closure_of_known([&direct]), direct }
     }
 
-    /// What is different between the head's closure and the one at the base.
-    pub(super) fn changes<'a>(
+    /// What is different between the head's closure and the one at the base. `packages` are what led to them: what each
+    /// package gets, at the head and at the base.
+    fn changes(
         &self,
-        packages: impl IntoIterator<Item = &'a Direct>,
-        head: (&Lockfile, &Closure),
+        packages: &[(&ThirdParty, &ThirdParty)],
+        (lockfile, closure): (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
         let Some(again) = &self.again else { return Ok(Vec::new()) };
-        Ok(head.0.changes_since(head.1, before, &before.closure_of_known(packages), again))
+        if again.is_same(closure, packages.iter().map(|(now, before)| (&now.direct, &before.direct))) {
+            return Ok(Vec::new());
+        }
+        let mut closure_before = Closure::default();
+        packages.iter().for_each(|(_, before)| closure_before.join(&before.closure));
+        let now = packages.iter().map(|(now, _)| &now.direct);
+        let then = packages.iter().map(|(_, before)| &before.direct);
+        Ok(lockfile.changes_since((closure, now), before, (&closure_before, then), again))
     }
 }

@@ -22,6 +22,7 @@ mod lock;
 mod matrix;
 mod reasons;
 mod show;
+mod sight;
 mod snapshot;
 mod survey;
 mod toml_diff;
@@ -31,6 +32,7 @@ pub use decide::{Found, Memory, Question, TakenTag};
 pub use git::GitError;
 pub use key::{CONTENT_KEY_ANNOTATION, ContentKey};
 pub use matrix::{Leg, Legs, github, gitlab, matrix};
+pub use sight::{Look, Sight};
 pub use survey::{ArtifactTarget, BundleToPlan, Error, PluginToPlan, Request, Selection, Survey, survey};
 
 /// The version of the `plan.json` format that this program writes. Fields are only ever added to a version.
@@ -118,7 +120,7 @@ pub struct PlannedPlugin {
     pub workspace: RepoPath,
     /// The name of its image, which is also its folder in images.
     pub image: String,
-    /// Where it is up to date.
+    /// Where the image stands already: where it is up to date, or is copied from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
 }
@@ -140,7 +142,7 @@ pub struct PlannedBundle {
     pub members: Vec<String>,
     /// The name of its image.
     pub image: String,
-    /// Where it is up to date.
+    /// Where the image stands already: where it is up to date, or is copied from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
 }

@@ -1,19 +1,12 @@
 //! The words for what changed.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reason;
-use super::inputs::Sorted;
+use super::inputs::Differences;
 use super::snapshot::File;
 use crate::workspace::LockChange;
-
-/// What happened to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileChange {
-    Added,
-    Changed,
-    Removed,
-}
 
 impl Reason {
     /// A reason without anything behind it.
@@ -30,24 +23,9 @@ pub(super) fn shown(path: &[u8]) -> String {
     }
 }
 
-/// What is different between two lists of files, both sorted by path, in words.
-pub(super) fn file_changes<'f>(
-    base: impl IntoIterator<Item = (&'f [u8], &'f File)>,
-    head: impl IntoIterator<Item = (&'f [u8], &'f File)>,
-    folder: &str,
-) -> Vec<String> {
-    let base: BTreeMap<&[u8], &File> = base.into_iter().collect();
-    let head: BTreeMap<&[u8], &File> = head.into_iter().collect();
-    let mut changes: BTreeMap<&[u8], FileChange> = BTreeMap::new();
-    for (path, file) in &head {
-        match base.get(path) {
-            None => changes.insert(path, FileChange::Added),
-            Some(before) if before != file => changes.insert(path, FileChange::Changed),
-            Some(_) => None,
-        };
-    }
-    changes.extend(base.keys().filter(|path| !head.contains_key(*path)).map(|path| (*path, FileChange::Removed)));
-    let words = changes.into_iter().map(|(path, change)| {
+/// What became of some files, in words; paths are relative to `folder`.
+pub(super) fn file_changes(differences: &Differences<'_>, folder: &str) -> Vec<String> {
+    let words = differences.iter().map(|(path, change)| {
         // A submodule around the package is kept under its own path.
         let path = match path.strip_prefix(b"/") {
             Some(path) => shown(path),
@@ -55,25 +33,23 @@ pub(super) fn file_changes<'f>(
             None => shown(&[folder.as_bytes(), b"/", path].concat()),
         };
         match change {
-            FileChange::Added => format!("{path} added"),
-            FileChange::Changed => format!("{path} changed"),
-            FileChange::Removed => format!("{path} removed"),
+            (None, _) => format!("{path} added"),
+            (_, None) => format!("{path} removed"),
+            (Some(_), Some(_)) => format!("{path} changed"),
         }
     });
     words.collect()
 }
 
-/// What changed in each package, in words.
-pub(super) fn package_changes<'v>(base: &'v Sorted<'v>, head: &'v Sorted<'v>, folders: &[&str]) -> Vec<Vec<String>> {
-    let lists = base.packages.iter().zip(&head.packages).zip(folders);
-    let words = lists.map(|((base, head), folder)| {
-        if base == head {
-            return Vec::new();
-        }
-        let view = |files: &'v [(Vec<u8>, &'v File)]| files.iter().map(|(path, file)| (path.as_slice(), *file));
-        file_changes(view(base), view(head), folder)
-    });
-    words.collect()
+/// What is different between two lists of files.
+pub(super) fn differences<'f>(
+    before: &BTreeMap<&'f [u8], File<'f>>,
+    after: &BTreeMap<&'f [u8], File<'f>>,
+) -> Differences<'f> {
+    let paths: BTreeSet<&&[u8]> = before.keys().chain(after.keys()).collect();
+    let pairs =
+        paths.into_iter().map(|path| (Cow::Borrowed(*path), (before.get(path).copied(), after.get(path).copied())));
+    pairs.filter(|(_, (before, after))| before != after).collect()
 }
 
 /// `lodash 4.17.20 → 4.17.21 (through express)`.

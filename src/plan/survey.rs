@@ -3,11 +3,11 @@
 
 use super::base::{self, Base, NoSuchBase};
 use super::decide::TakenTag;
-use super::git::{Git, GitError};
+use super::git::GitError;
 use super::inputs::Rules;
-use super::snapshot::Snapshot;
-use super::{Action, PlannedBundle, PlannedPlugin, Reason, changes, lock};
-use crate::ci::{Ci, Event};
+use super::sight::Sight;
+use super::{Action, PlannedBundle, PlannedPlugin, Reason, changes};
+use crate::ci::Event;
 use crate::config::nearest::suggestion;
 use crate::config::{self, Config, UnknownBase};
 use crate::repo_path::RepoPath;
@@ -28,19 +28,10 @@ pub struct Request<'a> {
     pub channel: String,
     /// Whether tags of the channel may be moved to other content.
     pub overwrite: bool,
-    /// What the CI says.
-    pub ci: &'a Ci,
-    /// The version of the RHDH CLI.
-    pub cli: String,
     /// The output folder: nothing in it is an input.
     pub output: RepoPath,
     /// Which plugins and bundles are asked for.
     pub selection: Selection,
-    /// `--base`: the revision to compare with.
-    pub base: Option<String>,
-    /// `--head`: the revision to plan; `None`: what stands on disk, committed or not. It should be the one that is
-    /// checked out: what `package.json` files say is read from disk.
-    pub head: Option<String>,
 }
 
 /// What a plan is made for.
@@ -175,34 +166,18 @@ pub(super) struct Standing {
     pub(super) settled: bool,
 }
 
-/// Looks at the repository.
+/// Works out what became of everything that `sight` shows.
 ///
 /// # Errors
 /// When git fails, a revision or plugin that was named is not there, or the base cannot be known and
 /// `on-unknown-base` is `fail`.
-pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
+pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
     check_selection(request)?;
-    let root = &request.workspaces.root;
-    let mut notes = Vec::new();
-    let git = match Git::open(root) {
-        Err(GitError::NotStarted(why)) => {
-            notes.push(format!("git cannot be started ({why}): everything is planned"));
-            None
-        }
-        other => other?,
-    };
-    // Reading lock files takes as long as all of git's answers.
-    let (sight, locks) = std::thread::scope(|scope| {
-        let locks = request.head.is_none().then(|| scope.spawn(|| lock::on_disk(request.workspaces)));
-        let sight = look(request, git.as_ref());
-        (sight, locks.map(|locks| locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
-    });
-    let sight = sight?;
-    let locks = match (locks, &git) {
-        (None, Some(git)) => lock::of_snapshot(request.workspaces, git, &sight.after)?,
-        (locks, _) => locks.unwrap_or_default(),
-    };
-    let (base, base_reason) = match &sight.base {
+    let git = sight.git()?;
+    let mut notes: Vec<String> = sight.note().map(str::to_owned).into_iter().collect();
+    let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
+    let before = sight.before()?;
+    let (base, base_reason) = match &before.base {
         Base::Commit { id, reason } => (Some(id.clone()), reason.clone()),
         Base::Everything { reason } => (None, reason.clone()),
         Base::Unknown { reason } => {
@@ -213,16 +188,15 @@ pub fn survey(request: &Request<'_>) -> Result<Survey, Error> {
             (None, reason.clone())
         }
     };
-    let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
-    let seen = changes::look(request, &rules, git.as_ref(), &sight, locks)?;
+    let seen = changes::look(request, &rules, git, sight)?;
     notes.extend(seen.notes);
     let mut survey = Survey {
         channel: request.channel.clone(),
         overwrite: request.overwrite,
         base,
-        head: sight.head,
+        head: before.head.clone(),
         base_reason,
-        heals: !matches!(request.ci.event, Event::PullRequest { .. } | Event::Local),
+        heals: !matches!(sight.look.ci.event, Event::PullRequest { .. } | Event::Local),
         plugins: Vec::new(),
         bundles: Vec::new(),
         notes,
@@ -290,48 +264,4 @@ fn check_selection(request: &Request<'_>) -> Result<(), Error> {
         None => Ok(()),
         Some(id) => Err(Error::UnknownPlugin { id: id.clone(), help: suggestion(id, "plugins and bundles", known()) }),
     }
-}
-
-/// What there is to compare.
-pub(super) struct Sight {
-    pub(super) head: Option<String>,
-    pub(super) after: Snapshot,
-    pub(super) base: Base,
-    pub(super) before: Option<Snapshot>,
-}
-
-fn look(request: &Request<'_>, git: Option<&Git>) -> Result<Sight, Error> {
-    let root = request.workspaces.root.clone();
-    let Some(git) = git else {
-        if request.base.is_some() || request.head.is_some() {
-            return Err(Error::NoRepository(root.display().to_string()));
-        }
-        let base = Base::Unknown { reason: "this is no git repository".to_owned() };
-        return Ok(Sight { after: Snapshot::of_folder(&root), head: None, base, before: None });
-    };
-    let head = git.commit(request.head.as_deref().unwrap_or("HEAD"));
-    if let (Some(revision), None) = (&request.head, &head) {
-        return Err(Error::NoSuchHead(revision.clone()));
-    }
-    // The two sides do not need each other, and each waits for git.
-    let (after, before) = std::thread::scope(|scope| {
-        let before = scope.spawn(|| -> Result<(Base, Option<Snapshot>), Error> {
-            let base = match (&request.selection, &request.base) {
-                (Selection::All, None) => Base::Everything { reason: "`--all`".to_owned() },
-                (_, named) => base::find(git, head.as_deref(), request.ci, named.as_deref())?,
-            };
-            let snapshot = match &base {
-                Base::Commit { id, .. } => Some(Snapshot::of_commit(git, id)?),
-                _ => None,
-            };
-            Ok((base, snapshot))
-        });
-        let after = match (&request.head, &head) {
-            (Some(_), Some(commit)) => Snapshot::of_commit(git, commit),
-            _ => Snapshot::of_working_tree(git),
-        };
-        (after, before.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (base, before) = before?;
-    Ok(Sight { head, after: after?, base, before })
 }

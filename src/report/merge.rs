@@ -60,7 +60,9 @@ pub fn merge(results: Vec<RunResult>) -> Result<RunResult, Error> {
         });
     }
     let finished = whole.finished;
-    whole.finish(|artifact| matches!(artifact.state, State::Packaged | State::Published | State::UpToDate));
+    whole.finish(|artifact| {
+        matches!(artifact.state, State::Packaged | State::Published | State::UpToDate) || artifact.is_copied()
+    });
     whole.finished = finished;
     Ok(whole)
 }

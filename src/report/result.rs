@@ -114,7 +114,7 @@ pub struct ArtifactResult {
     pub image_name: String,
     /// The image that packaging made, as it stands in the OCI layout of the output folder.
     pub image: Option<PackagedImage>,
-    /// Where the image was pushed, or was already.
+    /// Where the image was pushed, or was already: of what is copied, where it comes from before.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
     /// Where a run that is no dry run would push the image: `host/namespace/name@sha256:…`, then the same with each
@@ -291,6 +291,12 @@ impl ArtifactResult {
     #[must_use]
     pub fn is_bundle(&self) -> bool {
         self.role.is_none()
+    }
+
+    /// Whether it only goes from one registry to others, without anything to export or to package.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.action == Action::Copy
     }
 
     /// Its name for people: a plugin and a bundle may have the same id.

@@ -7,6 +7,10 @@ use indexmap::IndexMap;
 use nodejs_semver::Version;
 use serde::Deserialize;
 
+mod cli;
+
+pub use cli::{CLI_PACKAGE, CliVersion};
+
 /// The figures, oldest release first.
 static RELEASES: LazyLock<IndexMap<String, Release>> = LazyLock::new(|| {
     #[derive(Deserialize)]
@@ -27,6 +31,8 @@ pub struct Release {
     pub backstage: String,
     /// The major version of Node.js that its backend runs on.
     pub node: String,
+    /// The version of the RHDH CLI that exports plugins for it; `None`: the newest one of the release.
+    pub cli: Option<String>,
     /// The `@backstage/*` packages that it provides, each with its versions.
     packages: IndexMap<String, Vec<String>>,
 }
@@ -78,6 +84,7 @@ mod tests {
         assert_eq!(releases().collect::<Vec<_>>(), ["1.9", "1.10", "2.0"]);
         for (name, release) in RELEASES.iter() {
             assert!(release.provides("@backstage/backend-plugin-api") && release.node.parse::<u32>().is_ok(), "{name}");
+            assert!(release.cli.as_ref().is_none_or(|cli| CliVersion::Release(name.clone()).accepts(cli)), "{name}");
             assert!(release.packages.values().flatten().all(|version| Version::parse(version).is_ok()), "{name}");
         }
     }

@@ -172,8 +172,7 @@ impl<'a> Export<'a> {
             return Some(Part { name: json.name.as_deref()?, role: json.backstage.role.as_deref(), dependencies });
         }
         let locked = self.subject.lockfile.locked(root).next()?;
-        let dependencies = locked.dependencies.iter().map(|(name, range)| (name.as_str(), range.as_str())).collect();
-        Some(Part { name: locked.name, role: None, dependencies })
+        Some(Part { name: locked.name, role: None, dependencies: locked.dependencies })
     }
 
     fn in_workspace(&self, root: Root<'_>) -> Option<&'a Package> {
@@ -249,7 +248,7 @@ impl<'a> Export<'a> {
                 if !seen.insert((locked.name, locked.version)) {
                     continue;
                 }
-                let sign = native::by_dependencies(locked.dependencies);
+                let sign = native::by_dependencies(&locked.dependencies);
                 if let Some(sign) = sign.or_else(|| native::by_contents(&folders, locked.name, locked.version)) {
                     let through = way.first().map_or(String::new(), |first| format!(", brought along by `{first}`"));
                     let reason =

@@ -18,8 +18,8 @@ const FIELDS: [&str; 3] = ["gypfile", "binary", "napi"];
 const FOLDERS: [&str; 3] = ["", "build/Release", "lib/binding"];
 
 /// What shows that a package with these dependencies is a native module.
-pub(super) fn by_dependencies(dependencies: &[(String, String)]) -> Option<String> {
-    let found = dependencies.iter().find(|(name, _)| DEPENDENCIES.contains(&name.as_str()));
+pub(super) fn by_dependencies(dependencies: &[(&str, &str)]) -> Option<String> {
+    let found = dependencies.iter().find(|(name, _)| DEPENDENCIES.contains(name));
     found.map(|(name, _)| format!("it depends on `{name}`"))
 }
 

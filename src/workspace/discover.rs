@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::glob::Patterns;
 use super::package_json::{self, PackageJson, parse_object, read_limited, take_text};
 use super::{Package, Workspace, Workspaces, graph};
-use crate::repo_path::{RepoPath, RepoPathError};
+use crate::repo_path::{Places, RepoPath, RepoPathError};
 
 /// From this number of packages on, their files are read by several threads.
 const PARALLEL_FROM: usize = 64;
@@ -91,8 +91,9 @@ pub enum Error {
 pub fn discover(root: &Path, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath, Error)>) {
     let mut loaded: BTreeMap<RepoPath, Result<Workspace, Error>> = BTreeMap::new();
     let mut errors = Vec::new();
+    let mut places = Places::new(root);
     for folder in folders {
-        let found = locate(root, folder).and_then(|path| {
+        let found = locate(root, &mut places, folder).and_then(|path| {
             let workspace = loaded.entry(path).or_insert_with_key(|path| load(root, path));
             let workspace = workspace.as_ref().map_err(Clone::clone)?;
             match workspace.packages.get(folder) {
@@ -108,8 +109,8 @@ pub fn discover(root: &Path, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath
 }
 
 /// The folder of the nearest `yarn.lock` from `folder` upwards.
-fn locate(root: &Path, folder: &RepoPath) -> Result<RepoPath, Error> {
-    if !folder.locate(root).map_err(Error::Folder)?.join("package.json").exists() {
+fn locate(root: &Path, places: &mut Places, folder: &RepoPath) -> Result<RepoPath, Error> {
+    if !places.locate(folder).map_err(Error::Folder)?.join("package.json").exists() {
         return Err(Error::NoPackageJson(folder.clone()));
     }
     std::iter::successors(Some(folder.clone()), RepoPath::parent)

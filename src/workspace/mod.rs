@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::repo_path::RepoPath;
 
+mod closure;
 mod discover;
 mod glob;
 mod graph;
@@ -15,10 +16,11 @@ pub mod package_json;
 mod resolve;
 mod third_party;
 
+pub use closure::Closure;
 pub use discover::{Error, discover};
 pub use lockfile::LockfileError;
 pub use package_json::{PackageJson, PackageManager, Role, RoleError, siblings};
-pub use third_party::{Again, Closure, Direct, LockChange, Locked, Lockfile, Root};
+pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, Root};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
 /// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lockfile::{Entry, name_of};
+use super::lockfile::{Entries, name_of};
 
 /// The entries of a lock file, by everything that they are looked up by.
 #[derive(Debug)]
@@ -24,11 +24,16 @@ struct Resolution {
 }
 
 impl Index {
-    pub(super) fn new<'a>(entries: &[Entry], resolutions: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let (mut by_descriptor, mut patched, mut by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for (number, entry) in (0u32..).zip(entries) {
-            by_name.entry(entry.name.clone()).or_insert_with(Vec::new).push(number);
-            for descriptor in &entry.descriptors {
+    pub(super) fn new<'a>(entries: &Entries, resolutions: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut by_descriptor = HashMap::with_capacity(entries.list.len() * 2);
+        let (mut patched, mut by_name) = (HashMap::new(), HashMap::<String, Vec<u32>>::new());
+        for (number, entry) in (0u32..).zip(&entries.list) {
+            let name = entries.text(entry.name);
+            match by_name.get_mut(name) {
+                Some(numbers) => numbers.push(number),
+                None => drop(by_name.insert(name.to_owned(), vec![number])),
+            }
+            for descriptor in entries.descriptors(entry) {
                 // yarn binds some descriptors to where they stand: `…::locator=…`. Dependants write them without.
                 if let Some((unbound, _)) = descriptor.split_once("::") {
                     by_descriptor.entry(unbound.to_owned()).or_insert(number);
@@ -37,7 +42,7 @@ impl Index {
                     let source = patch.split('#').next().unwrap_or(patch).replace("%3A", ":");
                     patched.insert(source, number);
                 }
-                by_descriptor.insert(descriptor.clone(), number);
+                by_descriptor.insert(descriptor.to_owned(), number);
             }
         }
         Self { by_descriptor, patched, by_name, resolutions: resolutions.filter_map(Resolution::parse).collect() }
@@ -57,10 +62,14 @@ impl Index {
     }
 
     fn locked(&self, name: &str, range: &str) -> Vec<u32> {
-        let texts = [format!("{name}@{range}"), format!("{name}@npm:{range}")];
-        let plain = texts.iter().find_map(|text| self.by_descriptor.get(text));
+        let mut text = String::with_capacity(name.len() + range.len() + "@npm:".len());
+        text.extend([name, "@", range]);
+        let exact = (self.by_descriptor.get(&text), self.patched.get(&text));
+        text.truncate(name.len());
+        text.extend(["@npm:", range]);
+        let plain = exact.0.or_else(|| self.by_descriptor.get(&text));
         // yarn berry patches some packages by itself: dependants ask for `resolve@npm:^1` and get the patched one.
-        let patched = texts.iter().find_map(|text| self.patched.get(text));
+        let patched = exact.1.or_else(|| self.patched.get(&text));
         plain.into_iter().chain(patched).copied().collect()
     }
 }

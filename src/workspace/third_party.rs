@@ -2,11 +2,12 @@
 //! A `yarn.lock` and the names and ranges of a package come in; what goes out is a closure that can be hashed, and
 //! compared with the closure of another state of the lock file.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use super::lockfile::{self, Entry, LockfileError};
+use super::closure::Closure;
+use super::lockfile::{self, Entries, Entry, LockfileError};
 use super::resolve::Index;
 use super::{Package, Workspace};
 
@@ -14,21 +15,22 @@ use super::{Package, Workspace};
 /// (test libraries, linters) leave no trace in a plugin.
 const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 
-/// A `yarn.lock`, ready to be asked.
+/// A `yarn.lock`, ready to be asked. Its entries have numbers, in the order of their resolutions.
 #[derive(Debug)]
 pub struct Lockfile {
     path: String,
-    /// Sorted by resolution.
-    entries: Vec<Entry>,
+    entries: Entries,
     digests: Vec<[u8; 32]>,
     /// For each entry, whether it is a package of the workspace itself.
     in_workspace: Vec<bool>,
-    /// For each entry, the patch file that it is made with, if one of the repository.
-    patches: Vec<Option<String>>,
-    /// For each entry, the entries that it depends on.
-    edges: Vec<Vec<u32>>,
-    /// For each entry, the first dependency that is not locked.
-    missing: Vec<Option<String>>,
+    /// The patch files of the repository, by the entry that is made with one.
+    patches: BTreeMap<u32, String>,
+    /// What the entries depend on, one after the other.
+    edges: Vec<u32>,
+    /// For each entry, where its dependencies end in `edges`.
+    edges_end: Vec<usize>,
+    /// The first dependency that is not locked, by the entry that has it.
+    missing: BTreeMap<u32, String>,
     index: Index,
 }
 
@@ -44,29 +46,27 @@ pub struct Root<'a> {
 }
 
 /// One locked package, as another asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locked<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its version.
     pub version: &'a str,
     /// What it depends on, by name and range.
-    pub dependencies: &'a [(String, String)],
+    pub dependencies: Vec<(&'a str, &'a str)>,
 }
 
 /// What the dependencies of one package are locked to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Direct(Vec<u32>);
 
-/// For each entry of one lock file, the same entry of another.
+/// What one lock file has in common with another, its base.
 #[derive(Clone, Debug)]
-pub struct Again(Vec<Option<u32>>);
-
-/// The locked packages that some dependencies lead to.
-#[derive(Debug, Default)]
-pub struct Closure {
-    /// Indexes of entries, ascending, each with the entry that led to it first.
-    members: Vec<(u32, Option<u32>)>,
+pub struct Again {
+    /// For each entry of the base, the same entry here.
+    of_base: Vec<Option<u32>>,
+    /// The entries that are not in the base, or do not depend on the same there.
+    different: Closure,
 }
 
 /// A locked package that is different in two closures.
@@ -93,26 +93,25 @@ impl Lockfile {
         path: &str,
         resolutions: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, LockfileError> {
-        let mut entries = lockfile::parse(text, path)?;
-        entries.sort_unstable_by(|a, b| a.resolution.cmp(&b.resolution));
+        let entries = lockfile::parse(text, path)?;
         let index = Index::new(&entries, resolutions);
-        let (mut edges, mut missing) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for entry in &entries {
-            let (mut targets, mut absent) = (Vec::new(), None);
-            for (name, range) in &entry.dependencies {
-                let found = index.find(Some(&entry.name), name, range);
-                if found.is_empty() && !is_local(range) && absent.is_none() {
-                    absent = Some(format!("{name}@{range}"));
+        let (mut edges, mut edges_end) = (Vec::new(), Vec::with_capacity(entries.list.len()));
+        let (mut missing, mut patches) = (BTreeMap::new(), BTreeMap::new());
+        for (number, entry) in (0u32..).zip(&entries.list) {
+            for (name, range) in entries.dependencies(entry) {
+                let found = index.find(Some(entries.text(entry.name)), name, range);
+                if found.is_empty() && !is_local(range) {
+                    missing.entry(number).or_insert_with(|| format!("{name}@{range}"));
                 }
-                targets.extend(found);
+                edges.extend(found);
             }
-            edges.push(targets);
-            missing.push(absent);
+            edges_end.push(edges.len());
+            patches.extend(patch_file(entries.text(entry.resolution)).map(|file| (number, file)));
         }
-        let digests = entries.iter().map(digest).collect();
-        let in_workspace = entries.iter().map(|entry| entry.resolution.contains("@workspace:")).collect();
-        let patches = entries.iter().map(|entry| patch_file(&entry.resolution)).collect();
-        Ok(Self { path: path.to_owned(), entries, digests, in_workspace, patches, edges, missing, index })
+        let digests = entries.list.iter().map(|entry| digest(&entries, entry)).collect();
+        let in_workspace = entries.list.iter().map(|entry| entries.text(entry.resolution).contains("@workspace:"));
+        let in_workspace = in_workspace.collect();
+        Ok(Self { path: path.to_owned(), entries, digests, in_workspace, patches, edges, edges_end, missing, index })
     }
 
     /// What `roots` are locked to.
@@ -143,8 +142,8 @@ impl Lockfile {
     /// When the lock file lacks a package on the way. See [`Lockfile::closure_of_known`].
     pub fn closure<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Result<Closure, LockfileError> {
         let closure = self.closure_of_known(direct);
-        match closure.members.iter().find_map(|(entry, _)| Some((entry, self.missing[*entry as usize].clone()?))) {
-            Some((entry, descriptor)) => Err(self.incomplete(descriptor, &self.entries[*entry as usize].name)),
+        match self.missing.iter().find(|(entry, _)| closure.has(**entry)) {
+            Some((entry, descriptor)) => Err(self.incomplete(descriptor.clone(), self.name(*entry))),
             None => Ok(closure),
         }
     }
@@ -152,27 +151,24 @@ impl Lockfile {
     /// As [`Lockfile::closure`], but what the lock file lacks is left out.
     #[must_use]
     pub fn closure_of_known<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Closure {
-        // For each entry, the one that led to it; a direct dependency leads to itself.
-        let mut from: Vec<Option<u32>> = vec![None; self.entries.len()];
-        let mut next = VecDeque::new();
-        let mut visit = |entry: u32, by: u32, next: &mut VecDeque<u32>| {
-            let place = &mut from[entry as usize];
-            if place.is_none() && !self.in_workspace[entry as usize] {
-                *place = Some(by);
-                next.push_back(entry);
-            }
-        };
-        for entry in direct.into_iter().flat_map(|direct| &direct.0) {
-            visit(*entry, *entry, &mut next);
-        }
-        // Breadth first: the way that is remembered is a shortest one.
-        while let Some(entry) = next.pop_front() {
-            for to in &self.edges[entry as usize] {
-                visit(*to, entry, &mut next);
+        let mut closure = Closure::default();
+        let mut next: Vec<u32> = direct.into_iter().flat_map(|direct| &direct.0).copied().collect();
+        while let Some(entry) = next.pop() {
+            if !self.in_workspace[entry as usize] && closure.add(entry) {
+                next.extend(self.edges(entry));
             }
         }
-        let members = (0u32..).zip(from).filter_map(|(entry, by)| Some((entry, by?)));
-        Closure { members: members.map(|(entry, by)| (entry, (by != entry).then_some(by))).collect() }
+        closure
+    }
+
+    fn edges(&self, entry: u32) -> &[u32] {
+        let entry = entry as usize;
+        let start = entry.checked_sub(1).map_or(0, |before| self.edges_end[before]);
+        &self.edges[start..self.edges_end[entry]]
+    }
+
+    fn name(&self, entry: u32) -> &str {
+        self.entries.text(self.entries.list[entry as usize].name)
     }
 
     fn incomplete(&self, descriptor: String, dependant: &str) -> LockfileError {
@@ -183,69 +179,93 @@ impl Lockfile {
     /// it is, all of them.
     pub fn locked(&self, root: Root<'_>) -> impl Iterator<Item = Locked<'_>> {
         let found = self.index.find(Some(root.dependant), root.name, root.range);
-        found.into_iter().map(|entry| &self.entries[entry as usize]).filter_map(|entry| {
-            let Entry { name, version, resolution, dependencies, .. } = entry;
-            (!resolution.contains("@workspace:")).then_some(Locked { name, version, dependencies })
+        found.into_iter().filter(|entry| !self.in_workspace[*entry as usize]).map(|entry| {
+            let entry = &self.entries.list[entry as usize];
+            Locked {
+                name: self.entries.text(entry.name),
+                version: self.entries.text(entry.version),
+                dependencies: self.entries.dependencies(entry).collect(),
+            }
         })
     }
 
     /// The sha256 of a closure: of the resolution and checksum of each member.
     #[must_use]
     pub fn digest(&self, closure: &Closure) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for (entry, _) in &closure.members {
-            hash.update(self.digests[*entry as usize]);
-        }
-        hash.finalize().into()
+        // In one piece: hashing thousands of short ones takes longer.
+        let digests: Vec<[u8; 32]> = closure.members().map(|entry| self.digests[entry as usize]).collect();
+        Sha256::digest(digests.as_flattened()).into()
     }
 
     /// The resolutions of a closure's members, sorted.
     pub fn resolutions<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
-        closure.members.iter().map(|(entry, _)| self.entries[*entry as usize].resolution.as_str())
+        closure.members().map(|entry| self.entries.text(self.entries.list[entry as usize].resolution))
     }
 
     /// The patch files that members of a closure are made with, relative to the workspace root, as they are written.
     pub fn patches<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
-        closure.members.iter().filter_map(|(entry, _)| self.patches[*entry as usize].as_deref())
+        self.patches.iter().filter(|(entry, _)| closure.has(**entry)).map(|(_, file)| file.as_str())
     }
 
     /// Finds the entries of `base` again.
     #[must_use]
     pub fn again(&self, base: &Self) -> Again {
         let ours: HashMap<&[u8; 32], u32> = self.digests.iter().zip(0u32..).collect();
-        Again(base.digests.iter().map(|digest| ours.get(digest).copied()).collect())
+        let of_base: Vec<Option<u32>> = base.digests.iter().map(|digest| ours.get(digest).copied()).collect();
+        let mut same = Closure::default();
+        for (theirs, ours) in (0u32..).zip(&of_base) {
+            if let Some(ours) = ours {
+                let there = base.edges(theirs).iter().map(|entry| of_base[*entry as usize]);
+                if there.eq(self.edges(*ours).iter().copied().map(Some)) {
+                    same.add(*ours);
+                }
+            }
+        }
+        let mut different = Closure::default();
+        for entry in (0u32..).take(self.entries.list.len()).filter(|entry| !same.has(*entry)) {
+            different.add(entry);
+        }
+        Again { of_base, different }
     }
 
-    /// What is different between a closure of `base` and one of this lock file, by name; `again` is that of the two.
+    /// What is different between a closure of `base` and one of this lock file, by name; each comes with the direct
+    /// dependencies that led to it, and `again` is that of the two.
     #[must_use]
-    pub fn changes_since(
+    pub fn changes_since<'a>(
         &self,
-        closure: &Closure,
+        (closure, direct): (&Closure, impl IntoIterator<Item = &'a Direct>),
         base: &Self,
-        base_closure: &Closure,
+        (base_closure, base_direct): (&Closure, impl IntoIterator<Item = &'a Direct>),
         again: &Again,
     ) -> Vec<LockChange> {
         let mut gone = Vec::new();
-        let mut kept = vec![false; self.entries.len()];
-        for (entry, _) in &base_closure.members {
-            match again.0[*entry as usize].filter(|ours| closure.position(*ours).is_some()) {
-                Some(ours) => kept[ours as usize] = true,
-                None => gone.push(*entry),
+        let mut kept = Closure::default();
+        for entry in base_closure.members() {
+            match again.of_base[entry as usize].filter(|ours| closure.has(*ours)) {
+                Some(ours) => drop(kept.add(ours)),
+                None => gone.push(entry),
             }
         }
         // For each name, the entries before and after that are not in both.
         let mut different: BTreeMap<&str, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
         for entry in gone {
-            different.entry(&base.entries[entry as usize].name).or_default().0.push(entry);
+            different.entry(base.name(entry)).or_default().0.push(entry);
         }
-        for (entry, _) in closure.members.iter().filter(|(entry, _)| !kept[*entry as usize]) {
-            different.entry(&self.entries[*entry as usize].name).or_default().1.push(*entry);
+        for entry in closure.members().filter(|entry| !kept.has(*entry)) {
+            different.entry(self.name(entry)).or_default().1.push(entry);
         }
+        if different.is_empty() {
+            return Vec::new();
+        }
+        let of_new = different.values().filter_map(|(_, new)| new.first().copied()).collect();
+        let of_old = different.values().filter(|(_, new)| new.is_empty()).filter_map(|(old, _)| old.first().copied());
+        let (ways, base_ways) = (self.ways(direct, of_new), base.ways(base_direct, of_old.collect()));
         let changes = different.into_iter().map(|(name, (old, new))| LockChange {
-            through: new.first().map_or_else(
-                || old.first().map(|entry| base.way_to(base_closure, *entry)).unwrap_or_default(),
-                |entry| self.way_to(closure, *entry),
-            ),
+            through: match (new.first(), old.first()) {
+                (Some(entry), _) => self.way_to(&ways, *entry),
+                (None, Some(entry)) => base.way_to(&base_ways, *entry),
+                (None, None) => Vec::new(),
+            },
             before: base.versions(&old),
             after: self.versions(&new),
             name: name.to_owned(),
@@ -254,33 +274,63 @@ impl Lockfile {
     }
 
     fn versions(&self, entries: &[u32]) -> Vec<String> {
-        let mut versions: Vec<String> =
-            entries.iter().map(|entry| self.entries[*entry as usize].version.clone()).collect();
+        let version = |entry: &u32| self.entries.text(self.entries.list[*entry as usize].version).to_owned();
+        let mut versions: Vec<String> = entries.iter().map(version).collect();
         versions.sort_unstable();
         versions.dedup();
         versions
     }
 
-    fn way_to(&self, closure: &Closure, entry: u32) -> Vec<String> {
-        let from = |entry: u32| {
-            let at = closure.position(entry)?;
-            closure.members[at].1
-        };
-        let mut way: Vec<String> = std::iter::successors(from(entry), |entry| from(*entry))
-            .map(|entry| self.entries[entry as usize].name.clone())
-            .collect();
+    /// For each entry on the ways to `wanted`, the one that led to it; a direct dependency leads to itself.
+    fn ways<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>, mut wanted: BTreeSet<u32>) -> HashMap<u32, u32> {
+        let mut from = HashMap::new();
+        let direct = direct.into_iter().flat_map(|direct| &direct.0);
+        let mut next: VecDeque<(u32, u32)> = direct.map(|entry| (*entry, *entry)).collect();
+        // Breadth first: the way that is remembered is a shortest one.
+        while let Some((entry, by)) = next.pop_front().filter(|_| !wanted.is_empty()) {
+            if !self.in_workspace[entry as usize] && !from.contains_key(&entry) {
+                from.insert(entry, by);
+                wanted.remove(&entry);
+                next.extend(self.edges(entry).iter().map(|to| (*to, entry)));
+            }
+        }
+        from
+    }
+
+    fn way_to(&self, ways: &HashMap<u32, u32>, entry: u32) -> Vec<String> {
+        let from = |entry: u32| ways.get(&entry).copied().filter(|by| *by != entry);
+        let mut way: Vec<String> =
+            std::iter::successors(from(entry), |entry| from(*entry)).map(|entry| self.name(entry).to_owned()).collect();
         way.reverse();
         way
     }
 }
 
-impl Closure {
-    fn position(&self, entry: u32) -> Option<usize> {
-        self.members.binary_search_by_key(&entry, |(member, _)| *member).ok()
+impl Again {
+    /// Whether a closure, and the direct dependencies that led to it, are the same in the base as they are here.
+    #[must_use]
+    pub fn is_same<'a>(&self, closure: &Closure, mut direct: impl Iterator<Item = (&'a Direct, &'a Direct)>) -> bool {
+        !closure.meets(&self.different)
+            && direct.all(|(ours, base)| {
+                let base = base.0.iter().map(|entry| self.of_base[*entry as usize]);
+                base.eq(ours.0.iter().copied().map(Some))
+            })
     }
 }
 
 impl Workspace {
+    /// The dependency of a package of the workspace, the root first, on `name`, be it for development.
+    #[must_use]
+    pub fn root_of<'a>(&'a self, name: &str) -> Option<Root<'a>> {
+        let packages = self.packages.values().map(|package| &package.manifest);
+        let mut roots = packages.flat_map(|json| {
+            let dependant = json.name.as_deref().unwrap_or_default();
+            let ranges = ["dependencies", "devDependencies"].into_iter().flat_map(|field| json.ranges(field));
+            ranges.map(move |(name, range)| Root { dependant, name, range })
+        });
+        roots.find(|root| root.name == name)
+    }
+
     /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
     /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
     /// build sees; and the tools of `BUILD_TOOLS`.
@@ -326,9 +376,9 @@ fn is_local(range: &str) -> bool {
     ["workspace:", "link:", "portal:", "file:"].iter().any(|protocol| range.starts_with(protocol))
 }
 
-fn digest(entry: &Entry) -> [u8; 32] {
+fn digest(entries: &Entries, entry: &Entry) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for field in [&entry.resolution, &entry.version, &entry.checksum] {
+    for field in [entry.resolution, entry.version, entry.checksum].map(|span| entries.text(span)) {
         hash.update((field.len() as u64).to_le_bytes());
         hash.update(field);
     }

@@ -50,6 +50,7 @@ pub(crate) fn request(output: &Path, dist_dynamic: &Path) -> Request {
         }],
         rhdh: vec!["1.9".to_owned(), "1.10".to_owned()],
         threads: 2,
+        blocks: Default::default(),
         time: None,
     }
 }

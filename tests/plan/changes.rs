@@ -150,8 +150,40 @@ fn the_configuration_builds_whose_entry_changed() {
     repo.write("rhdh-plugins.toml", &format!("{}\n[rhdh]\ncli = \"1.9.2\"\n", repo.read("rhdh-plugins.toml")));
     let plan = repo.since("HEAD");
     assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
-    assert_eq!(reasons(&plan, "todo"), ["RHDH CLI of the default release → 1.9.1"]);
-    assert_eq!(repo.keys(), keys, "the key has the version that the caller names");
+    assert_eq!(reasons(&plan, "todo"), ["RHDH CLI 1.9.1 → 1.9.2"]);
+    assert_ne!(repo.keys(), keys);
+    // What the default means, said in other words.
+    repo.edit("rhdh-plugins.toml", "cli = \"1.9.2\"", "version = \"1.9\"");
+    assert_eq!(built(&repo.since("HEAD")), ["other"]);
+    repo.edit("rhdh-plugins.toml", "version = \"1.9\"", "cli = \"1.9.1\"");
+    assert_eq!(repo.keys(), keys);
+}
+
+/// A workspace that has the RHDH CLI among its own dependencies exports with that one.
+#[test]
+fn the_rhdh_cli_of_the_lock_file_counts() {
+    let repo = Repo::new();
+    repo.edit("package.json", "{", "{\"devDependencies\": {\"@red-hat-developer-hub/cli\": \"~1.9.0\"}, ");
+    let locked = |version: &str| {
+        let entry = format!(
+            "\"@red-hat-developer-hub/cli@npm:~1.9.0\":\n  version: {version}\n  resolution: \
+             \"@red-hat-developer-hub/cli@npm:{version}\"\n  languageName: node\n  linkType: hard\n"
+        );
+        repo.write("yarn.lock", &format!("{LOCK}\n{entry}"));
+    };
+    locked("1.9.0");
+    repo.commit("a CLI of its own");
+    let keys = repo.keys();
+    locked("1.9.2");
+    let plan = repo.since("HEAD");
+    assert_eq!(built(&plan), ["todo", "todo-backend", "other", "both"]);
+    assert_eq!(reasons(&plan, "other"), ["RHDH CLI 1.9.0 → 1.9.2"]);
+    assert_ne!(repo.keys()["other"], keys["other"]);
+    // The configuration wants another one: the workspace's is not used.
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}\n[rhdh]\ncli = \"1.9.0\"\n"));
+    assert_eq!(repo.keys(), keys);
+    assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
 }
 
 #[test]

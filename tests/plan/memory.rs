@@ -37,6 +37,17 @@ fn push(repo: &Repo, arguments: &[&str]) -> Output {
     rhdh_pack(&repo.root).args(arguments).envs(variables).output().unwrap()
 }
 
+/// A second registry beside the first: every plugin goes to both.
+fn also_to(repo: &Repo, registry: &Registry) {
+    repo.edit("rhdh-plugins.toml", "registries = [\"cncf\"]", "registries = [\"cncf\", \"second\"]");
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}[registries.second]\noci = \"{}/acme\"\n", registry.host));
+}
+
+fn result(repo: &Repo) -> serde_json::Value {
+    serde_json::from_str(&repo.read(".rhdh-pack/result.json")).unwrap()
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -63,7 +74,7 @@ fn what_is_published_is_not_built_again() {
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
     let up_to_date = ("skip".to_owned(), "up to date in cncf".to_owned());
     assert_eq!(planned(&repo), [up_to_date.clone(), up_to_date.clone()]);
-    let result: serde_json::Value = serde_json::from_str(&repo.read(".rhdh-pack/result.json")).unwrap();
+    let result = result(&repo);
     assert_eq!(result["outcome"], "nothing-to-do");
     assert_eq!(result["plugins"][0]["state"], "up-to-date");
 
@@ -78,6 +89,69 @@ fn what_is_published_is_not_built_again() {
     repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nmemory = false\n"));
     assert_eq!(push(&repo, &["plan"]).status.code(), Some(0));
     assert_eq!(planned(&repo)[0].0, "build");
+}
+
+#[test]
+fn what_one_of_two_registries_lacks_is_copied_and_not_built() {
+    let (one, other) = (Registry::start(Auth::Open), Registry::start(Auth::Open));
+    let repo = prebuilt(&one, true);
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let digest = result(&repo)["plugins"][0]["images"][0]["digest"].as_str().unwrap().to_owned();
+
+    also_to(&repo, &other);
+    repo.commit("a second registry");
+    // Nothing on this machine could make them again: they must come from the first registry.
+    repo.remove(".rhdh-pack");
+    let dry = push(&repo, &["run", "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(0), "{}", said(&dry));
+    let would_push = result(&repo)["plugins"][0]["would_push"].to_string();
+    assert!(would_push.contains(&format!("{}/acme/", other.host)), "{would_push}");
+    for name in ["todo-backend", "other"] {
+        repo.write(&format!("plugins/{name}/dist-dynamic/package.json"), "no JSON, which packaging would refuse");
+    }
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let copied = ("copy".to_owned(), "built already: it is in cncf".to_owned());
+    assert_eq!(planned(&repo), [copied.clone(), copied]);
+    let result = result(&repo);
+    assert_eq!((&result["outcome"], &result["plugins"][0]["state"]), (&"success".into(), &"published".into()));
+    assert_eq!(result["plugins"][0]["timings"]["export"], serde_json::Value::Null);
+    for registry in [&one, &other] {
+        let found = registry.skopeo_digest("acme/acme-todo-backend", "1.0.0", &[]);
+        assert_eq!(found.as_ref(), Some(&digest), "{}", registry.host);
+    }
+    let reasons = push(&repo, &["plan"]);
+    assert_eq!(planned(&repo)[0], ("skip".to_owned(), "up to date in cncf, second".to_owned()), "{}", said(&reasons));
+}
+
+/// With a job for each stage there is no leg, and so no result, where all is copied: the push stage goes by the plan.
+#[test]
+fn copies_need_no_leg_of_a_matrix() {
+    let (one, other) = (Registry::start(Auth::Open), Registry::start(Auth::Open));
+    let repo = prebuilt(&one, true);
+    assert_eq!(push(&repo, &["run"]).status.code(), Some(0));
+    also_to(&repo, &other);
+    let plan = push(&repo, &["plan", "--matrix"]);
+    assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
+    assert_eq!(String::from_utf8_lossy(&plan.stdout).trim(), "[]");
+    let pushed = push(&repo, &["push"]);
+    assert_eq!(pushed.status.code(), Some(0), "{}", said(&pushed));
+    assert!(other.skopeo_digest("acme/acme-other", "1.0.0", &[]).is_some());
+
+    // One leg that has something to build, beside what is copied.
+    repo.write("plugins/other/src/more.ts", "1");
+    let third = Registry::start(Auth::Open);
+    repo.edit("rhdh-plugins.toml", &other.host, &third.host);
+    assert_eq!(push(&repo, &["plan"]).status.code(), Some(0));
+    assert_eq!(planned(&repo).into_iter().map(|(action, _)| action).collect::<Vec<_>>(), ["copy", "build"]);
+    for stage in [&["export", "--plugin", "other"][..], &["package"], &["push"]] {
+        let stage = push(&repo, stage);
+        assert_eq!(stage.status.code(), Some(0), "{}", said(&stage));
+    }
+    for image in ["acme/acme-todo-backend", "acme/acme-other"] {
+        assert!(third.skopeo_digest(image, "1.0.0", &[]).is_some(), "{image}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::process::Command;
 use rhdh_pack::ci::Ci;
 use rhdh_pack::config;
 use rhdh_pack::plan::{
-    self, Action, ArtifactTarget, BundleToPlan, Memory, Plan, PluginToPlan, Reason, Request, Selection, Survey,
+    self, Action, ArtifactTarget, BundleToPlan, Look, Memory, Plan, PluginToPlan, Reason, Request, Selection, Sight,
+    Survey,
 };
 use rhdh_pack::repo_path::RepoPath;
 use rhdh_pack::workspace;
@@ -208,20 +209,24 @@ impl Repo {
         });
         let variables: BTreeMap<&str, &String> = options.ci.iter().map(|(name, value)| (*name, value)).collect();
         let ci = Ci::read(|name| variables.get(name).map(|value| (*value).clone()));
-        plan::survey(&Request {
+        let sight = Sight::begin(Look {
+            root: self.root.clone(),
+            ci,
+            everything: options.selection == Selection::All,
+            base: options.base.clone(),
+            head: options.head.clone(),
+        });
+        let request = Request {
             plugins: plugins.collect(),
             bundles: bundles.collect(),
             channel: "next".to_owned(),
             overwrite: options.overwrite,
-            ci: &ci,
-            cli: "1.9.1".to_owned(),
             output: RepoPath::new(".rhdh-pack").unwrap(),
             selection: options.selection.clone(),
-            base: options.base.clone(),
-            head: options.head.clone(),
             workspaces: &workspaces,
             config: &config,
-        })
+        };
+        plan::survey(&request, &sight)
     }
 
     pub(crate) fn plan(&self, options: &Options) -> Plan {

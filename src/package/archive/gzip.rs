@@ -24,7 +24,7 @@ pub(crate) fn trailer(checksum: u32, length: u64) -> [u8; 8] {
 }
 
 /// Something that cannot happen with correct input to zlib.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the compressor failed")]
 pub(crate) struct DeflateFailed;
 

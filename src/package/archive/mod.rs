@@ -4,25 +4,36 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write as _};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256, Sha512};
 
-mod gzip;
+mod blocks;
+pub(crate) mod gzip;
 mod pool;
 mod read;
 pub(crate) mod tar;
 
+pub use blocks::Blocks;
 pub(crate) use pool::Pool;
 pub(crate) use read::{Member, ReadFailure};
 
 use crate::digest::{Digest, Integrity};
+use blocks::Block;
 use pool::Results;
 use read::{Piece, ReadAhead};
 use tar::Kind;
 
 /// npm's time for every file: 1985-10-26T08:15:00Z, in seconds since 1970.
 pub(crate) const NPM_TIME: u64 = 499_162_500;
+
+/// Files of at least this many bytes are compressed once for all archives. Part of the recipe: another value gives other
+/// archives. Each costs its archive some two hundred bytes: it is compressed without what stands before it.
+pub(crate) const SHARED: u64 = 64 << 10;
+
+// What follows a shared file has nothing but that file in its window, and files come in pieces of whole blocks.
+const _: () = assert!(SHARED >= gzip::WINDOW as u64 && read::PIECE.is_multiple_of(gzip::BLOCK));
 
 /// Compressed blocks that wait for whoever reads them back.
 const READ_BACK_AHEAD: usize = 8;
@@ -78,7 +89,7 @@ pub(crate) fn write<T: Send>(
     members: &[Member],
     wanted: Vec<(Format, &mut File)>,
     settings: Settings,
-    pool: &Pool,
+    (pool, blocks): (&Pool, &Arc<Blocks>),
     is_cancelled: &dyn Fn() -> bool,
     read_back: impl Fn(&mut dyn Read) -> T + Sync,
 ) -> Result<Vec<Written<T>>, Failure> {
@@ -88,10 +99,12 @@ pub(crate) fn write<T: Send>(
         let mut readers = Vec::new();
         for (format, file) in wanted {
             let (sender, receiver) = sync_channel(READ_BACK_AHEAD);
-            readers.push(scope.spawn(move || read_back(&mut BlockReader { receiver, block: Vec::new(), at: 0 })));
+            readers.push(scope.spawn(move || read_back(&mut BlockReader { receiver, block: Arc::default(), at: 0 })));
             streams.push(Stream::new(format, file, sender));
         }
-        let mut writer = Writer { pool, settings, streams, results: Results::new(), submitted: 0, taken: 0 };
+        let shared = Vec::new();
+        let mut writer =
+            Writer { pool, blocks, settings, streams, shared, results: Results::new(), submitted: 0, taken: 0 };
         writer.run(members, is_cancelled)?;
         let streams = writer.streams;
         let mut written = Vec::new();
@@ -130,27 +143,31 @@ struct Sink<'a> {
     size: u64,
     sha256: Sha256,
     sha512: Option<Sha512>,
-    read_back: SyncSender<Vec<u8>>,
+    read_back: SyncSender<Arc<Vec<u8>>>,
 }
 
 /// A block that was compressed.
 struct Compressed {
-    stream: usize,
-    bytes: Result<Vec<u8>, gzip::DeflateFailed>,
+    /// Whose it is; `None`: every stream's.
+    stream: Option<usize>,
+    bytes: Block,
     checksum: crc32fast::Hasher,
 }
 
 struct Writer<'a> {
     pool: &'a Pool,
+    blocks: &'a Arc<Blocks>,
     settings: Settings,
     streams: Vec<Stream<'a>>,
+    /// What stands before the next block of the file that all streams share.
+    shared: Vec<u8>,
     results: Results<Compressed>,
     submitted: u64,
     taken: u64,
 }
 
 impl<'a> Stream<'a> {
-    fn new(format: Format, file: &'a mut File, read_back: SyncSender<Vec<u8>>) -> Self {
+    fn new(format: Format, file: &'a mut File, read_back: SyncSender<Arc<Vec<u8>>>) -> Self {
         let sha512 = matches!(format, Format::Tgz).then(Sha512::new);
         Self {
             format,
@@ -164,10 +181,10 @@ impl<'a> Stream<'a> {
 }
 
 impl Sink<'_> {
-    fn put(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.sha256.update(&bytes);
+    fn put(&mut self, bytes: Arc<Vec<u8>>) -> Result<(), Failure> {
+        self.sha256.update(bytes.as_slice());
         if let Some(sha512) = &mut self.sha512 {
-            sha512.update(&bytes);
+            sha512.update(bytes.as_slice());
         }
         self.size += bytes.len() as u64;
         self.file.write_all(&bytes).map_err(Failure::Write)?;
@@ -181,17 +198,23 @@ impl Writer<'_> {
     fn run(&mut self, members: &[Member], is_cancelled: &dyn Fn() -> bool) -> Result<(), Failure> {
         let time = self.settings.time;
         for stream in &mut self.streams {
-            stream.sink.put(gzip::header(self.settings.level).to_vec())?;
+            stream.sink.put(gzip::header(self.settings.level).to_vec().into())?;
         }
         let files = ReadAhead::new(members);
-        if let Some(layer) = self.streams.iter().position(|stream| matches!(stream.format, Format::Layer { .. })) {
-            for folder in folders(&files) {
-                self.add(layer, &tar::header(&folder, Kind::Folder, 0, time))?;
-            }
-        }
+        let layer = self.streams.iter().position(|stream| matches!(stream.format, Format::Layer { .. }));
+        let brings_packages: Vec<bool> = members.iter().map(Member::brings_packages).collect();
+        let mut begun = None;
         files.run(self.pool, |piece| {
             if is_cancelled() {
                 return Err(Failure::Cancelled);
+            }
+            let packages = brings_packages[piece.turn.member];
+            if let Some(layer) = layer.filter(|_| begun != Some(packages)) {
+                begun = Some(packages);
+                let of = members.iter().zip(&brings_packages).filter(|(_, brings)| **brings == packages);
+                for folder in folders(of.map(|(member, _)| member)) {
+                    self.add(layer, &tar::header(&folder, Kind::Folder, 0, time))?;
+                }
             }
             self.piece(members, &piece)
         })?;
@@ -203,7 +226,7 @@ impl Writer<'_> {
         }
         for stream in &mut self.streams {
             let checksum = std::mem::replace(&mut stream.checksum, crc32fast::Hasher::new()).finalize();
-            stream.sink.put(gzip::trailer(checksum, stream.length).to_vec())?;
+            stream.sink.put(gzip::trailer(checksum, stream.length).to_vec().into())?;
             stream.sink.file.flush().map_err(Failure::Write)?;
         }
         Ok(())
@@ -221,9 +244,52 @@ impl Writer<'_> {
                 let kind = Kind::File { executable: piece.file.executable };
                 self.add(index, &tar::header(&path, kind, size, self.settings.time))?;
             }
-            self.add(index, piece.content)?;
+            if size < SHARED {
+                self.add(index, piece.content)?;
+            } else if piece.first && self.streams[index].buffer.len() > self.streams[index].window {
+                // What stood before ends here.
+                self.submit(index, false)?;
+            }
+        }
+        if size >= SHARED {
+            self.share(piece)?;
+        }
+        for index in 0..self.streams.len() {
             if piece.last {
                 self.add(index, tar::padding(size))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a piece of a file, which is compressed once, to all streams.
+    fn share(&mut self, piece: &Piece<'_>) -> Result<(), Failure> {
+        if piece.first {
+            self.shared.clear();
+        }
+        for block in piece.content.chunks(gzip::BLOCK) {
+            self.make_room()?;
+            let mut buffer = std::mem::take(&mut self.shared);
+            let window = buffer.len();
+            buffer.extend_from_slice(block);
+            self.shared = buffer[buffer.len().saturating_sub(gzip::WINDOW)..].to_vec();
+            let (level, blocks) = (self.settings.level, Arc::clone(self.blocks));
+            self.pool.submit(&self.results, self.submitted, move |promise| {
+                let (window, block) = buffer.split_at(window);
+                let mut checksum = crc32fast::Hasher::new();
+                checksum.update(block);
+                let take = |bytes| promise.keep(Compressed { stream: None, bytes, checksum });
+                blocks.compress(window, block, level, take);
+            });
+            self.submitted += 1;
+            for stream in &mut self.streams {
+                stream.length += block.len() as u64;
+            }
+        }
+        if piece.last {
+            for stream in &mut self.streams {
+                stream.buffer.clone_from(&self.shared);
+                stream.window = self.shared.len();
             }
         }
         Ok(())
@@ -260,25 +326,37 @@ impl Writer<'_> {
 
     /// Has the block that was collected compressed, and begins the next.
     fn submit(&mut self, index: usize, last: bool) -> Result<(), Failure> {
-        while self.submitted - self.taken >= self.settings.in_flight
-            || (self.taken < self.submitted && self.results.is_done(self.taken))
-        {
-            self.take_one()?;
-        }
+        self.make_room()?;
         let stream = &mut self.streams[index];
         let kept = stream.buffer.len().saturating_sub(gzip::WINDOW);
         let mut next = Vec::with_capacity(if last { 0 } else { gzip::WINDOW + gzip::BLOCK });
         next.extend_from_slice(&stream.buffer[kept..]);
         let buffer = std::mem::replace(&mut stream.buffer, next);
         let window = std::mem::replace(&mut stream.window, stream.buffer.len());
-        let level = self.settings.level;
-        self.pool.submit(&self.results, self.submitted, move || {
+        let (level, blocks) = (self.settings.level, Arc::clone(self.blocks));
+        self.pool.submit(&self.results, self.submitted, move |promise| {
             let (window, block) = buffer.split_at(window);
             let mut checksum = crc32fast::Hasher::new();
             checksum.update(block);
-            Compressed { stream: index, bytes: gzip::compress(window, block, level, last), checksum }
+            if last {
+                let bytes = gzip::compress(window, block, level, true).map(Arc::new);
+                promise.keep(Compressed { stream: Some(index), bytes, checksum });
+            } else {
+                let take = move |bytes| promise.keep(Compressed { stream: Some(index), bytes, checksum });
+                blocks.compress(window, block, level, take);
+            }
         });
         self.submitted += 1;
+        Ok(())
+    }
+
+    /// Writes what is compressed, and waits where too much is under way.
+    fn make_room(&mut self) -> Result<(), Failure> {
+        while self.submitted - self.taken >= self.settings.in_flight
+            || (self.taken < self.submitted && self.results.is_done(self.taken))
+        {
+            self.take_one()?;
+        }
         Ok(())
     }
 
@@ -287,28 +365,35 @@ impl Writer<'_> {
         let failed = || Failure::Write(std::io::Error::other("the compressor failed"));
         let Compressed { stream, bytes, checksum } = self.results.take(self.taken).ok_or_else(failed)?;
         self.taken += 1;
-        let stream = &mut self.streams[stream];
-        stream.checksum.combine(&checksum);
-        stream.sink.put(bytes.map_err(|_| failed())?)
+        let bytes = bytes.map_err(|_| failed())?;
+        let streams = match stream {
+            Some(index) => &mut self.streams[index..=index],
+            None => &mut self.streams[..],
+        };
+        for stream in streams {
+            stream.checksum.combine(&checksum);
+            stream.sink.put(Arc::clone(&bytes))?;
+        }
+        Ok(())
     }
 }
 
-/// Every folder of the layer, once, each before what is in it.
-fn folders(files: &ReadAhead<'_>) -> BTreeSet<String> {
+/// Every folder of `members` in the layer, once, each before what is in it.
+fn folders<'a>(members: impl Iterator<Item = &'a Member>) -> BTreeSet<String> {
     let mut folders = BTreeSet::new();
-    let mut previous = String::new();
-    for (member, path) in files.paths() {
-        let mut folder = match path.rsplit_once('/') {
-            Some((folder, _)) => format!("{}/{folder}", member.folder),
-            None => member.folder.clone(),
-        };
-        if folder == previous {
-            continue;
-        }
-        previous.clone_from(&folder);
-        while folders.insert(folder.clone()) {
-            let Some((parent, _)) = folder.rsplit_once('/') else { break };
-            folder = parent.to_owned();
+    for member in members {
+        let mut previous = None;
+        for folder in member.list.files.iter().map(|file| file.path.rsplit_once('/').map(|(folder, _)| folder)) {
+            if previous == Some(folder) {
+                continue;
+            }
+            previous = Some(folder);
+            let folder = folder.map_or_else(|| member.folder.clone(), |folder| format!("{}/{folder}", member.folder));
+            let mut folder = folder.as_str();
+            while folders.insert(folder.to_owned()) {
+                let Some((parent, _)) = folder.rsplit_once('/') else { break };
+                folder = parent;
+            }
         }
     }
     folders
@@ -316,8 +401,8 @@ fn folders(files: &ReadAhead<'_>) -> BTreeSet<String> {
 
 /// The compressed bytes, as they are written.
 struct BlockReader {
-    receiver: Receiver<Vec<u8>>,
-    block: Vec<u8>,
+    receiver: Receiver<Arc<Vec<u8>>>,
+    block: Arc<Vec<u8>>,
     at: usize,
 }
 

@@ -60,20 +60,15 @@ impl Pool {
         self.threads.len()
     }
 
-    /// Adds a job; its result will be `number` of `results`.
+    /// Adds a job; what it keeps its promise with will be result `number` of `results`.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         results: &Results<T>,
         number: u64,
-        job: impl FnOnce() -> T + Send + 'static,
+        job: impl FnOnce(Promise<T>) + Send + 'static,
     ) {
-        let mut promise = Promise { results: Arc::clone(&results.shared), number, kept: false };
-        let job = Box::new(move || {
-            let result = job();
-            promise.kept = true;
-            promise.results.put(promise.number, Some(result));
-        });
-        lock(&self.queue.state).jobs.push_back(job);
+        let promise = Promise { results: Arc::clone(&results.shared), number, kept: false };
+        lock(&self.queue.state).jobs.push_back(Box::new(move || job(promise)));
         self.queue.changed.notify_one();
     }
 }
@@ -122,7 +117,7 @@ struct Shared<T> {
 }
 
 /// Stands for a result; dropped without one (the job panicked, or the pool is gone), it says so.
-struct Promise<T> {
+pub(crate) struct Promise<T> {
     results: Arc<Shared<T>>,
     number: u64,
     kept: bool,
@@ -132,6 +127,13 @@ impl<T> Shared<T> {
     fn put(&self, number: u64, result: Option<T>) {
         lock(&self.done).insert(number, result);
         self.changed.notify_all();
+    }
+}
+
+impl<T> Promise<T> {
+    pub(crate) fn keep(mut self, result: T) {
+        self.kept = true;
+        self.results.put(self.number, Some(result));
     }
 }
 
@@ -174,7 +176,7 @@ mod tests {
         let pool = Pool::new(4).unwrap();
         let results = Results::new();
         for number in 0..100 {
-            pool.submit(&results, number, move || number * number);
+            pool.submit(&results, number, move |promise| promise.keep(number * number));
         }
         assert!((0..100).all(|number| results.take(number) == Some(number * number)));
     }

@@ -9,7 +9,8 @@ use super::pool::{Pool, Results};
 use crate::package::packlist::{PackList, PackedFile, Problem, Source};
 
 /// A larger file is read piece by piece when its turn comes.
-const LARGE: u64 = 512 << 10;
+const LARGE: u64 = PIECE as u64;
+pub(super) const PIECE: usize = 512 << 10;
 
 /// A batch ends when it has this many bytes or files.
 const BATCH_BYTES: u64 = 256 << 10;
@@ -24,6 +25,13 @@ pub(crate) struct Member {
     /// Its folder in the image.
     pub(crate) folder: String,
     pub(crate) list: Arc<PackList>,
+}
+
+impl Member {
+    /// Whether there are packages in it, as in backends.
+    pub(super) fn brings_packages(&self) -> bool {
+        self.list.files.iter().any(|file| file.path.starts_with("node_modules/"))
+    }
 }
 
 /// Which file of which member.
@@ -72,10 +80,12 @@ impl<'a> ReadAhead<'a> {
             turns.extend((0..list.files.len()).map(|file| Turn { member, file }));
         }
         if members.len() > 1 {
-            // What the members have in common comes together, and compresses to almost nothing.
+            // What the members have in common comes together, and compresses to almost nothing. Frontends have nothing in
+            // common with backends: theirs is the same run of bytes as in an image of frontends alone.
+            let brings_packages: Vec<bool> = members.iter().map(Member::brings_packages).collect();
             turns.sort_by_cached_key(|turn| {
                 let (extension, base, path) = crate::package::packlist::order(&file_of(members, *turn).path);
-                (extension, base, path, turn.member)
+                (brings_packages[turn.member], extension, base, path, turn.member)
             });
         }
         let mut batches = Vec::new();
@@ -100,11 +110,6 @@ impl<'a> ReadAhead<'a> {
             batches.push(Batch::Small(start..turns.len()));
         }
         Self { members, turns, batches, submitted: 0, results: Results::new() }
-    }
-
-    /// The paths of all files, each with its member.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = (&'a Member, &'a str)> {
-        self.turns.iter().map(|turn| (&self.members[turn.member], file_of(self.members, *turn).path.as_str()))
     }
 
     /// Gives every file, in order, piece by piece, to `take`.
@@ -146,7 +151,7 @@ impl<'a> ReadAhead<'a> {
                         (turn.member, source, file_of(self.members, turn).clone())
                     })
                     .collect();
-                pool.submit(&self.results, self.submitted as u64, move || read(&files));
+                pool.submit(&self.results, self.submitted as u64, move |promise| promise.keep(read(&files)));
             }
             self.submitted += 1;
         }
@@ -161,7 +166,7 @@ impl<'a> ReadAhead<'a> {
         let source = &self.members[turn.member].list.source;
         let failed = |problem: Problem| E::from(ReadFailure { member: turn.member, problem });
         let mut open = source.open_file(file.real(), &file.identity).map_err(failed)?;
-        let mut buffer = vec![0; usize::try_from(LARGE).unwrap_or(1 << 16)];
+        let mut buffer = vec![0; PIECE];
         let mut position = 0;
         while position < file.size() {
             let read =

@@ -187,10 +187,12 @@ impl Automaton {
     /// Whether the automaton matches all of `name`, which is UTF-16 already folded by [`fold`].
     pub(super) fn matches(&self, name: &[u16]) -> bool {
         let mut states = vec![false; self.steps.len()];
-        self.enter(0, name, &mut states);
+        let mut next = states.clone();
+        let mut pending = Vec::new();
+        self.enter(0, name, &mut states, &mut pending);
         for (position, unit) in name.iter().enumerate() {
-            let mut next = vec![false; self.steps.len()];
             let rest = &name[position + 1..];
+            let mut goes_on = false;
             for (index, _) in states.iter().enumerate().filter(|(_, active)| **active) {
                 let taken = match &self.steps[index] {
                     Step::Unit(expected) => expected == unit,
@@ -199,17 +201,22 @@ impl Automaton {
                     _ => false,
                 };
                 if taken {
-                    self.enter(index + 1, rest, &mut next);
+                    self.enter(index + 1, rest, &mut next, &mut pending);
+                    goes_on = true;
                 }
             }
-            states = next;
+            if !goes_on {
+                return false;
+            }
+            std::mem::swap(&mut states, &mut next);
+            next.fill(false);
         }
         states.last() == Some(&true)
     }
 
-    /// Marks `index` and every step that follows it without taking a character.
-    fn enter(&self, index: usize, rest: &[u16], states: &mut [bool]) {
-        let mut pending = vec![index];
+    /// Marks `index` and every step that follows it without taking a character; `pending` comes and goes empty.
+    fn enter(&self, index: usize, rest: &[u16], states: &mut [bool], pending: &mut Vec<usize>) {
+        pending.push(index);
         while let Some(index) = pending.pop() {
             if std::mem::replace(&mut states[index], true) {
                 continue;

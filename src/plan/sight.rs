@@ -1,0 +1,149 @@
+//! What git says of the two states that are compared. It is asked while the caller still reads the configuration: to
+//! look through the working tree takes git longer than anything else takes.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::thread;
+
+use super::base::{self, Base};
+use super::git::{Git, GitError};
+use super::snapshot::Snapshot;
+use super::survey::Error;
+use crate::ci::Ci;
+use crate::repo_path::RepoPath;
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The folder of `rhdh-plugins.toml`.
+    pub root: PathBuf,
+    /// What the CI says.
+    pub ci: Ci,
+    /// Whether to compare with nothing, unless `base` says otherwise (`--all`).
+    pub everything: bool,
+    /// `--base`: the revision to compare with.
+    pub base: Option<String>,
+    /// `--head`: the revision to plan; `None`: what stands on disk, committed or not. It should be the one that is
+    /// checked out: what `package.json` files say is read from disk.
+    pub head: Option<String>,
+}
+
+/// What a thread will know.
+type Pending<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
+
+/// The answers, each of which may still be waited for.
+pub struct Sight {
+    pub(super) look: Look,
+    opened: Pending<Result<Opened, Error>>,
+}
+
+/// The answers of a repository.
+struct Opened {
+    git: Option<Git>,
+    before: Pending<Result<Before, Error>>,
+    after: Pending<Result<Snapshot, Error>>,
+    note: Option<String>,
+}
+
+/// The state that is compared with.
+pub(super) struct Before {
+    pub(super) head: Option<String>,
+    pub(super) base: Base,
+    pub(super) snapshot: Option<Snapshot>,
+}
+
+impl Sight {
+    /// Begins to ask.
+    #[must_use]
+    pub fn begin(look: Look) -> Self {
+        let asked = look.clone();
+        Self { look, opened: begin(move || open(&asked)) }
+    }
+
+    fn opened(&self) -> Result<&Opened, Error> {
+        self.opened.as_ref().map_err(Clone::clone)
+    }
+
+    /// The repository; `None` where there is none.
+    pub(super) fn git(&self) -> Result<Option<&Git>, Error> {
+        Ok(self.opened()?.git.as_ref())
+    }
+
+    /// What is to be said about it.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.opened().ok()?.note.as_deref()
+    }
+
+    pub(super) fn before(&self) -> Result<&Before, Error> {
+        self.opened()?.before.as_ref().map_err(Clone::clone)
+    }
+
+    pub(super) fn after(&self) -> Result<&Snapshot, Error> {
+        self.opened()?.after.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether the state that is compared with has a `package.json` in `folder`.
+    #[must_use]
+    pub fn had_package(&self, folder: &RepoPath) -> bool {
+        let file = folder.join("package.json").unwrap_or_default();
+        let before = self.before().ok().and_then(|before| before.snapshot.as_ref());
+        before.is_some_and(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
+    }
+}
+
+impl Drop for Sight {
+    /// No git outlives the program: it may hold a lock.
+    fn drop(&mut self) {
+        if let Ok(opened) = &*self.opened {
+            let _ = (LazyLock::force(&opened.before), LazyLock::force(&opened.after));
+        }
+    }
+}
+
+fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+    let thread = thread::spawn(work);
+    LazyLock::new(Box::new(move || thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+}
+
+fn open(look: &Look) -> Result<Opened, Error> {
+    let (git, note) = match Git::open(&look.root) {
+        Err(GitError::NotStarted(why)) => (None, Some(format!("git cannot be started ({why}): everything is planned"))),
+        other => (other?, None),
+    };
+    let Some(git) = git else {
+        if look.base.is_some() || look.head.is_some() {
+            return Err(Error::NoRepository(look.root.display().to_string()));
+        }
+        let base = Base::Unknown { reason: "this is no git repository".to_owned() };
+        let root = look.root.clone();
+        let after = begin(move || Ok(Snapshot::of_folder(&root)));
+        return Ok(Opened { git, before: begin(|| Ok(Before { head: None, base, snapshot: None })), after, note });
+    };
+    let (for_before, for_after) = (git.clone(), git.clone());
+    let after = match look.head.clone() {
+        None => begin(move || Ok(Snapshot::of_working_tree(&for_after)?)),
+        Some(revision) => begin(move || {
+            let commit = for_after.commit(&revision).ok_or(Error::NoSuchHead(revision))?;
+            Ok(Snapshot::of_commit(&for_after, &commit)?)
+        }),
+    };
+    let asked = look.clone();
+    let before = begin(move || before(&for_before, &asked));
+    Ok(Opened { git: Some(git), before, after, note })
+}
+
+fn before(git: &Git, look: &Look) -> Result<Before, Error> {
+    let head = git.commit(look.head.as_deref().unwrap_or("HEAD"));
+    if let (Some(revision), None) = (&look.head, &head) {
+        return Err(Error::NoSuchHead(revision.clone()));
+    }
+    let base = match &look.base {
+        None if look.everything => Base::Everything { reason: "`--all`".to_owned() },
+        named => base::find(git, head.as_deref(), &look.ci, named.as_deref())?,
+    };
+    let snapshot = match &base {
+        Base::Commit { id, .. } => Some(Snapshot::of_commit(git, id)?),
+        Base::Everything { .. } | Base::Unknown { .. } => None,
+    };
+    Ok(Before { head, base, snapshot })
+}

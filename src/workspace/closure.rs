@@ -1,0 +1,67 @@
+//! A set of entries of one lock file, by their numbers.
+
+/// The locked packages that some dependencies lead to: a set of entries, one bit for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closure(Vec<u64>);
+
+impl Closure {
+    /// Adds an entry; whether it was not there before.
+    pub(super) fn add(&mut self, entry: u32) -> bool {
+        let (word, bit) = (entry as usize / 64, 1 << (entry % 64));
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+
+    pub(super) fn has(&self, entry: u32) -> bool {
+        self.0.get(entry as usize / 64).is_some_and(|word| word >> (entry % 64) & 1 == 1)
+    }
+
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+
+    /// Adds all of `other`, a closure of the same lock file.
+    pub fn join(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word |= other;
+        }
+    }
+
+    /// The entries, ascending.
+    pub(super) fn members(&self) -> impl Iterator<Item = u32> {
+        (0u32..).zip(&self.0).flat_map(|(number, word)| {
+            let first = (*word != 0).then_some(*word);
+            let bits = std::iter::successors(first, |word| Some(word & (word - 1)).filter(|rest| *rest != 0));
+            bits.map(move |word| number * 64 + word.trailing_zeros())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_knows_its_members() {
+        let mut set = Closure::default();
+        assert_eq!(set.members().next(), None);
+        for entry in [200, 0, 63, 64, 200] {
+            set.add(entry);
+        }
+        assert_eq!(set.members().collect::<Vec<_>>(), [0, 63, 64, 200]);
+        assert!(set.has(64) && !set.has(65) && !set.has(100_000));
+        let mut other = Closure::default();
+        other.add(65);
+        assert!(!set.meets(&other));
+        other.join(&set);
+        assert!(set.meets(&other) && !set.has(65));
+        assert_eq!(other.members().collect::<Vec<_>>(), [0, 63, 64, 65, 200]);
+    }
+}
