@@ -26,7 +26,7 @@ use crate::rhdh;
 use crate::ui::{Mark, Ui, Verbosity};
 use crate::workspace::Workspaces;
 
-/// The RHDH release that is measured by where no configuration names one.
+/// The RHDH release that is measured by where neither the configuration nor a Backstage version leads to one.
 const DEFAULT_RHDH: &str = "1.9";
 
 /// What is examined.
@@ -126,8 +126,10 @@ fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Patient {
                     problems.iter().map(finding).collect()
                 }
                 Error::Config(config::Error::NotFound(_)) if found.plugins.is_empty() && !found.left_out.is_empty() => {
-                    let left_out = found.left_out.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
-                    let text = format!("there is no `{FILE_NAME}`, and no plugin could be in it: {left_out}");
+                    // One of them says enough: in a repository without yarn, all say the same.
+                    let first = found.left_out.first().map_or("", |(_, why)| why);
+                    let number = doctor::counted(found.left_out.len(), "plugin", "plugins");
+                    let text = format!("there is no `{FILE_NAME}`, and none of {number} could be in it: {first}");
                     let next = "mend that, then run `rhdh-pack init`".to_owned();
                     vec![here.failed(what, text, draft::other_manager(&folder).unwrap_or(next))]
                 }
@@ -143,7 +145,9 @@ fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Patient {
                 )],
                 error => vec![here.error(what, error)],
             };
-            let rhdh = DEFAULT_RHDH.to_owned();
+            let versions = found.workspaces.by_path.values().filter_map(|workspace| workspace.backstage.as_deref());
+            let newest = versions.max_by_key(|version| rhdh::line(version));
+            let rhdh = newest.and_then(rhdh::release_for).unwrap_or(DEFAULT_RHDH).to_owned();
             let cli = CliVersion::Release(rhdh.clone());
             let out = request.out_dir.clone().unwrap_or_else(|| folder.join(".rhdh-pack"));
             Patient { session: None, findings, workspaces: found.workspaces, rhdh, cli, out }

@@ -197,7 +197,10 @@ fn tracked(folder: &Path) -> bool {
         return false;
     }
     let mut command = std::process::Command::new("git");
-    command.args(["ls-files", "--", "."]).current_dir(folder).env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE");
+    command.args(["ls-files", "--", "."]).current_dir(folder);
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(name);
+    }
     command.output().is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
