@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 pub mod log;
+pub mod run;
 
 /// Who runs this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

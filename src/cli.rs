@@ -7,9 +7,10 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InstallOptions, PlanOptions, PlanOutput, Request, RunOptions,
-    SchemaOf, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, PlanOptions,
+    PlanOutput, Request, RunOptions, SchemaOf, VerifyOptions,
 };
+use crate::config::Attachment;
 use crate::digest::{Digest, ExpectedIntegrity};
 use crate::package::Release;
 use crate::package::deliver::{Destination, Engine};
@@ -57,6 +58,17 @@ dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of a
 enum DataFormat {
     /// One JSON document
     Json,
+}
+
+/// What `inspect` prints on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum InspectFormat {
+    /// One JSON document of all that is known
+    Json,
+    /// The attached SBOM itself (CycloneDX)
+    Sbom,
+    /// The attached provenance itself (in-toto, SLSA)
+    Provenance,
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +163,16 @@ enum Subcommands {
         /// What to print on stdout
         #[arg(long, value_enum)]
         format: Option<DataFormat>,
+    },
+    /// Print what a published image is: plugins, content key, SBOM, provenance
+    #[command(after_help = WHAT)]
+    Inspect {
+        /// The image, whoever made it
+        #[arg(value_name = "REF|LAYOUT|DIR")]
+        what: String,
+        /// What to print on stdout, instead of text
+        #[arg(long, value_enum)]
+        format: Option<InspectFormat>,
     },
     /// Put artifacts into a local dynamic-plugins-root, as RHDH's init container would
     #[command(after_help = WHAT)]
@@ -349,6 +371,15 @@ impl Cli {
             Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {
                 let (load, json) = (!no_load, format.is_some());
                 Command::Verify(VerifyOptions { what, rhdh, digest, integrity, load, node_modules, json })
+            }
+            Subcommands::Inspect { what, format } => {
+                let output = match format {
+                    None => InspectOutput::Text,
+                    Some(InspectFormat::Json) => InspectOutput::Json,
+                    Some(InspectFormat::Sbom) => InspectOutput::Document(Attachment::Sbom),
+                    Some(InspectFormat::Provenance) => InspectOutput::Document(Attachment::Provenance),
+                };
+                Command::Inspect(InspectOptions { what, output })
             }
             Subcommands::Install { root, what, rhdh } => Command::Install(InstallOptions { root, what, rhdh }),
             Subcommands::Diff { before, after, format } => {

@@ -23,6 +23,7 @@ pub mod draft;
 pub mod explain;
 pub mod export;
 pub mod import;
+pub mod inspect;
 pub mod install;
 pub mod package;
 pub mod plan;

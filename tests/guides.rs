@@ -15,7 +15,16 @@ use common::rhdh_pack;
 use serde_json::json;
 
 /// Commands that are not run, each with the reason.
-const NOT_RUN: [(&str, &str); 5] = [
+const NOT_RUN: [(&str, &str); 8] = [
+    (
+        "oras discover quay.io/acme/todo:1.0.0",
+        "no registry of packages has oras; supply_chain.rs asks for the same referrers",
+    ),
+    ("cosign verify --key cosign.pub quay.io/acme/todo@sha256:…", "no registry of packages has cosign"),
+    (
+        "cosign verify quay.io/acme/todo@sha256:… --certificate-oidc-issuer https://token.actions.githubusercontent.com \\",
+        "no registry of packages has cosign, and no test the identity of a job on GitHub",
+    ),
     ("rhdh-pack -C examples/todo run", "end_to_end.rs goes that way, with the RHDH CLI"),
     ("cargo run --release -- -C examples/todo run --all", "end_to_end.rs goes that way, without compiling again"),
     ("cargo install --path .", "cargo's own work: it compiles for minutes"),
@@ -24,7 +33,8 @@ const NOT_RUN: [(&str, &str); 5] = [
 ];
 
 /// What stands for something else in the pages, by page where it is only there.
-const PLACEHOLDERS: [(&str, &str); 10] = [
+const PLACEHOLDERS: [(&str, &str); 11] = [
+    ("REF", "oci://quay.io/acme/acme-plugin-todo:1.2.3"),
     ("REF|TGZ|DIR", "plugins/todo-backend/dist-dynamic"),
     ("WHAT", "plugins/todo-backend/dist-dynamic"),
     ("A", "plugins/todo-backend/dist-dynamic"),
@@ -60,8 +70,22 @@ fn commands(page: &str) -> Vec<String> {
 
 /// Indented blocks hold YAML and TOML, too.
 fn is_command(line: &str) -> bool {
-    let programs =
-        ["rhdh-pack", "cargo", "bash", "podman", "docker", "oc", "kubectl", "helm", "git", "npm", "yarn", "skopeo"];
+    let programs = [
+        "rhdh-pack",
+        "cosign",
+        "oras",
+        "cargo",
+        "bash",
+        "podman",
+        "docker",
+        "oc",
+        "kubectl",
+        "helm",
+        "git",
+        "npm",
+        "yarn",
+        "skopeo",
+    ];
     line.split_once(' ').is_some_and(|(first, _)| programs.contains(&first))
 }
 
@@ -152,7 +176,10 @@ fn words(command: &str, host: &str) -> Vec<String> {
     let words = command.split_whitespace().take_while(|word| !word.starts_with(['>', '|'])).map(|word| {
         let word = word.trim_matches(['\'', '"']);
         let placeholder = PLACEHOLDERS.iter().find(|(name, _)| *name == word);
-        placeholder.map_or(word, |(_, value)| value).replace("quay.io/acme", &format!("{host}/acme"))
+        let real = placeholder.map_or(word, |(_, value)| value);
+        // Short names that the pages use for an image of one's own.
+        let real = real.replace("quay.io/acme/todo:1.0.0", "quay.io/acme/acme-plugin-todo:1.2.3");
+        real.replace("quay.io/acme", &format!("{host}/acme"))
     });
     words.collect()
 }

@@ -58,7 +58,7 @@ pub(super) async fn fetch(opener: &Opener<'_>, reference: &Reference) -> Result<
 }
 
 /// The repository of `reference`, with what the configuration says of its registry.
-async fn repository(opener: &Opener<'_>, reference: &Reference) -> Result<Repository, Error> {
+pub(super) async fn repository(opener: &Opener<'_>, reference: &Reference) -> Result<Repository, Error> {
     let whole = format!("{}/{}", reference.host, reference.path);
     let registries = opener.config.iter().flat_map(|config| &config.registries);
     let configured = registries.filter_map(|(name, registry)| match registry {

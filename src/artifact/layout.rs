@@ -50,6 +50,28 @@ pub(super) fn open(folder: &Path, name: Option<&str>, releases: &[Release], open
     }
 }
 
+/// The manifests in a layout, at most `most`, that have a subject.
+pub(super) fn attached(folder: &Path, most: usize) -> Result<Vec<(Digest, Vec<u8>)>, Error> {
+    let index_file = folder.join("index.json");
+    let index = read_at_most(&index_file, MAX_JSON).map_err(Error::io(&index_file))?;
+    let descriptors = json(&index).and_then(|index| index.get("manifests").and_then(Value::as_array).cloned());
+    let digests = descriptors.unwrap_or_default();
+    let digests = digests.iter().filter_map(|descriptor| text(descriptor, "digest")?.parse::<Digest>().ok());
+    let manifests = digests.filter_map(|digest| {
+        let bytes = small_blob(folder, &digest, MAX_JSON).ok()?;
+        json(&bytes)?.get("subject").is_some_and(Value::is_object).then_some((digest, bytes))
+    });
+    Ok(manifests.take(most).collect())
+}
+
+/// A blob of a layout of at most `most` bytes, or why there is none.
+pub(super) fn small_blob(folder: &Path, digest: &Digest, most: u64) -> Result<Vec<u8>, String> {
+    let path = folder.join("blobs/sha256").join(digest.hex());
+    let bytes = read_at_most(&path, most).map_err(|error| error.to_string())?;
+    let found = Digest::of(&bytes);
+    if found == *digest { Ok(bytes) } else { Err(format!("it has the digest `{found}`")) }
+}
+
 /// The last part of a repository's name; `None` for a bare word, which may as well be a tag.
 fn repository_name(called: &str) -> Option<String> {
     let without_digest = called.split('@').next().unwrap_or(called);
@@ -153,11 +175,16 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_at_most(path, MAX_JSON)
+}
+
+/// Reads a file of at most `most` bytes.
+pub(super) fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    fs_err::File::open(path)?.take(MAX_JSON + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_JSON {
-        return Err(std::io::Error::other("it is larger than 8 MiB"));
+    fs_err::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other(format!("it is larger than {most} bytes")));
     }
     Ok(bytes)
 }

@@ -1,6 +1,7 @@
 //! Artifacts as they lie somewhere, made by anybody: in a registry, an OCI layout, an archive, a folder. What a person
 //! names comes in; what goes out are images and archives on this machine, whose bytes are those that their digests say.
 
+mod attached;
 mod fetch;
 mod folder;
 mod layout;
@@ -20,6 +21,7 @@ use crate::package::{Finding, PackageFailure, Release};
 use crate::registry;
 use crate::ui::Ui;
 
+pub use attached::{AttachedDocument, Described};
 use place::Place;
 
 /// An image on this machine.
@@ -108,6 +110,13 @@ pub enum Error {
         help("name the plugin's `dist-dynamic`, or a folder in which `oci-layout` stands")
     )]
     UnknownFolder(PathBuf),
+    /// An archive or a package, where an image is wanted.
+    #[error("`{}` is not an image", .0.display())]
+    #[diagnostic(
+        code("not-an-image"),
+        help("name an image, an OCI layout or an output folder; `rhdh-pack verify` looks at archives")
+    )]
+    NotAnImage(PathBuf),
     /// A reference that installers do not take.
     #[error("`{text}` is no reference to an image: {why}")]
     #[diagnostic(

@@ -97,7 +97,10 @@ pub(super) fn enter(session: &Session, exported: Exported, result: &mut RunResul
         session.show_log(&exported.id, log);
     }
     match exported.outcome {
-        Ok(_) => artifact.state = State::Exported,
+        Ok(made) => {
+            artifact.state = State::Exported;
+            artifact.rhdh_cli = made.cli;
+        }
         Err(failure) => artifact.fail(Failure {
             code: failure.code.to_owned(),
             message: failure.message,

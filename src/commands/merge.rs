@@ -23,8 +23,9 @@ pub(super) fn merge(session: &Session, legs: &[PathBuf]) -> Result<RunResult, Er
                 images.push((image, Allowance::of(session.declared(artifact)?.allow)));
             }
         }
+        let sboms: Vec<_> = result.artifacts().filter_map(|artifact| artifact.sbom.as_ref()).collect();
         let archives: Vec<_> = result.artifacts().filter_map(|artifact| artifact.tgz.as_ref()).collect();
-        package::collect(leg, &session.out, &images, &archives, &session.project.config.rhdh.version)?;
+        package::collect(leg, &session.out, &images, &sboms, &archives, &session.project.config.rhdh.version)?;
     }
     Ok(merge::merge(results.into_iter().map(|(_, result)| result).collect())?)
 }

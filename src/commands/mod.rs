@@ -13,6 +13,7 @@ use crate::report::Format;
 use crate::ui::Ui;
 use crate::{config, document};
 
+mod attach;
 mod base_image;
 mod check;
 mod ci;
@@ -22,6 +23,7 @@ mod explain;
 mod export;
 mod import;
 mod init;
+mod inspect;
 mod install;
 mod memory;
 mod merge;
@@ -38,6 +40,7 @@ mod verify;
 
 pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
+pub use inspect::{InspectOptions, InspectOutput};
 pub use install::InstallOptions;
 pub use suggest::SuggestError;
 pub use verify::VerifyOptions;
@@ -89,6 +92,8 @@ pub enum Command {
     Check,
     /// The rehearsal of RHDH's installers, on anything.
     Verify(VerifyOptions),
+    /// What a published image is, and what is attached to it.
+    Inspect(InspectOptions),
     /// A local `dynamic-plugins-root`.
     Install(InstallOptions),
     /// What differs between two artifacts.
@@ -250,6 +255,34 @@ pub enum Error {
         /// The configuration's.
         expected: String,
     },
+    /// An output folder of an older version.
+    #[error("`{artifact}` has an image and no SBOM to attach to it")]
+    #[diagnostic(code("sbom-missing"), help("run `rhdh-pack package` again, or set `attach = []` in the channel"))]
+    NoSbom {
+        /// The plugin or bundle.
+        artifact: String,
+    },
+    /// A document was asked for, and is not there.
+    #[error("no {kind} is attached to `{what}`")]
+    #[diagnostic(
+        code("not-attached"),
+        help("`rhdh-pack inspect` without `--format` says what there is; `attach` of a channel says what is attached")
+    )]
+    NotAttached {
+        /// What was named.
+        what: String,
+        /// What was asked for.
+        kind: config::Attachment,
+    },
+    /// The document of one image was asked for, and there are several, or none.
+    #[error("there are {count} images at `{what}`")]
+    #[diagnostic(code("several-images"), help("name one of them: `oci:DIR:NAME`"))]
+    SeveralImages {
+        /// What was named.
+        what: String,
+        /// How many.
+        count: usize,
+    },
     /// The variables for the only registry, where there are several.
     #[error("`RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` are for one registry host, and there are {count}: {hosts}")]
     #[diagnostic(help(
@@ -323,6 +356,9 @@ impl Error {
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
+            | Error::NoSbom { .. }
+            | Error::NotAttached { .. }
+            | Error::SeveralImages { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
             | Error::Init(_)
@@ -371,6 +407,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,
+        Command::Inspect(options) => inspect::command(request, options, ui, cancel).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
         Command::Diff(options) => diff::command(request, options, ui, cancel).await,
         Command::Doctor { json } => doctor::command(request, *json, ui, cancel).await,

@@ -88,6 +88,7 @@ pub(super) fn package(
             Ok(made) => {
                 artifact.state = State::Packaged;
                 artifact.image = made.image;
+                artifact.sbom = made.sbom;
                 artifact.tgz = made.tgz;
                 artifact.packages = made.packages;
                 artifact.findings = made.findings;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{Error, base_image, report};
+use super::{Error, attach, base_image, report};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -235,6 +235,7 @@ pub(super) async fn push(
                 id: artifact.label(),
                 image,
                 source,
+                documents: attach::documents(session, channel, result, artifact)?,
                 tgz: artifact.tgz.clone(),
                 tags: tags(session, channel, result, artifact)?,
                 registries,
@@ -251,6 +252,7 @@ pub(super) async fn push(
         overwrite: channel.channel.overwrite,
         atomic: !channel.channel.overwrite,
         dist_tag: if channel.channel.overwrite { channel.name.clone() } else { "latest".to_owned() },
+        sign: channel.channel.sign,
         session: Arc::clone(registries),
     };
     for pushed in push::push(&request, &session.ui, &session.cancel).await? {

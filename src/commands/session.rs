@@ -174,7 +174,8 @@ impl Session {
         let blobs = self.out.join("oci/blobs/sha256");
         let image = artifact.image.as_ref().map(|image| blobs.join(image.digest.hex()));
         let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
-        let mut files = image.into_iter().chain(tgz).peekable();
+        let sbom = artifact.sbom.as_ref().map(|sbom| self.out.join(&sbom.file));
+        let mut files = image.into_iter().chain(tgz).chain(sbom).peekable();
         artifact.error.is_none() && files.peek().is_some() && files.all(|file| file.is_file())
     }
 

@@ -92,7 +92,14 @@ impl Config {
         let own = self.channels.get(LOCAL).filter(|_| because != Because::NothingMatched);
         own.map_or_else(
             || {
-                let channel = Channel { on: Vec::new(), tags: Vec::new(), overwrite: true, registries: None };
+                let channel = Channel {
+                    on: Vec::new(),
+                    tags: Vec::new(),
+                    overwrite: true,
+                    registries: None,
+                    attach: Vec::new(),
+                    sign: false,
+                };
                 ChosenChannel { name: LOCAL.to_owned(), channel, because, built_in: true }
             },
             |channel| chosen(LOCAL, channel, because),

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::{ExportMode, Occasion, UnknownBase};
+use super::{Attachment, ExportMode, Occasion, UnknownBase};
 
 /// What rhdh-pack builds from this repository. All paths are relative to the folder of the file. Ids are lower-case
 /// letters, digits, `.`, `_` and `-`. Only `[plugins.ID]` with its `path` is needed; everything else has a default.
@@ -127,6 +127,15 @@ pub(super) struct Channel {
     /// Ids of the registries where this channel's artifacts go, instead of their own.
     #[schemars(example = ["quay-pr"])]
     pub(super) registries: Option<Vec<String>>,
+    /// What is attached to each image in its registry: `"sbom"`, a CycloneDX document of all packages in it;
+    /// `"provenance"`, a SLSA statement of what it was built from and by whom. By default both where `overwrite` is
+    /// false, which is where releases are; none elsewhere.
+    #[schemars(example = ["sbom", "provenance"])]
+    pub(super) attach: Option<Vec<Attachment>>,
+    /// Whether `cosign`, which must be installed, signs each image.
+    #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
+    pub(super) sign: Option<bool>,
 }
 
 /// `[plugins.ID]`: a Backstage plugin of the repository.

@@ -150,6 +150,22 @@ pub struct Channel {
     pub overwrite: bool,
     /// Where the channel's artifacts go, instead of their own registries.
     pub registries: Option<Vec<String>>,
+    /// What is attached to images in OCI registries.
+    pub attach: Vec<Attachment>,
+    /// Whether `cosign` signs images in OCI registries.
+    pub sign: bool,
+}
+
+/// A document that is attached to an image.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attachment {
+    /// What is in the image: a software bill of materials in CycloneDX.
+    Sbom,
+    /// How the image came about: an in-toto statement with SLSA provenance.
+    Provenance,
 }
 
 /// When a channel is chosen: one value of `on`.
@@ -168,8 +184,29 @@ pub enum Occasion {
     Manual,
 }
 
+impl Attachment {
+    /// Its name in the configuration and in `result.json`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom",
+            Self::Provenance => "provenance",
+        }
+    }
+}
+
+impl std::fmt::Display for Attachment {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Sbom => "SBOM",
+            Self::Provenance => "provenance",
+        })
+    }
+}
+
 /// `[plugins.ID]`, with `[defaults]` merged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Plugin {
     /// The name in the configuration.
     pub id: String,
@@ -221,7 +258,8 @@ pub enum ExportMode {
 }
 
 /// `[bundles.ID]`: several plugins in one OCI image, with `[defaults]` merged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Bundle {
     /// The name in the configuration.
     pub id: String,

@@ -8,7 +8,7 @@ use super::format::{self, File};
 use super::names::{is_exact_version, is_oci_prefix, to_oci_prefix, url_fault};
 use super::paths::Target;
 use super::template::TAG_VARIABLES;
-use super::{Channel, Inputs, Occasion, Registry, Rhdh};
+use super::{Attachment, Channel, Inputs, Occasion, Registry, Rhdh};
 
 /// The RHDH release that a configuration without `[rhdh]` is for.
 pub const DEFAULT_RHDH: &str = "1.9";
@@ -165,7 +165,15 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let tags = tags.collect();
         check.names(&["channels", id, "registries"], own.registries.as_deref().unwrap_or_default(), Named::Registry);
         let overwrite = own.overwrite.unwrap_or(false);
-        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone() });
+        let attach = own.attach.as_deref().unwrap_or_default();
+        let names: Vec<String> = attach.iter().map(|attachment| attachment.as_str().to_owned()).collect();
+        check.once(&["channels", id, "attach"], &names);
+        // A tag that moves on leaves its image, and what is attached to it, to the registry's garbage collection: worth
+        // it for releases only.
+        let default = if overwrite { Vec::new() } else { vec![Attachment::Sbom, Attachment::Provenance] };
+        let attach = own.attach.clone().unwrap_or(default);
+        let sign = own.sign.unwrap_or(false);
+        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone(), attach, sign });
     }
     channels
 }

@@ -104,6 +104,12 @@ impl fmt::Display for Template {
     }
 }
 
+impl serde::Serialize for Template {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 /// `text` as a legal OCI tag: `+` becomes `_`, every other illegal character `-`, and it is cut to 128 characters.
 /// A tag may not begin with `.` or `-`: there, too, stands `_`.
 #[must_use]

@@ -107,6 +107,8 @@ pub struct DistDynamic {
     pub version: String,
     /// Its role.
     pub role: Role,
+    /// The version of the RHDH CLI that made it; `None` for the user's own build.
+    pub cli: Option<String>,
 }
 
 /// Why a plugin could not be exported.

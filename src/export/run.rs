@@ -169,7 +169,7 @@ impl Run<'_> {
             let unbuilt =
                 if built.is_empty() { Vec::new() } else { embedded::packed_unbuilt(&Log::read(&[&log]), &built) };
             if unbuilt.is_empty() || self.stop.is_cancelled() {
-                return attempt.map(|dist_dynamic| (dist_dynamic, log));
+                return attempt.map(|made| (DistDynamic { cli: Some(cli.version.clone()), ..made }, log));
             }
             self.ui.note(&format!("{}: the RHDH CLI embeds packages that were not built yet: once more", plugin.id));
             self.build(unbuilt, &mut built, prepared, workspace, &cli).await?;

@@ -34,7 +34,7 @@ pub(super) fn verify(folder: &Path, manifest: &PackageJson, role: Role) -> Resul
     } else {
         check_backend(&path, &exported)?;
     }
-    Ok(Verified { dist_dynamic: DistDynamic { path, name, version, role }, warnings })
+    Ok(Verified { dist_dynamic: DistDynamic { path, name, version, role, cli: None }, warnings })
 }
 
 fn invalid(message: impl Into<String>) -> ExportFailure {

@@ -13,7 +13,10 @@ use super::image::{Description, Layer};
 use super::layout::{self, Layout};
 use super::packlist::{PackList, Problem};
 use super::rehearse::{self, Allowance, Contents, Finding, ImageBytes, Release};
-use super::{Artifact, ArtifactRequest, PackageFailure, PackagedImage, PackagedTgz, PackedPlugin, check, tgz};
+use super::{
+    Artifact, ArtifactRequest, PackageFailure, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin, check, sbom, tgz,
+};
+use crate::digest::Digest;
 use crate::ui::human_size;
 
 /// What all artifacts of a run share.
@@ -48,7 +51,7 @@ impl Workshop<'_> {
     pub(super) fn package(&self, request: &ArtifactRequest) -> Result<Artifact, PackageFailure> {
         check::request(request)?;
         // Whatever an earlier run made under this name is not this run's.
-        self.layout().forget(&request.image).map_err(|error| self.cannot_write(&error))?;
+        self.forget(&request.image).map_err(|error| self.cannot_write(&error))?;
         let members = self.lists(request)?;
         let description = Description {
             plugins: members.iter().map(|member| (member.folder.as_str(), &member.list.manifest)).collect(),
@@ -72,7 +75,10 @@ impl Workshop<'_> {
         });
         let (findings, packages) =
             self.rehearse(request, &members, image.as_ref(), tgz.as_ref(), tgz_name.as_deref())?;
-        let image = image.map(|image| self.keep_image(request, image)).transpose()?;
+        let (image, sbom) = match image.map(|image| self.keep_image(request, image)).transpose()? {
+            Some((image, sbom)) => (Some(image), Some(sbom)),
+            None => (None, None),
+        };
         let tgz = match tgz.zip(tgz_name) {
             Some(((file, written), name)) => {
                 let package = packages.first().map(|package| package.name.as_str()).unwrap_or_default();
@@ -80,11 +86,19 @@ impl Workshop<'_> {
             }
             None => None,
         };
-        Ok(Artifact { image, tgz, packages, findings })
+        Ok(Artifact { image, sbom, tgz, packages, findings })
     }
 
     fn layout(&self) -> MutexGuard<'_, Layout> {
         self.layout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, image: &str) -> std::io::Result<()> {
+        self.layout().forget(image)?;
+        match fs_err::remove_file(self.output.join(sbom::file(image))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn cannot_write(&self, error: &std::io::Error) -> PackageFailure {
@@ -190,20 +204,39 @@ impl Workshop<'_> {
         Ok((findings, packages.collect()))
     }
 
-    fn keep_image(&self, request: &ArtifactRequest, image: Image) -> Result<PackagedImage, PackageFailure> {
+    fn keep_image(
+        &self,
+        request: &ArtifactRequest,
+        image: Image,
+    ) -> Result<(PackagedImage, PackagedSbom), PackageFailure> {
         let write = |error: std::io::Error| self.cannot_write(&error);
         let Image { layer, written, config, manifest } = image;
+        let digest = Digest::of(&manifest);
+        let subject = sbom::Subject {
+            name: &request.image,
+            version: &request.version,
+            digest: &digest,
+            plugins: request.members.iter().map(|member| member.dir.as_str()).collect(),
+        };
+        let document = sbom::document(&subject, &written.read_back);
+        let sbom = PackagedSbom {
+            file: sbom::file(&request.image),
+            digest: Digest::of(&document),
+            size: document.len() as u64,
+        };
+        layout::write_whole(&self.output.join(&sbom.file), &document).map_err(write)?;
         let mut layout = self.layout();
         layout.keep(layer, &written.digest).map_err(write)?;
         layout.put(&config).map_err(write)?;
         let digest = layout.put(&manifest).map_err(write)?;
         layout.tag(&request.image, &digest, manifest.len() as u64).map_err(write)?;
-        Ok(PackagedImage {
+        let image = PackagedImage {
             name: request.image.clone(),
             digest,
             size: written.size + (config.len() + manifest.len()) as u64,
             files: written.read_back.files(),
-        })
+        };
+        Ok((image, sbom))
     }
 
     fn keep_tgz(

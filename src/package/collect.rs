@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::layout::{self, Layout};
 use super::rehearse::{self, Allowance, Contents, Finding, ImageBytes, NotARelease, Release};
-use super::{PackagedImage, PackagedTgz, tgz};
+use super::{PackagedImage, PackagedSbom, PackagedTgz, tgz};
 use crate::digest::Digest;
 
 /// Registries take no larger manifests, in bytes.
@@ -57,8 +57,8 @@ pub enum Error {
 /// An image to bring in, and the rules that it may break.
 pub type Incoming<'a> = (&'a PackagedImage, Vec<Allowance>);
 
-/// Copies `images` and `archives` of the output folder `from` into the output folder `to`, looks at every byte, and
-/// rehearses the images once more against the rules of the RHDH release `rhdh`.
+/// Copies `images`, their `sboms`, and `archives` of the output folder `from` into the output folder `to`, looks at
+/// every byte, and rehearses the images once more against the rules of the RHDH release `rhdh`.
 ///
 /// # Errors
 /// When one of them is missing, is no plain file, has other bytes than its digest or integrity says, or would not be
@@ -67,6 +67,7 @@ pub fn collect(
     from: &Path,
     to: &Path,
     images: &[Incoming<'_>],
+    sboms: &[&PackagedSbom],
     archives: &[&PackagedTgz],
     rhdh: &str,
 ) -> Result<(), Error> {
@@ -77,6 +78,9 @@ pub fn collect(
         for (image, allow) in images {
             copy_image(&from.join("oci/blobs/sha256"), &mut layout, image, allow, &releases)?;
         }
+    }
+    for sbom in sboms {
+        copy_sbom(from, to, sbom)?;
     }
     for archive in archives {
         copy_archive(from, to, archive)?;
@@ -134,10 +138,36 @@ fn copy_blob(path: &Path, layout: &Layout, digest: &Digest, most: u64, wanted: b
     Ok(kept)
 }
 
+fn copy_sbom(from: &Path, to: &Path, sbom: &PackagedSbom) -> Result<(), Error> {
+    let path = from.join(&sbom.file);
+    let other = |why: String| Error::Other { path: path.clone(), why };
+    if !is_inside(&sbom.file) {
+        return Err(other("it is not in the output folder".to_owned()));
+    }
+    let io = |source| Error::Io { path: path.clone(), source };
+    let target = to.join(&sbom.file);
+    let mut file = layout::temporary_file(target.parent().unwrap_or(to)).map_err(io)?;
+    let mut hash = Sha256::new();
+    copy(&path, sbom.size, |bytes| {
+        hash.update(bytes);
+        file.write_all(bytes)
+    })?;
+    let found = Digest::from_sha256(hash.finalize().into());
+    if found != sbom.digest {
+        return Err(other(format!("its digest is `{found}`")));
+    }
+    layout::persist(file, &target).map_err(io)
+}
+
+/// Whether a path stays in the folder that it is relative to.
+fn is_inside(file: &Path) -> bool {
+    file.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 fn copy_archive(from: &Path, to: &Path, archive: &PackagedTgz) -> Result<(), Error> {
     let path = from.join(&archive.file);
     let other = |why: String| Error::Other { path: path.clone(), why };
-    if !archive.file.components().all(|part| matches!(part, Component::Normal(_))) {
+    if !is_inside(&archive.file) {
         return Err(other("it is not in the output folder".to_owned()));
     }
     let io = |source| Error::Io { path: path.clone(), source };

@@ -12,17 +12,18 @@ const LARGEST: usize = 10;
 /// The packages of an archive, by the folder that each stands in.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    manifests: BTreeMap<String, PackageFacts>,
+    pub(super) manifests: BTreeMap<String, PackageFacts>,
 }
 
-/// What a package's own `package.json` says, as far as it matters here.
+/// What a package's own `package.json` says, as far as it matters here. Everything in it may be of any type.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct PackageFacts {
-    name: Value,
-    version: Value,
-    license: Value,
-    licenses: Value,
+pub(super) struct PackageFacts {
+    pub(super) name: Value,
+    pub(super) version: Value,
+    pub(super) license: Value,
+    pub(super) licenses: Value,
+    backstage: Value,
     dependencies: Value,
     optional_dependencies: Value,
     peer_dependencies: Value,
@@ -59,7 +60,7 @@ pub struct Inside {
 }
 
 /// The folder of the package in `node_modules` that the file `path` belongs to.
-fn package_folder(path: &str) -> Option<&str> {
+pub(super) fn package_folder(path: &str) -> Option<&str> {
     let start = match path.rfind("/node_modules/") {
         Some(slash) => slash + "/node_modules/".len(),
         None => return None,
@@ -137,26 +138,45 @@ impl Inventory {
         let mut used = BTreeSet::new();
         let mut pending = vec![top];
         while let Some(folder) = pending.pop() {
-            let Some(facts) = self.manifests.get(folder) else { continue };
-            for name in facts.dependency_names() {
-                let mut above = Some(folder);
-                while let Some(start) = above {
-                    let candidate = format!("{start}/node_modules/{name}");
-                    if let Some(found) = folders.get(candidate.as_str()) {
-                        if used.insert(*found) {
-                            pending.push(found);
-                        }
-                        break;
-                    }
-                    above = start.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| parent.starts_with(top));
+            for found in self.dependencies(top, folder, folders) {
+                if used.insert(found) {
+                    pending.push(found);
                 }
             }
         }
         used
     }
+
+    /// The folders, of `folders`, that the dependencies of the package in `folder` lead to by node's way of finding a
+    /// package. What the plugin in `top` does not bring itself is not among them.
+    pub(super) fn dependencies<'a>(
+        &self,
+        top: &str,
+        folder: &str,
+        folders: &BTreeSet<&'a str>,
+    ) -> impl Iterator<Item = &'a str> {
+        let names = self.manifests.get(folder).into_iter().flat_map(PackageFacts::dependency_names);
+        names.filter_map(move |name| {
+            let mut above = Some(folder);
+            while let Some(start) = above {
+                let candidate = format!("{start}/node_modules/{name}");
+                if let Some(found) = folders.get(candidate.as_str()) {
+                    return Some(*found);
+                }
+                above = start.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| parent.starts_with(top));
+            }
+            None
+        })
+    }
 }
 
 impl PackageFacts {
+    /// Whether it is a plugin for the browser, whose dependencies are in its own files.
+    pub(super) fn is_frontend(&self) -> bool {
+        let role = self.backstage.get("role").and_then(Value::as_str);
+        role.is_some_and(|role| role.starts_with("frontend"))
+    }
+
     fn license(&self) -> String {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),

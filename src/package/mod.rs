@@ -20,6 +20,7 @@ mod packlist;
 pub(crate) mod rehearse;
 mod result;
 mod run;
+pub(crate) mod sbom;
 mod tgz;
 
 pub use ahead::compress_ahead;
@@ -28,7 +29,7 @@ pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
-pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedTgz, PackedPlugin};
+pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 pub use run::package;
 
 /// The compression level of archives where the configuration gives none: the one that is never larger than npm's.

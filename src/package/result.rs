@@ -24,6 +24,8 @@ pub struct Packaged {
 pub struct Artifact {
     /// The image in the OCI layout, where one was wanted.
     pub image: Option<PackagedImage>,
+    /// The SBOM of the image.
+    pub sbom: Option<PackagedSbom>,
     /// The archive, where one was wanted.
     pub tgz: Option<PackagedTgz>,
     /// Its plugins, in the order of the request.
@@ -43,6 +45,17 @@ pub struct PackagedImage {
     pub size: u64,
     /// Number of files in it.
     pub files: u64,
+}
+
+/// The software bill of materials of an image: a CycloneDX document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PackagedSbom {
+    /// Relative to the output folder.
+    pub file: PathBuf,
+    /// Of the file.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// An archive as `npm pack` makes it.

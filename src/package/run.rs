@@ -33,7 +33,7 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
     fs_err::create_dir_all(&request.output).map_err(output)?;
     let _lock = lock(&request.output, ui)?;
     // What a run left that was killed.
-    for folder in ["oci", "oci/blobs/sha256", "tgz"] {
+    for folder in ["oci", "oci/blobs/sha256", "sbom", "tgz"] {
         layout::remove_partial(&request.output.join(folder)).map_err(output)?;
     }
     let threads = match request.threads {

@@ -9,8 +9,10 @@ use indicatif::HumanBytes;
 use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 
 use super::State;
+use super::attach::Document;
 use super::job::{Failure, Notes};
 use super::layout::Image;
+use super::sign::Signing;
 use crate::digest::Digest;
 use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
 use crate::ui::Ui;
@@ -24,6 +26,10 @@ pub(super) struct ImageJob {
     pub(super) tags: Vec<String>,
     /// Bytes of manifest, config and layers.
     pub(super) size: u64,
+    /// What is attached to it.
+    pub(super) documents: Vec<Document>,
+    /// Whether and how it is signed.
+    pub(super) signing: Option<Signing>,
 }
 
 impl ImageJob {

@@ -2,19 +2,21 @@
 //! kept outside of the running futures, so that it is known when they are dropped.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::attach::Attached;
 use super::dir::FileJob;
 use super::image::ImageJob;
 use super::layout::{self, Image, Layout};
 use super::npm::NpmJob;
+use super::sign::{Cosign, Signing};
 use super::{PublishedFile, PublishedImage, PublishedPackage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
 use crate::digest::Digest;
 use crate::package::PackagedImage;
-use crate::registry::{self, ManifestRef, Repository};
+use crate::registry::{self, ManifestRef, Referrer, Repository};
 use crate::ui::Ui;
 
 /// One artifact on its way to one registry.
@@ -48,6 +50,12 @@ pub(super) struct Notes {
     pub(super) moved: Vec<(String, Option<Digest>)>,
     /// Where tags point that are to be moved.
     pub(super) before: BTreeMap<String, Digest>,
+    /// Documents that are attached to the image.
+    pub(super) attached: Vec<Attached>,
+    /// Those of them that this run entered in the list that clients keep.
+    pub(super) listed: Vec<Referrer>,
+    /// Whether the image is signed.
+    pub(super) signed: bool,
     /// The tag that is being moved: nobody knows whether it is, should the run end now.
     pub(super) moving: Option<String>,
     failure: Option<PushFailure>,
@@ -89,6 +97,7 @@ impl Job {
         name: &str,
         registry: &Registry,
         layout: Option<&Layout>,
+        cosign: Option<&Arc<Cosign>>,
     ) -> Result<Option<Self>, registry::Error> {
         let artifact = &request.artifacts[position];
         let target = match (registry, &artifact.image, &artifact.tgz, layout) {
@@ -105,8 +114,15 @@ impl Job {
                     (None, None) => return Ok(None),
                 };
                 let (tags, size) = (artifact.tags.clone(), packaged.size);
+                let documents = artifact.documents.clone();
+                let signing = cosign.map(|cosign| Signing {
+                    cosign: Arc::clone(cosign),
+                    registry: name.to_owned(),
+                    insecure: *insecure,
+                    logs: request.output.join("logs").join(&packaged.name),
+                });
                 image
-                    .map(|image| Target::Image(ImageJob { image, source, repository, tags, size }))
+                    .map(|image| Target::Image(ImageJob { image, source, repository, tags, size, documents, signing }))
                     .map_err(|error| Failure::of("oci-layout", &error))
             }
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
@@ -164,10 +180,14 @@ impl Job {
     }
 
     /// Brings the content, where nobody sees it yet.
-    pub(super) async fn upload(&self, id: &str, ui: &Ui) {
+    pub(super) async fn upload(&self, id: &str, output: &Path, ui: &Ui) {
         self.timed(async {
             match &self.target {
-                Target::Image(image) => image.upload(id, ui, &self.noted).await,
+                Target::Image(image) => {
+                    image.upload(id, ui, &self.noted).await?;
+                    image.attach(id, output, ui, &self.noted).await?;
+                    image.sign(id, ui, &self.noted).await
+                }
                 Target::File(file) => file.upload(&self.noted).await,
                 // npm registries show what they get at once: see `expose`.
                 Target::Npm(_) | Target::Nothing => Ok(()),
@@ -192,11 +212,15 @@ impl Job {
         .await;
     }
 
-    /// Looks whether the tags are still as this run left them.
-    pub(super) async fn confirm(&self, overwrite: bool) {
+    /// Looks whether the tags, and the lists of what is attached, are still as this run left them.
+    pub(super) async fn confirm(&self, request: &Request) {
         self.timed(async {
             match &self.target {
-                Target::Image(image) => image.confirm(overwrite, &self.noted).await,
+                Target::Image(image) => {
+                    let settle = request.session.limits().settle;
+                    image.confirm_attached(settle, &self.noted).await?;
+                    image.confirm(request.overwrite, &self.noted).await
+                }
                 _ => Ok(()),
             }
         })
@@ -305,6 +329,8 @@ pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
                 tags: notes.tags.clone(),
                 size: image.size,
                 state,
+                attached: notes.attached.clone(),
+                signed: notes.signed,
             }),
             (Target::File(file), Some(state)) => pushed.files.push(PublishedFile {
                 registry: job.registry.clone(),

@@ -2,14 +2,18 @@
 //! does not.
 //!
 //! The order never changes, so that nothing is ever half-published: one login for each registry; then every tag and
-//! file that is to be written is looked at; then all images go up by digest and all files under temporary names; and
+//! file that is to be written is looked at; then all images go up by digest, with what is attached to them and signed
+//! where that is asked for, and all files under temporary names; and
 //! only then, as one short step, tags are moved and files renamed.
 
+pub(crate) mod attach;
 mod dir;
 mod image;
 mod job;
 mod layout;
 mod npm;
+mod provenance;
+mod sign;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use crate::registry::{self, Session};
 use crate::ui::Ui;
 use job::Job;
 use layout::Layout;
+use sign::Cosign;
 
 /// Artifacts that are worked on at once; requests to one host are limited by the session.
 const PARALLEL: usize = 16;
@@ -45,6 +50,8 @@ pub struct Request {
     pub atomic: bool,
     /// The dist-tag of npm registries: the channel's name; `latest` for a channel of releases.
     pub dist_tag: String,
+    /// Whether cosign signs the images.
+    pub sign: bool,
     /// The registries' connections and credentials.
     pub session: Arc<Session>,
 }
@@ -58,6 +65,8 @@ pub struct ArtifactToPush {
     pub image: Option<PackagedImage>,
     /// The OCI registry where the image stands already, and from where it is copied; `None`: it is in the layout.
     pub source: Option<(String, Registry)>,
+    /// What is attached to the image.
+    pub documents: Vec<Document>,
     /// Its archive, for npm registries and folders.
     pub tgz: Option<PackagedTgz>,
     /// The tags to write, rendered; moved in this order.
@@ -98,6 +107,12 @@ pub struct PublishedImage {
     pub size: u64,
     /// Whether it was there before.
     pub state: State,
+    /// What is attached to it, as far as it was asked for.
+    #[serde(default)]
+    pub attached: Vec<Attached>,
+    /// Whether cosign signed it: in this run, or in the one that brought it.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 /// A file in a folder.
@@ -169,14 +184,23 @@ pub enum Error {
         #[related]
         failures: Vec<registry::Error>,
     },
+    /// There is no cosign to sign with.
+    #[error("`sign = true`, and `cosign` is not installed")]
+    #[diagnostic(
+        code("cosign-missing"),
+        help("install cosign (GitHub Actions: `uses: sigstore/cosign-installer`), or remove `sign` from the channel")
+    )]
+    NoCosign,
     /// The output folder has no OCI layout that can be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Layout(#[from] layout::Error),
 }
 
+pub use attach::{Attached, Document};
 pub use layout::Error as LayoutError;
 pub(crate) use npm::Npm;
+pub use provenance::Provenance;
 
 impl Error {
     /// True where the environment is to blame (exit code 3).
@@ -184,6 +208,7 @@ impl Error {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Registries { failures } => failures.iter().any(registry::Error::is_environment),
+            Self::NoCosign => true,
             Self::Layout(_) => false,
         }
     }
@@ -200,10 +225,14 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         true => Some(Layout::open(request.output.join("oci"))?),
         false => None,
     };
+    let cosign = match request.sign && request.artifacts.iter().any(|artifact| artifact.image.is_some()) {
+        true => Some(Arc::new(Cosign::find().ok_or(Error::NoCosign)?)),
+        false => None,
+    };
     let jobs = tokio::select! {
         biased;
         () = cancel.cancelled() => return Ok(job::interrupted(request)),
-        jobs = prepare(request, layout.as_ref()) => jobs?,
+        jobs = prepare(request, layout.as_ref(), cosign.as_ref()) => jobs?,
     };
     tokio::select! {
         biased;
@@ -214,11 +243,11 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
 }
 
 /// Makes the jobs, and looks once at each registry: whether it is there and takes our credentials.
-async fn prepare(request: &Request, layout: Option<&Layout>) -> Result<Vec<Job>, Error> {
+async fn prepare(request: &Request, layout: Option<&Layout>, cosign: Option<&Arc<Cosign>>) -> Result<Vec<Job>, Error> {
     let mut making = Vec::new();
     for (position, artifact) in request.artifacts.iter().enumerate() {
         for (name, registry) in &artifact.registries {
-            making.push(async move { (name, Job::new(request, position, name, registry, layout).await) });
+            making.push(async move { (name, Job::new(request, position, name, registry, layout, cosign).await) });
         }
     }
     let made: Vec<_> = stream::iter(making).buffered(PARALLEL).collect().await;
@@ -262,16 +291,17 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     if stops(request, jobs, "nothing of this run was published, because another artifact of it cannot be") {
         return;
     }
-    each(jobs, |job| job.upload(&request.artifacts[job.artifact].id, ui)).await;
+    each(jobs, |job| job.upload(&request.artifacts[job.artifact].id, &request.output, ui)).await;
     if stops(request, jobs, "no tag of this run was moved, because another artifact of it is not up") {
         return;
     }
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
-    if !request.overwrite && jobs.iter().any(|job| !job.notes().moved.is_empty()) {
+    let may_be_lost = |notes: &job::Notes| !request.overwrite && !notes.moved.is_empty() || !notes.listed.is_empty();
+    if jobs.iter().any(|job| may_be_lost(&job.notes())) {
         tokio::time::sleep(request.session.limits().settle).await;
     }
-    each(jobs, |job| job.confirm(request.overwrite)).await;
+    each(jobs, |job| job.confirm(request)).await;
 }
 
 async fn each<'a, F: Future<Output = ()>>(jobs: &'a [Job], step: impl Fn(&'a Job) -> F) {

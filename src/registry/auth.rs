@@ -29,7 +29,7 @@ pub(super) enum Challenge {
 /// Who asks: one credential on one host, with the tokens that it was given. Tokens are kept by their scope.
 pub(super) struct Account {
     /// `None`: anonymous.
-    credential: Option<Credential>,
+    pub(super) credential: Option<Credential>,
     /// The registry's name in the configuration, for messages.
     registry: String,
     tokens: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Token>>>>>,

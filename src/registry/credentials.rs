@@ -166,7 +166,8 @@ impl Keychain {
         }
         let path = variable("PATH").cloned().unwrap_or_default();
         let wanted = |name: &str| {
-            name.starts_with("RHDH_PACK_")
+            // Those of signing are not ours to use: they are kept from other children.
+            ["RHDH_PACK_", "COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_"].iter().any(|prefix| name.starts_with(prefix))
                 || matches!(
                     name,
                     "NODE_AUTH_TOKEN"

@@ -1,7 +1,7 @@
 //! One registry host: a single exchange with it, with authorization, redirects and time limits. Attempts are not
 //! repeated here (see `retry.rs`), with one exception: a 401 with a challenge is answered once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Host {
     accounts: Mutex<Vec<Arc<Account>>>,
     slots: Semaphore,
     pub(super) blobs: super::blob::Known,
+    /// Whether the registry is known to keep no lists of what is attached to images.
+    pub(super) no_referrers: AtomicBool,
 }
 
 /// One question.
@@ -88,6 +90,7 @@ impl Host {
             challenge: RwLock::default(),
             accounts: Mutex::default(),
             blobs: super::blob::Known::default(),
+            no_referrers: AtomicBool::default(),
         })
     }
 

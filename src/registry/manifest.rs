@@ -133,6 +133,16 @@ impl Repository {
     /// # Errors
     /// When the registry cannot be asked, refuses, or has other bytes afterwards.
     pub async fn push_manifest(&self, reference: ManifestRef<'_>, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        self.put_manifest(reference, bytes, media_type).await.map(drop)
+    }
+
+    /// As [`Repository::push_manifest`]; what the registry answered.
+    pub(super) async fn put_manifest(
+        &self,
+        reference: ManifestRef<'_>,
+        bytes: &[u8],
+        media_type: &str,
+    ) -> Result<Answer, Error> {
         let what = match reference {
             ManifestRef::Tag(_) => format!("tagging `{}`", reference.of(self)),
             ManifestRef::Digest(_) => format!("pushing the manifest `{}`", reference.of(self)),
@@ -149,7 +159,7 @@ impl Repository {
             None => self.manifest_digest(reference).await?,
         };
         match found {
-            Some(found) if found == expected => Ok(()),
+            Some(found) if found == expected => Ok(answer),
             found => {
                 let found = found.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());
                 Err(Error::Differs { what, expected, found })
@@ -210,7 +220,7 @@ fn digest_of(answer: &Answer, what: &str) -> Result<Option<Digest>, Error> {
 }
 
 /// RFC 8288: `Link: </v2/acme/todo/tags/list?last=x&n=1000>; rel="next"`.
-fn next_page(answer: &Answer) -> Option<reqwest::Url> {
+pub(super) fn next_page(answer: &Answer) -> Option<reqwest::Url> {
     let link = answer.header("link")?;
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then(|| answer.url.join(target).ok())?

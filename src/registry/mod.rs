@@ -29,6 +29,7 @@ mod http;
 mod manifest;
 mod name;
 mod probe;
+mod referrers;
 mod repository;
 mod retry;
 pub mod tls;
@@ -43,6 +44,7 @@ pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
 pub use probe::Existence;
+pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;
 pub use upload::Upload;
 
@@ -68,7 +70,7 @@ pub struct Limits {
     pub patience: Duration,
     /// Requests to one host at once.
     pub parallel: usize,
-    /// Between the last tag that must not move and a last look at it. Registries cannot be asked to write a tag only if
+    /// Between the last tag that must not move, or list of attached documents, and a last look at it. Registries cannot be asked to write a tag only if
     /// it is not there, so of two runs at once both may write; this is the time that the slower one has for it.
     pub settle: Duration,
 }

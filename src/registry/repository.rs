@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::answer::Answer;
 use super::auth::{Account, Scope};
+use super::credentials::Credential;
 use super::error::Error;
 use super::http::{Ask, Body, Host};
 use super::retry::Attempts;
@@ -40,6 +41,18 @@ impl Repository {
     /// When there is no registry, or it does not accept the credentials: [`Error::is_environment`].
     pub async fn login(&self) -> Result<(), Error> {
         self.host.login(&self.account, &self.scope).await
+    }
+
+    /// `host[:port]`, where the registry answers.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host.authority
+    }
+
+    /// What opens the repository; `None`: nothing, everybody may.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        self.account.credential.as_ref()
     }
 
     /// The URL of `parts` below `/v2/<repository>/`.

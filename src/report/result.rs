@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Finding, PackagedImage, PackagedTgz, PackedPlugin};
+use crate::package::{Finding, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
 use crate::push::{self, PublishedFile, PublishedImage, PublishedPackage};
 use crate::workspace::package_json::Role;
@@ -114,6 +114,12 @@ pub struct ArtifactResult {
     pub image_name: String,
     /// The image that packaging made, as it stands in the OCI layout of the output folder.
     pub image: Option<PackagedImage>,
+    /// The SBOM of that image.
+    #[serde(default)]
+    pub sbom: Option<PackagedSbom>,
+    /// The version of the RHDH CLI that made its `dist-dynamic`, where it was exported in this run.
+    #[serde(default)]
+    pub rhdh_cli: Option<String>,
     /// Where the image was pushed, or was already: of what is copied, where it comes from before.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
@@ -273,6 +279,8 @@ impl ArtifactResult {
             members: Vec::new(),
             image_name: String::new(),
             image: None,
+            sbom: None,
+            rhdh_cli: None,
             images: Vec::new(),
             would_push: Vec::new(),
             base_image: None,
@@ -308,6 +316,8 @@ impl ArtifactResult {
     /// Takes over what an earlier run made of the same content.
     pub fn carry_over(&mut self, before: &ArtifactResult) {
         self.image.clone_from(&before.image);
+        self.sbom.clone_from(&before.sbom);
+        self.rhdh_cli.clone_from(&before.rhdh_cli);
         self.tgz.clone_from(&before.tgz);
         self.packages.clone_from(&before.packages);
         self.findings.clone_from(&before.findings);
@@ -322,5 +332,6 @@ impl ArtifactResult {
 
 fn already_there(published: Published) -> PublishedImage {
     let Published { registry, reference, digest, size, tags } = published;
-    PublishedImage { registry, reference, digest, tags, size, state: push::State::AlreadyThere }
+    let state = push::State::AlreadyThere;
+    PublishedImage { registry, reference, digest, tags, size, state, attached: Vec::new(), signed: false }
 }

@@ -4,6 +4,7 @@
 use super::markdown::{code, escape, fenced, folded, marker, prose};
 use super::{ArtifactResult, Outcome, RunResult, State, dynamic_plugins};
 use crate::plan::Action;
+use crate::push::PublishedImage;
 use crate::ui::human_size;
 
 /// GitHub takes 65,536 characters in a comment, GitLab a million; the rest is left for what they add.
@@ -221,21 +222,28 @@ fn sections(result: &RunResult, detail: Detail) -> Result<Vec<Section>, serde_ya
 fn digests(result: &RunResult) -> Option<String> {
     let mut text = String::new();
     for artifact in result.artifacts() {
-        let references: Vec<String> = match (artifact.images.as_slice(), &artifact.image) {
+        let references: Vec<(String, String)> = match (artifact.images.as_slice(), &artifact.image) {
             ([], Some(image)) => match artifact.would_push.first() {
-                Some(reference) => vec![reference.clone()],
-                None => vec![format!("{}@{}", image.name, image.digest)],
+                Some(reference) => vec![(reference.clone(), String::new())],
+                None => vec![(format!("{}@{}", image.name, image.digest), String::new())],
             },
-            (images, _) => images.iter().map(|image| image.reference.clone()).collect(),
+            (images, _) => images.iter().map(|image| (image.reference.clone(), attached(image))).collect(),
         };
-        for reference in references {
-            text.push_str(&format!("| {} | {} |\n", escape(&artifact.label()), code(&reference)));
+        for (reference, attached) in references {
+            text.push_str(&format!("| {} | {}{attached} |\n", escape(&artifact.label()), code(&reference)));
         }
         if let Some(tgz) = &artifact.tgz {
             text.push_str(&format!("| {} (tgz) | {} |\n", escape(&artifact.label()), code(tgz.integrity.as_str())));
         }
     }
     (!text.is_empty()).then(|| format!("| plugin | digest or integrity |\n| --- | --- |\n{text}"))
+}
+
+/// ` with SBOM, provenance, signature`, as far as there is something.
+fn attached(image: &PublishedImage) -> String {
+    let documents = image.attached.iter().map(|attached| attached.document.to_string());
+    let parts: Vec<String> = documents.chain(image.signed.then(|| "signature".to_owned())).collect();
+    if parts.is_empty() { String::new() } else { format!(" with {}", parts.join(", ")) }
 }
 
 fn failure(artifact: &ArtifactResult, detail: Detail) -> Option<String> {

@@ -13,6 +13,7 @@ pub(crate) mod layout;
 pub(crate) mod npm_packages;
 pub(crate) mod plugins;
 pub(crate) mod push;
+pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod repository;
 pub(crate) mod tokens;

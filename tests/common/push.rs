@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) overwrite: bool,
     pub(crate) atomic: bool,
     pub(crate) dist_tag: String,
+    pub(crate) sign: bool,
     pub(crate) variables: Vec<(&'static str, &'static str)>,
     pub(crate) limits: Limits,
 }
@@ -51,6 +52,7 @@ impl Setup {
             overwrite: false,
             atomic: true,
             dist_tag: "latest".to_owned(),
+            sign: false,
             variables: Vec::new(),
             limits: limits(),
         }
@@ -76,6 +78,7 @@ impl Setup {
             overwrite: self.overwrite,
             atomic: self.atomic,
             dist_tag: self.dist_tag.clone(),
+            sign: self.sign,
             session: Session::new(keychain(&self.variables), self.limits.clone(), &ui),
         };
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(push::push(&request, &ui, cancel));
@@ -96,6 +99,7 @@ pub(crate) fn artifact(
         id: id.to_owned(),
         image,
         source: None,
+        documents: Vec::new(),
         tgz,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         registries: registries.collect(),

@@ -50,6 +50,8 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Permissions, with set-user-id and the like.
     pub(crate) mode: u32,
+    /// The sha256 of a file.
+    pub(crate) sha256: Option<[u8; 32]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +140,7 @@ impl Contents {
     }
 
     fn read_entries<R: Read>(&mut self, archive: &mut tar::Archive<R>) -> io::Result<()> {
+        let mut buffer = vec![0; 64 << 10];
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -153,20 +156,35 @@ impl Contents {
             };
             let size = entry.size();
             let mode = entry.header().mode()?;
-            if kind == EntryKind::File && size <= MAX_MANIFEST {
-                let manifest = is_manifest(&path);
-                if manifest || Inventory::wants(&path) {
+            let mut sha256 = None;
+            if kind == EntryKind::File {
+                let manifest = size <= MAX_MANIFEST && is_manifest(&path);
+                if manifest || size <= MAX_MANIFEST && Inventory::wants(&path) {
                     let mut content = Vec::new();
                     entry.read_to_end(&mut content)?;
+                    sha256 = Some(Sha256::digest(&content).into());
                     self.inventory.add(&path, &content);
                     if manifest {
                         self.manifests.insert(path.clone(), content);
                     }
+                } else {
+                    sha256 = Some(hash(&mut entry, &mut buffer)?);
                 }
             }
-            self.entries.push(Entry { path, kind, size, mode });
+            self.entries.push(Entry { path, kind, size, mode, sha256 });
         }
         Ok(())
+    }
+}
+
+/// The sha256 of all that `reader` gives.
+fn hash(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<[u8; 32]> {
+    let mut sha256 = Sha256::new();
+    loop {
+        match reader.read(buffer)? {
+            0 => return Ok(sha256.finalize().into()),
+            read => sha256.update(&buffer[..read]),
+        }
     }
 }
 
