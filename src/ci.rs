@@ -93,6 +93,9 @@ pub struct Ci {
     pub sha: Option<String>,
     /// The branch: of the push, or the head of the pull request.
     pub branch: Option<String>,
+    /// Whether it is a pull request or merge request from another repository: its run has no secrets, and a token that
+    /// can only read.
+    pub fork: bool,
     /// What the commit is to be compared with.
     pub compare: Compare,
 }
@@ -104,6 +107,8 @@ pub struct Compare {
     pub base: Option<String>,
     /// Of a pull request or merge request: the newest commit of its own branch.
     pub head: Option<String>,
+    /// Of a pull request or merge request: the branch that it is to be merged into.
+    pub into: Option<String>,
     /// Of a push: where the branch stood before; zeros where it did not exist.
     pub before: Option<String>,
     /// Of a push: whether it threw commits away, as far as the CI says.
@@ -128,7 +133,8 @@ impl Ci {
             Provider::Local => Event::Local,
             Provider::Other => Event::Other("unknown".to_owned()),
         };
-        Self { provider: Provider::read(&variable), event, sha: None, branch: None, compare: Compare::default() }
+        let provider = Provider::read(&variable);
+        Self { provider, event, sha: None, branch: None, fork: false, compare: Compare::default() }
     }
 }
 
@@ -151,6 +157,11 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
             (_, Some(branch)) => Event::Push { branch: branch.to_owned() },
             _ => Event::Other(name),
         },
+        // It runs on the tag of the release.
+        "release" => match reference.strip_prefix("refs/tags/") {
+            Some(tag) => Event::Tag { name: tag.to_owned() },
+            None => Event::Other(name),
+        },
         "schedule" => Event::Schedule,
         "workflow_dispatch" | "repository_dispatch" => Event::Manual,
         // It runs on the default branch, after a run for a pull request. GitHub does not say for which where that is
@@ -161,14 +172,20 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         _ => Event::Other(name),
     };
     let branch = variable("GITHUB_HEAD_REF").or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned));
+    // `pull_request_target` runs with the rights of the target. Of a fork that is gone, there is no name.
+    let is_pull_request = variable("GITHUB_EVENT_NAME").as_deref() == Some("pull_request");
+    let fork = is_pull_request
+        && payload.pointer("/pull_request/head").is_some()
+        && text("/pull_request/head/repo/full_name") != text("/repository/full_name");
     let compare = Compare {
         base: text("/pull_request/base/sha").or_else(|| text("/merge_group/base_sha")),
         head: text("/pull_request/head/sha").or_else(|| text("/merge_group/head_sha")),
+        into: variable("GITHUB_BASE_REF").or_else(|| text("/pull_request/base/ref")),
         before: text("/before"),
         forced: payload.get("forced").and_then(serde_json::Value::as_bool).unwrap_or_default(),
         default_branch: text("/repository/default_branch"),
     };
-    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch, compare }
+    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch, fork, compare }
 }
 
 /// What GitHub says about the event: <https://docs.github.com/webhooks/webhook-events-and-payloads>. `null` where it
@@ -193,12 +210,15 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let compare = Compare {
         base: variable("CI_MERGE_REQUEST_DIFF_BASE_SHA"),
         head: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"),
+        into: variable("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         before: variable("CI_COMMIT_BEFORE_SHA"),
         // GitLab does not say; whether the commit before is an ancestor does.
         forced: false,
         default_branch: variable("CI_DEFAULT_BRANCH"),
     };
-    Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch, compare }
+    let target = variable("CI_MERGE_REQUEST_PROJECT_ID");
+    let fork = target.is_some() && variable("CI_MERGE_REQUEST_SOURCE_PROJECT_ID") != target;
+    Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch, fork, compare }
 }
 
 #[cfg(test)]
@@ -253,6 +273,7 @@ mod tests {
         );
         assert_eq!(pull.event, Event::PullRequest { number: 4 });
         assert_eq!((pull.compare.base.as_deref(), pull.compare.head.as_deref()), (Some("b"), Some("h")));
+        assert_eq!(pull.compare.into.as_deref(), Some("main"));
         let push = compare("push", r#"{"before": "c", "forced": true, "repository": {"default_branch": "trunk"}}"#);
         assert_eq!((push.compare.before.as_deref(), push.compare.forced), (Some("c"), true));
         assert_eq!(push.compare.default_branch.as_deref(), Some("trunk"));

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, PlanOptions,
-    PlanOutput, Request, RunOptions, SchemaOf, VerifyOptions,
+    PlanOutput, PromoteOptions, PruneOptions, Request, RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
 };
 use crate::config::Attachment;
 use crate::digest::{Digest, ExpectedIntegrity};
@@ -52,6 +52,16 @@ pub struct Cli {
 const WHAT: &str = "\
 REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; TGZ: an archive as `npm pack` makes it; DIR: a \
 dist-dynamic, or the output folder of a run; LAYOUT: oci:DIR for all images of an OCI layout, oci:DIR:NAME for one.";
+
+/// What names an image.
+const IMAGES: &str = "\
+REF: oci://quay.io/acme/todo:1.0.0, oci://quay.io/acme/todo@sha256:…; LAYOUT: oci:DIR for all images of an OCI layout, \
+oci:DIR:NAME for one; DIR: the output folder of a run.";
+
+/// What `update` changes.
+const UPDATE: &str = "\
+What was published is read from result.json in the output folder. Of every list `plugins:`, the entries that name the same \
+image repository, archive or npm package are given its digest and integrity; nothing else of the file changes.";
 
 /// What a command prints on stdout, where it prints data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -137,6 +147,54 @@ enum Subcommands {
         #[command(flatten)]
         comment: CommentArgs,
     },
+    /// Bring the very images that were tested from one channel to another, without building
+    Promote {
+        /// The channel that they are in
+        #[arg(long, value_name = "NAME")]
+        from: String,
+        /// The channel that they go to; its `promote-from` names the other
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// The pull request that was tested, where the channel's tags have its number [default: that of the CI event]
+        #[arg(long, value_name = "NUMBER")]
+        pr: Option<u64>,
+        /// Only this plugin; may be repeated
+        #[arg(long = "plugin", value_name = "ID")]
+        plugins: Vec<String>,
+        /// Only this bundle, and its plugins; may be repeated
+        #[arg(long = "bundle", value_name = "ID")]
+        bundles: Vec<String>,
+        #[command(flatten)]
+        dry_run: DryRunArgs,
+    },
+    /// Delete the tags of closed pull requests from the registries of a channel
+    Prune {
+        /// The channel; its tags have `{pr}`
+        #[arg(long, value_name = "NAME")]
+        channel: String,
+        /// Delete what is of closed pull requests: nothing else can be deleted
+        #[arg(long, required = true)]
+        closed: bool,
+        /// Delete the tags of content keys, too, that hold nothing but such images
+        #[arg(long)]
+        keys: bool,
+        /// Print what would be deleted, and delete nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring the references and integrity values of what was published into files that exist
+    #[command(after_help = UPDATE)]
+    Update {
+        /// A dynamic-plugins.yaml, values of RHDH's Helm chart, or a ConfigMap with the YAML inside
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Write nothing; print what would change, and end with 1 if anything would
+        #[arg(long, conflicts_with = "pr")]
+        check: bool,
+        /// Open or update a pull request in this repository on GitHub, where the files are, instead of writing them here
+        #[arg(long, value_name = "OWNER/NAME")]
+        pr: Option<String>,
+    },
     /// Check the configuration and the plugins it names, and do nothing else
     Check,
     /// Look at artifacts, whoever made them, as RHDH's installers and RHDH itself will
@@ -165,7 +223,7 @@ enum Subcommands {
         format: Option<DataFormat>,
     },
     /// Print what a published image is: plugins, content key, SBOM, provenance
-    #[command(after_help = WHAT)]
+    #[command(after_help = IMAGES)]
     Inspect {
         /// The image, whoever made it
         #[arg(value_name = "REF|LAYOUT|DIR")]
@@ -366,6 +424,16 @@ impl Cli {
             Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
             Subcommands::Report { format, merge, comment } => {
                 Command::Report { format, merge, comment: comment.comment }
+            }
+            Subcommands::Promote { from, to, pr, plugins, bundles, dry_run } => {
+                let (pull_request, dry_run) = (pr, dry_run.dry_run);
+                Command::Promote(PromoteOptions { from, to, plugins, bundles, pull_request, dry_run })
+            }
+            Subcommands::Prune { channel, closed: _, keys, dry_run } => {
+                Command::Prune(PruneOptions { channel, keys, dry_run })
+            }
+            Subcommands::Update { files, check, pr } => {
+                Command::Update(UpdateOptions { files, check, pull_request: pr })
             }
             Subcommands::Check => Command::Check,
             Subcommands::Verify { what, rhdh, digest, integrity, node_modules, no_load, format } => {

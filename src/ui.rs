@@ -112,6 +112,15 @@ impl Ui {
         self.line(&format!("{} {text}", self.paint("33", "warning:")));
     }
 
+    /// As [`Ui::warn`], and where the CI shows what concerns the whole run. GitLab shows that in the log only: in colour.
+    pub fn caution(&self, text: &str) {
+        match self.inner.provider {
+            Provider::GitHub => self.command(&log::github_warning("rhdh-pack", text)),
+            Provider::GitLab => self.command(&format!("\x1b[33mwarning: {}\x1b[0m", log::without_marks(text))),
+            Provider::Local | Provider::Other => self.warn(text),
+        }
+    }
+
     /// Shows why the program could not do its work, with causes, places in the source, and help. Always said.
     pub fn report(&self, error: &dyn Diagnostic) {
         let theme = if self.inner.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };

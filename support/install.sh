@@ -29,6 +29,8 @@ sha256_of() {
 
 hand_over() {
     printf 'binary=%s\n' "$1" >>"$GITHUB_OUTPUT"
+    # For later steps of the job: `rhdh-pack promote …`.
+    [ -z "${GITHUB_PATH:-}" ] || printf '%s\n' "$(cd -- "$(dirname -- "$1")" && pwd)" >>"$GITHUB_PATH"
     exit 0
 }
 

@@ -134,6 +134,18 @@ fn the_binary_is_downloaded_once_and_then_taken_from_the_tool_cache() {
 }
 
 #[test]
+fn later_steps_find_the_program_in_their_path() {
+    let runner = Runner::new(BINARY.as_bytes());
+    let file = runner.path("temp/path");
+    let output = runner.step("install.sh", &[("GITHUB_PATH", file.to_str().unwrap())]);
+    assert!(output.status.success(), "{}", said(&output));
+    let folder = fs_err::read_to_string(file).unwrap();
+    assert_eq!(Path::new(&runner.installed()), Path::new(folder.trim()).join("rhdh-pack"));
+    let output = runner.step("run.sh", &[("BINARY", &runner.installed()), ("INPUT_COMMAND", "install")]);
+    assert!(output.status.success() && !runner.path("temp/arguments").exists(), "{}", said(&output));
+}
+
+#[test]
 fn another_checksum_is_an_error_and_leaves_nothing() {
     let runner = Runner::new(b"#!/bin/sh\necho other\n");
     let output = runner.step("install.sh", &[]);

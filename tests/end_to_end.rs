@@ -44,7 +44,8 @@ fn from_an_empty_clone_to_a_registry() {
         "\n[defaults]\nregistries = [\"cncf\", \"site\"]\n\
          [registries.cncf]\noci = \"{}/acme\"\n\
          [registries.site]\ndir = \"public/plugins\"\nbase-url = \"https://plugins.acme.dev\"\n\
-         [channels.next]\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n",
+         [channels.next]\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n\
+         attach = [\"sbom\", \"provenance\"]\n",
         registry.host
     ));
     fs_err::write(project.join("rhdh-plugins.toml"), config).unwrap();
@@ -80,6 +81,7 @@ fn from_an_empty_clone_to_a_registry() {
     }
 
     let snippet = fs_err::read_to_string(project.join(".rhdh-pack/dynamic-plugins.yaml")).unwrap();
+    existing_files_are_brought_up_to_date(&project, &snippet, &result);
     let snippet: Value = serde_yaml::from_str(&snippet).unwrap();
     let entries = snippet["plugins"].as_array().unwrap();
     assert_eq!(entries.len(), 3, "{snippet}");
@@ -90,6 +92,7 @@ fn from_an_empty_clone_to_a_registry() {
     }
     assert!(entries[0]["pluginConfig"]["dynamicPlugins"]["frontend"]["acme.plugin-todo"].is_object(), "{snippet}");
 
+    the_bundle_says_what_it_is(&project, &auth_file, bundle);
     the_same_bytes_again(&project, &result, folder.path());
     nothing_is_pushed_twice(&project, &auth_file, &result);
 }
@@ -136,6 +139,66 @@ fn the_plugins_load_once_installed(project: &Path, root: &Path) {
     }
     for dir in BACKENDS {
         assert_eq!(backend_feature(&root.join(format!("{dir}-dynamic-0.1.0")), project), "@backstage/BackendFeature");
+    }
+}
+
+/// SBOM and provenance of the bundle, as `inspect` reads them from the registry.
+fn the_bundle_says_what_it_is(project: &Path, auth_file: &Path, bundle: &Value) {
+    let reference = format!("oci://{}", bundle["images"][0]["reference"].as_str().unwrap());
+    let inspect = |format: &str| {
+        let mut command = common::rhdh_pack(project);
+        let output =
+            run(command.args(["inspect", &reference, "--format", format]).env("REGISTRY_AUTH_FILE", auth_file));
+        serde_json::from_slice::<Value>(&output).unwrap()
+    };
+    let seen = inspect("json");
+    let image = &seen["images"][0];
+    assert_eq!(image["content_key"], bundle["content_key"]);
+    assert_eq!(image["plugins"].as_array().unwrap().len(), PLUGINS.len());
+    // express and what it brings along, luxon, the packages of the workspace that were embedded.
+    assert!(image["sbom"]["components"].as_u64().unwrap() > 50, "{seen}");
+    assert_eq!(image["sbom"]["incomplete"], true, "the frontend's dependencies are in its own files");
+    let sbom = inspect("sbom");
+    let names: Vec<&str> =
+        sbom["components"].as_array().unwrap().iter().map(|component| component["name"].as_str().unwrap()).collect();
+    assert!(["express", "luxon", "plugin-todo-common"].iter().all(|name| names.contains(name)), "{names:?}");
+    let build = inspect("provenance")["predicate"]["buildDefinition"].clone();
+    // The commit comes first: this is a clone.
+    let sources = build["resolvedDependencies"].as_array().unwrap();
+    assert!(sources[0]["digest"]["gitCommit"].is_string(), "{build}");
+    assert_eq!(sources[1]["uri"], "pkg:npm/%40red-hat-developer-hub/cli@1.9.1");
+    assert_eq!(build["externalParameters"]["bundle"]["plugins"].as_array().unwrap().len(), PLUGINS.len());
+    assert_eq!(build["internalParameters"]["contentKey"], bundle["content_key"]);
+}
+
+/// What the run before last left in a repository of configurations becomes what this run says, byte for byte; and so in
+/// the forms for Helm and the operator.
+fn existing_files_are_brought_up_to_date(project: &Path, snippet: &str, result: &Value) {
+    let mut old = snippet.to_owned();
+    for (id, _) in PLUGINS {
+        let digest = find(&result["plugins"], id)["images"][0]["digest"].as_str().unwrap();
+        assert!(old.contains(digest), "{old}");
+        old = old.replace(digest, &format!("sha256:{}", "0".repeat(64)));
+    }
+    let within = |head: &str, margin: &str, text: &str| -> String {
+        head.to_owned() + &text.lines().map(|line| format!("{margin}{line}\n")).collect::<String>()
+    };
+    let forms = |text: &str| {
+        [
+            ("dynamic-plugins.yaml", text.to_owned()),
+            ("values.yaml", within("global:\n  dynamic:\n", "    ", text)),
+            ("configmap.yaml", within("kind: ConfigMap\ndata:\n  dynamic-plugins.yaml: |\n", "    ", text)),
+        ]
+    };
+    for (name, text) in forms(&old) {
+        fs_err::write(project.join(name), text).unwrap();
+    }
+    let names = ["dynamic-plugins.yaml", "values.yaml", "configmap.yaml"];
+    let output = common::rhdh_pack(project).arg("update").args(names).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, text) in forms(snippet) {
+        assert_eq!(fs_err::read_to_string(project.join(name)).unwrap(), text, "{name}");
+        fs_err::remove_file(project.join(name)).unwrap();
     }
 }
 
@@ -249,12 +312,13 @@ fn backend_feature(plugin: &Path, project: &Path) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn digests(result: &Value) -> Vec<(String, String, String)> {
+fn digests(result: &Value) -> Vec<[String; 4]> {
     let artifacts = result["plugins"].as_array().unwrap().iter().chain(result["bundles"].as_array().unwrap());
     artifacts
         .map(|artifact| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (text(&artifact["id"]), text(&artifact["image"]["digest"]), text(&artifact["tgz"]["integrity"]))
+            [&artifact["id"], &artifact["image"]["digest"], &artifact["sbom"]["digest"], &artifact["tgz"]["integrity"]]
+                .map(text)
         })
         .collect()
 }

@@ -14,7 +14,7 @@ use rhdh_pack::package::Rule;
 /// The codes in the sources: where failures are made, and what `code()` of an error gives.
 fn emitted() -> BTreeSet<String> {
     // What stands before a code, up to its quotation mark.
-    let before = ["ExportFailure::new(", "failure(", "code(", "code:", "refused(", "Failure::of("];
+    let before = ["Failure::new(", "failure(", "code(", "code:", "refused(", "Failure::of("];
     let mut codes: BTreeSet<String> = Rule::ALL.iter().map(|rule| rule.name()).collect();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for entry in walkdir::WalkDir::new(sources) {

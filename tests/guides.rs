@@ -15,7 +15,10 @@ use common::rhdh_pack;
 use serde_json::json;
 
 /// Commands that are not run, each with the reason.
-const NOT_RUN: [(&str, &str); 8] = [
+const NOT_RUN: [(&str, &str); 11] = [
+    ("rhdh-pack prune", "it needs a forge that knows which pull requests are closed: prune.rs has one"),
+    ("rhdh-pack update", "it needs files of RHDH: update.rs and end_to_end.rs have some"),
+    ("rhdh-pack promote", "it needs two channels, and what stands in one of them: channels.rs has both"),
     (
         "oras discover quay.io/acme/todo:1.0.0",
         "no registry of packages has oras; supply_chain.rs asks for the same referrers",
@@ -33,7 +36,8 @@ const NOT_RUN: [(&str, &str); 8] = [
 ];
 
 /// What stands for something else in the pages, by page where it is only there.
-const PLACEHOLDERS: [(&str, &str); 11] = [
+const PLACEHOLDERS: [(&str, &str); 12] = [
+    ("COMMIT", "HEAD"),
     ("REF", "oci://quay.io/acme/acme-plugin-todo:1.2.3"),
     ("REF|TGZ|DIR", "plugins/todo-backend/dist-dynamic"),
     ("WHAT", "plugins/todo-backend/dist-dynamic"),

@@ -26,7 +26,7 @@ fn repository(host: &str) -> Repository {
     }
     let config = format!(
         "[defaults]\nexport = \"prebuilt\"\nregistries = [\"quay\", \"site\"]\n[registries.quay]\noci = \"{host}/acme\"\n\
-         [registries.site]\ndir = \"public\"\n[channels.next]\ntags = [\"next\"]\noverwrite = true\n\
+         [registries.site]\ndir = \"public\"\n[channels.next]\ntags = [\"next\"]\noverwrite = true\nattach = [\"sbom\"]\n\
          [plugins.todo]\npath = \"plugins/todo\"\n[plugins.todo-backend]\npath = \"plugins/todo-backend\"\n"
     );
     repository.write("rhdh-plugins.toml", config);
@@ -86,6 +86,7 @@ fn what_the_legs_left_is_merged_tried_and_pushed() {
     let pushed = result(&repository);
     assert_eq!(pushed["plugins"][0]["images"][0]["reference"], reference.as_str());
     assert_eq!(pushed["plugins"][1]["state"], "published");
+    assert_eq!(pushed["plugins"][1]["images"][0]["attached"][0]["document"], "sbom");
     assert!(repository.root().join("public/acme-plugin-todo-dynamic-1.0.0.tgz").is_file());
 }
 
@@ -117,6 +118,14 @@ fn what_was_changed_after_a_leg_ended_is_refused() {
     assert_eq!(run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0", "leg-1"]).0, 2);
     fs_err::remove_file(&largest).unwrap();
     fs_err::write(&largest, right).unwrap();
+
+    let sbom = leg.join("sbom/acme-plugin-todo.cdx.json");
+    let right = fs_err::read(&sbom).unwrap();
+    fs_err::write(&sbom, right.iter().rev().copied().collect::<Vec<u8>>()).unwrap();
+    let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0", "leg-1"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("its digest is"), "{said}");
+    fs_err::write(&sbom, right).unwrap();
 
     let file = leg.join("result.json");
     let text = fs_err::read_to_string(&file).unwrap();

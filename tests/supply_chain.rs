@@ -97,6 +97,7 @@ fn on_github(command: &mut Command) -> &mut Command {
         ("GITHUB_REPOSITORY", "acme/plugins"),
         ("GITHUB_WORKFLOW_REF", "acme/plugins/.github/workflows/publish.yml@refs/tags/v1"),
         ("GITHUB_REF", "refs/tags/v1"),
+        ("GITHUB_SHA", COMMIT),
         ("GITHUB_EVENT_NAME", "push"),
         ("GITHUB_RUN_ID", "17"),
         ("GITHUB_RUN_ATTEMPT", "2"),
@@ -238,6 +239,23 @@ fn a_release_has_sbom_provenance_and_signature_and_inspect_shows_them() {
     assert_eq!(again["signed"], true);
     assert!(again["attached"].as_array().unwrap().iter().all(|one| one["state"] == "already-there"), "{again}");
     assert!(!tools.path().join("record").exists());
+}
+
+#[test]
+fn a_commit_that_the_ci_does_not_build_is_not_named() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: PASSWORD });
+    let repository = packaged(&registry.host, "");
+    let mut command = program(repository.root());
+    let other = COMMIT.replace('0', "f");
+    let output = on_github(command.arg("push")).env("GITHUB_SHA", other).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+    let mut command = program(repository.root());
+    command.args(["inspect", &format!("oci://{reference}"), "--format", "provenance"]);
+    let statement: Value = serde_json::from_str(&stdout(&on_github(&mut command).output().unwrap())).unwrap();
+    let build = &statement["predicate"]["buildDefinition"];
+    assert_eq!(build["resolvedDependencies"], json!([{ "uri": "pkg:npm/%40red-hat-developer-hub/cli@1.9.1" }]));
+    assert!(!statement.to_string().contains(COMMIT));
 }
 
 #[test]

@@ -14,6 +14,12 @@ pub struct Place {
     pub column: usize,
 }
 
+/// GitHub's command that marks the run with something that somebody should look at.
+#[must_use]
+pub fn github_warning(title: &str, message: &str) -> String {
+    format!("::warning title={}::{}", property(title), data(message))
+}
+
 /// GitHub's command that marks an error at `place`.
 #[must_use]
 pub fn github_error(place: Option<&Place>, title: &str, message: &str) -> String {
@@ -93,6 +99,7 @@ mod tests {
             "::error file=a%2Cb%3Ac.toml,line=3,col=7,title=todo%3A no%0Arole::100%25%0D%0A::set-output name=x::y"
         );
         assert_eq!(github_error(None, "a", "b"), "::error title=a::b");
+        assert_eq!(github_warning("a:b", "c\nd"), "::warning title=a%3Ab::c%0Ad");
         assert_eq!(github_mask("a%\n\nb"), ["::add-mask::a%25", "::add-mask::b"]);
     }
 

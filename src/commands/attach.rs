@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::session::Session;
+use crate::ci::Provider;
 use crate::ci::run::Run;
 use crate::config::Attachment;
 use crate::config::channels::ChosenChannel;
@@ -36,6 +37,12 @@ fn provenance(
     artifact: &ArtifactResult,
 ) -> Result<Provenance, Error> {
     let Run { builder, repository, reference, url } = Run::from_env();
+    // The result may come from a job with less rights, or from a run for another repository: the CI has to agree.
+    let ci = &session.ci;
+    let says_nothing = matches!(ci.provider, Provider::Local | Provider::Other);
+    let is_said =
+        |commit: &&String| says_nothing || [&ci.sha, &ci.compare.head].iter().any(|said| said.as_ref() == Some(commit));
+    let commit = result.commit.as_ref().filter(is_said).cloned();
     let members = if artifact.is_bundle() { artifact.members.as_slice() } else { std::slice::from_ref(&artifact.id) };
     let plugins = result.plugins.iter().filter(|plugin| members.contains(&plugin.id));
     let mut rhdh_cli: Vec<String> = plugins.filter_map(|plugin| plugin.rhdh_cli.clone()).collect();
@@ -44,9 +51,9 @@ fn provenance(
     Ok(Provenance {
         builder,
         run: url,
-        repository,
-        reference,
-        commit: result.commit.clone(),
+        repository: repository.filter(|_| commit.is_some()),
+        reference: reference.filter(|_| commit.is_some()),
+        commit,
         parameters: parameters(session, channel, artifact, members)?,
         content_key: artifact.content_key.as_ref().map(ToString::to_string),
         rhdh_cli,

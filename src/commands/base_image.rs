@@ -1,9 +1,9 @@
-//! What a pull request's images are compared with: those that the channel of its target branch has in the registries.
+//! What a pull request's images are compared with: those that the channel of the branch which it is to be merged into has
+//! in the registries.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde::Deserialize;
 
 use super::push::Named;
 use super::session::Session;
@@ -14,24 +14,12 @@ use crate::registry::{self, ManifestRef};
 use crate::report::result::BaseImage;
 use crate::report::{ArtifactResult, RunResult};
 
-/// The part of an image's manifest that says how large it is.
-#[derive(Deserialize)]
-struct Sizes {
-    config: Blob,
-    layers: Vec<Blob>,
-}
-
-#[derive(Deserialize)]
-struct Blob {
-    size: u64,
-}
-
 /// Enters the base channel's image of each artifact in `result`. What cannot be asked is left out: it is only shown.
 pub(super) async fn compare(session: &Session, registries: &Arc<registry::Session>, result: &mut RunResult) {
-    let (Event::PullRequest { .. }, Some(branch)) = (&session.ci.event, session.ci.compare.default_branch.clone())
-    else {
-        return;
-    };
+    let compare = &session.ci.compare;
+    // A run after the run of a pull request is not told its branch: most are for the default one.
+    let into = compare.into.clone().or_else(|| compare.default_branch.clone());
+    let (Event::PullRequest { .. }, Some(branch)) = (&session.ci.event, into) else { return };
     let Ok(base) = session.project.config.channel_for(&Event::Push { branch }, None) else { return };
     if base.because != Because::Matched || base.name == result.channel {
         return;
@@ -64,17 +52,21 @@ async fn ask(
         commit: None,
         started: result.started,
     };
-    // The tag without the version, where there is one, is the last: `["next__{version}", "next"]`.
-    let tag = named.tags(session, base).ok()?.pop()?;
+    let tags = named.tags(session, base).ok()?;
     let targets = session.project.config.registries_for(base, declared.registries);
     let (name, prefix, insecure) = targets.iter().find_map(|(name, registry)| match registry {
         Registry::Oci { prefix, insecure } => Some((name, prefix, *insecure)),
         _ => None,
     })?;
-    let repository = registries.client(name, prefix, insecure).ok()?.repository(declared.image).await.ok()?;
-    let manifest = repository.manifest(ManifestRef::Tag(&tag)).await.ok()??;
-    let sizes: Sizes = serde_json::from_slice(&manifest.bytes).ok()?;
-    let blobs = sizes.layers.iter().map(|layer| layer.size).fold(sizes.config.size, u64::saturating_add);
-    let size = blobs.saturating_add(manifest.bytes.len() as u64);
-    Some(BaseImage { reference: format!("{prefix}/{}:{tag}", declared.image), size })
+    // Reading is enough, and all that the run of a pull request may do there.
+    let repository = registries.client(name, prefix, insecure).ok()?.repository_to_read(declared.image).await.ok()?;
+    // The tag without the version, where there is one, is the last: `["next__{version}", "next"]`. Where the pull request
+    // raises the version, only that one is there.
+    for tag in tags.iter().rev() {
+        if let Some(manifest) = repository.manifest(ManifestRef::Tag(tag)).await.ok()? {
+            let reference = format!("{prefix}/{}:{tag}", declared.image);
+            return Some(BaseImage { reference, size: manifest.size() });
+        }
+    }
+    None
 }

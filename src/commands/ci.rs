@@ -14,6 +14,31 @@ use crate::report::outputs::{self, Output};
 use crate::report::{ArtifactResult, RunResult, github, gitlab, summary};
 use crate::ui::Ui;
 
+/// Keeps everything in the environment that opens something out of GitHub's log, before anything else is said: values that
+/// come from `secrets` are hidden already, those that a step made are not.
+pub(super) fn mask_secrets(ui: &Ui) {
+    let is_secret = |name: &str| {
+        let ours = name.starts_with("RHDH_PACK_") && (name.ends_with("_PASSWORD") || name.ends_with("_TOKEN"));
+        ours || matches!(
+            name,
+            "GITHUB_TOKEN"
+                | "GH_TOKEN"
+                | "GITLAB_TOKEN"
+                | "NODE_AUTH_TOKEN"
+                | "NPM_TOKEN"
+                | "CI_REGISTRY_PASSWORD"
+                | "CI_JOB_TOKEN"
+        )
+    };
+    for (name, value) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_secret)
+            && let Some(secret) = value.to_str()
+        {
+            ui.mask(secret);
+        }
+    }
+}
+
 /// The outputs of a plan.
 pub(super) fn hand_over_plan(session: &Session, plan: &Plan) -> Result<(), Error> {
     // GitHub takes 256 legs at most.

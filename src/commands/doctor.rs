@@ -101,7 +101,7 @@ fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Patient {
     let what = "configuration";
     match Session::open(request, ui, cancel) {
         Ok(session) => {
-            let Project { config, plugins, bundles, workspaces } = &session.project;
+            let Project { config, plugins, bundles, workspaces, .. } = &session.project;
             let text = format!(
                 "`{}`: {}, {}, for RHDH {}",
                 config.file.display(),

@@ -96,7 +96,7 @@ pub(super) fn command(request: &Request, options: &InitOptions, ui: &Ui) -> Resu
 
 /// The workflow for a configuration that is there already.
 fn workflows_only(file: &Path, root: &Path, options: &InitOptions, ui: &Ui) -> Result<u8, Error> {
-    let project = project::open(file)?;
+    let project = project::open(file, &|_, _| false)?;
     let mut oci = project.config.registries.values().filter_map(|registry| match registry {
         Registry::Oci { prefix, .. } => Some(prefix.clone()),
         _ => None,
@@ -143,7 +143,7 @@ pub(super) fn write(file: &Path, draft: &Draft, ui: &Ui) -> Result<Project, Erro
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(InitError::from(error).into()),
         _ => {}
     }
-    let project = project::open(file)?;
+    let project = project::open(file, &|_, _| false)?;
     match suggest::suggestions(&project, |_| true) {
         Ok(needed) => {
             let needed: suggest::Suggestions<'_> =
@@ -160,7 +160,7 @@ pub(super) fn write(file: &Path, draft: &Draft, ui: &Ui) -> Result<Project, Erro
         }
         Err(error) => ui.warn(&format!("which packages the backends must bring along cannot be worked out: {error}")),
     }
-    let project = project::open(file)?;
+    let project = project::open(file, &|_, _| false)?;
     ui.note(&format!(
         "wrote `{}`: {}, {}",
         file.display(),

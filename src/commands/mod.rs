@@ -30,19 +30,25 @@ mod merge;
 mod package;
 mod plan;
 pub mod project;
+mod promote;
+mod prune;
 mod push;
 mod report;
 mod run;
 mod schema;
 mod session;
 mod suggest;
+mod update;
 mod verify;
 
 pub use diff::DiffOptions;
 pub use init::{InitError, InitOptions};
 pub use inspect::{InspectOptions, InspectOutput};
 pub use install::InstallOptions;
+pub use promote::{PromoteError, PromoteOptions};
+pub use prune::{PruneError, PruneOptions};
 pub use suggest::SuggestError;
+pub use update::UpdateOptions;
 pub use verify::VerifyOptions;
 
 /// What to do, from the command line.
@@ -88,6 +94,12 @@ pub enum Command {
         /// Whether a pull request gets a comment.
         comment: bool,
     },
+    /// From one channel to another, what was tested.
+    Promote(PromoteOptions),
+    /// Tags of closed pull requests.
+    Prune(PruneOptions),
+    /// The references in files that exist.
+    Update(UpdateOptions),
     /// Nothing but the check of the configuration.
     Check,
     /// The rehearsal of RHDH's installers, on anything.
@@ -130,6 +142,11 @@ impl Command {
             Self::Plan(options, _) => Some(options),
             _ => None,
         }
+    }
+
+    /// Whether it goes on where an earlier stage ended.
+    fn is_later_stage(&self) -> bool {
+        matches!(self, Self::Export(..) | Self::Package { .. } | Self::Push { .. } | Self::Report { .. })
     }
 }
 
@@ -337,6 +354,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Suggest(#[from] SuggestError),
+    /// Nothing can be promoted.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Promote(#[from] PromoteError),
+    /// Nothing was deleted.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Prune(#[from] PruneError),
+    /// A file was not brought up to date.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Update(#[from] crate::update::Error),
     /// The machine gives no thread or socket.
     #[error("the program could not be started")]
     Start(#[source] std::io::Error),
@@ -361,6 +390,7 @@ impl Error {
             | Error::SeveralImages { .. }
             | Error::SeveralHosts { .. }
             | Error::Suggest(_)
+            | Error::Promote(_)
             | Error::Init(_)
             | Error::Import(_)
             | Error::Install(crate::install::Error::Folder(_) | crate::install::Error::AppConfig(_)) => false,
@@ -370,6 +400,8 @@ impl Error {
             | Error::Start(_)
             | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
+            Error::Update(error) => error.is_environment(),
+            Error::Prune(error) => error.is_environment(),
             Error::Document(error) => error.is_environment(),
             Error::Push(error) => error.is_environment(),
             Error::Artifact(error) => error.is_environment(),
@@ -383,6 +415,7 @@ impl Error {
 /// # Errors
 /// When the command could not do its work at all; [`Error::exit_code`] tells which exit code that is.
 pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
+    ci::mask_secrets(ui);
     crate::registry::tls::install();
     let runtime = tokio::runtime::Runtime::new().map_err(Error::Start)?;
     let cancel = CancellationToken::new();
@@ -405,6 +438,9 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
         Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
+        Command::Promote(options) => promote::command(&session()?, options).await,
+        Command::Prune(options) => prune::command(&session()?, options).await,
+        Command::Update(options) => update::command(request, options, ui).await,
         Command::Check => check::command(&session()?),
         Command::Verify(options) => verify::command(request, options, ui, cancel).await,
         Command::Inspect(options) => inspect::command(request, options, ui, cancel).await,

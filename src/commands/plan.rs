@@ -79,7 +79,7 @@ pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<P
 fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Error> {
     let plan = survey.decide(memory)?;
     for note in &plan.notes {
-        session.ui.warn(note);
+        session.ui.caution(note);
     }
     Ok(plan)
 }
@@ -148,6 +148,7 @@ fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions, sig
             workspaces: &project.workspaces,
             plugins: plugins.collect(),
             bundles: bundles.collect(),
+            gone: project.removed.iter().map(|(id, path)| (id.as_str(), path)).collect(),
             channel: channel.name.clone(),
             overwrite: channel.channel.overwrite,
             output: output.unwrap_or_default(),

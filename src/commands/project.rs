@@ -29,6 +29,8 @@ pub struct Project {
     pub plugins: IndexMap<String, ProjectPlugin>,
     /// By id, in the order of the configuration.
     pub bundles: IndexMap<String, ProjectBundle>,
+    /// Plugins of the configuration whose folder was removed, by id.
+    pub removed: IndexMap<String, RepoPath>,
 }
 
 /// One plugin, by its configuration and its `package.json`.
@@ -105,21 +107,39 @@ impl Project {
     }
 }
 
-/// Reads the configuration and the workspaces of its plugins.
+/// Reads the configuration and the workspaces of its plugins. A plugin that is not there but was before, as
+/// `was_there` says, has been removed; one that never was is a mistake.
 ///
 /// # Errors
 /// When the file cannot be read, or with all problems of the file and of the plugins at once.
-pub fn open(config_file: &Path) -> Result<Project, Error> {
+pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> Result<Project, Error> {
     let (config, mut problems) = config::read(config_file)?;
+    let mut removed = IndexMap::new();
+    for gone in &config.gone {
+        if was_there(&gone.id, &gone.path) {
+            removed.insert(gone.id.clone(), gone.path.clone());
+        } else {
+            problems.push(gone.problem.clone());
+        }
+    }
     let folders: Vec<RepoPath> = config.plugins.values().map(|plugin| plugin.path.clone()).collect();
     let (workspaces, errors) = workspace::discover(&config.root, &folders);
     let errors: HashMap<RepoPath, workspace::Error> = errors.into_iter().collect();
     let mut plugins = IndexMap::new();
+    let mut said: Vec<&workspace::Error> = Vec::new();
     for (id, plugin) in &config.plugins {
         let found = match errors.get(&plugin.path) {
+            // Of a removed plugin, folders that git ignores stay behind.
+            Some(workspace::Error::NoPackageJson(path)) if was_there(id, path) => {
+                removed.insert(id.clone(), path.clone());
+                continue;
+            }
+            // What is wrong with a whole workspace is said once.
+            Some(error) if said.contains(&error) => continue,
             Some(error) => Err(vec![path_problem(&config, id, error, "not a plugin that can be exported")]),
             None => project_plugin(&config, plugin, &workspaces),
         };
+        said.extend(errors.get(&plugin.path));
         match found {
             Ok(plugin) => drop(plugins.insert(id.clone(), plugin)),
             Err(found) => problems.extend(found),
@@ -129,6 +149,11 @@ pub fn open(config_file: &Path) -> Result<Project, Error> {
     problems.extend(unknown_rules(&config));
     let mut bundles = IndexMap::new();
     for (id, bundle) in &config.bundles {
+        if let Some(member) = bundle.plugins.iter().find(|member| removed.contains_key(*member)) {
+            let message = format!("bundle `{id}` names the plugin `{member}`, which was removed");
+            let help = format!("take `{member}` out of `plugins`, and `[plugins.{member}]` out of the file");
+            problems.push(config.problem(&["bundles", id, "plugins"], message, "names a removed plugin", help));
+        }
         if let Some(version) = bundle_version(&config, bundle, &plugins, &mut problems) {
             bundles.insert(id.clone(), ProjectBundle { config: bundle.clone(), version });
         }
@@ -136,7 +161,7 @@ pub fn open(config_file: &Path) -> Result<Project, Error> {
     if !problems.is_empty() {
         return Err(config::Error::from(config.problems(problems)).into());
     }
-    Ok(Project { config, workspaces, plugins, bundles })
+    Ok(Project { config, workspaces, plugins, bundles, removed })
 }
 
 /// `error`, with its own help, at the `path` of the plugin `id`.

@@ -43,8 +43,10 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: b
 /// Fails if the result would push an image to another repository than the configuration says.
 fn check_images(session: &Session, result: &RunResult) -> Result<(), Error> {
     for artifact in result.artifacts() {
+        // What was removed has no image, and is in the configuration no more.
+        let Some(image) = &artifact.image else { continue };
         let expected = session.declared(artifact)?.image;
-        if let Some(image) = artifact.image.as_ref().filter(|image| image.name != expected) {
+        if image.name != expected {
             let (artifact, expected) = (artifact.label(), expected.to_owned());
             return Err(Error::OtherImage { artifact, found: image.name.clone(), expected });
         }
@@ -242,6 +244,17 @@ pub(super) async fn push(
             });
         }
     }
+    push_artifacts(session, channel, registries, artifacts, result).await
+}
+
+/// Pushes `artifacts`, whose ids are labels, and enters each outcome in `result`.
+pub(super) async fn push_artifacts(
+    session: &Session,
+    channel: &ChosenChannel,
+    registries: &Arc<registry::Session>,
+    artifacts: Vec<ArtifactToPush>,
+    result: &mut RunResult,
+) -> Result<(), Error> {
     if artifacts.is_empty() {
         return Ok(());
     }
@@ -288,7 +301,7 @@ pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &Ru
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
-fn tags(
+pub(super) fn tags(
     session: &Session,
     channel: &ChosenChannel,
     result: &RunResult,
@@ -321,12 +334,22 @@ pub(super) struct Named<'a> {
 
 impl Named<'_> {
     pub(super) fn tags(&self, session: &Session, channel: &ChosenChannel) -> Result<Vec<String>, MissingValue> {
+        self.tags_on(&session.ci.event, session, channel)
+    }
+
+    /// The tags that `channel` writes on the occasion `event`.
+    pub(super) fn tags_on(
+        &self,
+        event: &Event,
+        session: &Session,
+        channel: &ChosenChannel,
+    ) -> Result<Vec<String>, MissingValue> {
         let value = |name: &str| match name {
             "name" => Some(self.image.to_owned()),
             "version" => Some(self.version.to_owned()),
             "backstage" => self.backstage.clone(),
             "rhdh" => Some(session.project.config.rhdh.version.clone()),
-            "pr" => match session.ci.event {
+            "pr" => match event {
                 Event::PullRequest { number } => Some(number.to_string()),
                 _ => None,
             },

@@ -15,6 +15,10 @@ use crate::report::{ArtifactResult, RunResult, State};
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
     let started = Instant::now();
     let channel = session.choose_channel(options.plan.channel.as_deref())?;
+    let dry_run = options.dry_run || session.ci.fork;
+    if dry_run && !options.dry_run {
+        session.ui.note("a pull request from a fork: nothing is pushed, and the summary says what would be");
+    }
     let registries = push::connect(session)?;
     let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
     session.ui.note(&plan.headline());
@@ -25,7 +29,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     push::check_tags(session, &channel, &result)?;
-    if !options.dry_run {
+    if !dry_run {
         push::log_in(session, &channel, &registries, &result).await?;
     }
 
@@ -36,7 +40,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_result(&result)?;
 
     let pushing = Instant::now();
-    push::push_unless(options.dry_run, session, &channel, &registries, &mut result).await?;
+    push::push_unless(dry_run, session, &channel, &registries, &mut result).await?;
     let pushing = pushing.elapsed();
     session.write_result(&result)?;
 

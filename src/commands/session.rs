@@ -1,7 +1,7 @@
 //! What every stage of one run shares: the project, the output folder, the CI's facts, the way to say something
 //! and the way to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
 use crate::package::{Blocks, Finding};
 use crate::plan::{self, Action, Plan, Sight};
+use crate::repo_path::RepoPath;
 use crate::report::{self, ArtifactResult, RunResult, State};
 use crate::ui::Ui;
 
@@ -45,6 +46,17 @@ pub(super) struct Declared<'a> {
     pub(super) artifact_type: Option<&'a str>,
 }
 
+/// The ids of the plugins that the plan or the result in an output folder says were removed.
+fn removed_before(out: &Path) -> BTreeSet<String> {
+    let plan: Result<Plan, _> = document::read(&out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+    let result: Result<RunResult, _> =
+        document::read(&out.join("result.json"), report::result::SCHEMA_VERSION, "package");
+    let planned = plan.into_iter().flat_map(|plan| plan.plugins);
+    let planned = planned.filter(|plugin| plugin.action == Action::Remove).map(|plugin| plugin.id);
+    let artifacts = result.into_iter().flat_map(|result| result.plugins);
+    planned.chain(artifacts.filter(|plugin| plugin.state == State::Removed).map(|plugin| plugin.id)).collect()
+}
+
 impl Session {
     pub(super) fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Self, Error> {
         let file = match &request.config {
@@ -52,9 +64,15 @@ impl Session {
             None => config::find(Path::new("."))?,
         };
         let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
-        let project = project::open(&file)?;
-        let out = request.out_dir.clone().unwrap_or_else(|| project.config.root.join(".rhdh-pack"));
+        let root = std::path::absolute(&file).map_err(document::Error::from)?;
+        let out = request.out_dir.clone().unwrap_or_else(|| root.with_file_name(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
+        // A later stage goes by what the plan found out.
+        let removed = if request.command.is_later_stage() { removed_before(&out) } else { BTreeSet::new() };
+        let was_there = |id: &str, path: &RepoPath| {
+            removed.contains(id) || sight.as_ref().is_some_and(|sight| sight.had_package(path))
+        };
+        let project = project::open(&file, &was_there)?;
         let (ui, cancel) = (ui.clone(), cancel.clone());
         Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }

@@ -97,6 +97,7 @@ impl Config {
                     tags: Vec::new(),
                     overwrite: true,
                     registries: None,
+                    promote_from: Vec::new(),
                     attach: Vec::new(),
                     sign: false,
                 };

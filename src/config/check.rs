@@ -6,6 +6,7 @@ use std::path::Path;
 
 use globset::{Glob, GlobBuilder};
 
+use super::Gone;
 use super::decode::{Fault, FaultKind, Shape};
 use super::format::NEVER_DEFAULT;
 use super::names::{is_id, to_id};
@@ -21,6 +22,7 @@ pub(super) struct Check<'a> {
     pub(super) root: &'a Path,
     /// Where paths of the file lead on disk.
     pub(super) places: Places,
+    pub(super) gone: Vec<Gone>,
     /// What the decoder left out of each table and list.
     left_out: HashMap<Vec<String>, Vec<String>>,
     problems: Vec<Problem>,
@@ -31,6 +33,7 @@ pub(super) struct Check<'a> {
 pub(super) enum Named {
     Plugin,
     Registry,
+    Channel,
 }
 
 impl<'a> Check<'a> {
@@ -43,7 +46,7 @@ impl<'a> Check<'a> {
                 left_out.entry(key).or_default().push(last);
             }
         }
-        Self { source, root, places: Places::new(root), left_out, problems }
+        Self { source, root, places: Places::new(root), gone: Vec::new(), left_out, problems }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -89,6 +92,7 @@ impl<'a> Check<'a> {
         let (one, many) = match kind {
             Named::Plugin => ("plugin", "plugins"),
             Named::Registry => ("registry", "registries"),
+            Named::Channel => ("channel", "channels"),
         };
         let known = self.source.keys(&[many]);
         let is_known = known.iter().copied().collect::<HashSet<&str>>();

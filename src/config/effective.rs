@@ -28,7 +28,7 @@ pub(super) fn plugins(check: &mut Check<'_>, file: &File) -> IndexMap<String, Pl
         check.name(&key, id);
         settings(check, &key, own);
         let path = match &own.path {
-            Some(text) => check.path(&["plugins", id, "path"], text, Target::Folder),
+            Some(text) => check.plugin_folder(id, text),
             None => {
                 if check.is_whole(&key) {
                     let help = "name the folder of its `package.json`: `path = \"plugins/…\"`";

@@ -127,6 +127,10 @@ pub(super) struct Channel {
     /// Ids of the registries where this channel's artifacts go, instead of their own.
     #[schemars(example = ["quay-pr"])]
     pub(super) registries: Option<Vec<String>>,
+    /// The channels whose images `rhdh-pack promote` may bring here, under this channel's tags. What they hold must be
+    /// trusted as much as this channel is.
+    #[schemars(example = ["next"])]
+    pub(super) promote_from: Option<Vec<String>>,
     /// What is attached to each image in its registry: `"sbom"`, a CycloneDX document of all packages in it;
     /// `"provenance"`, a SLSA statement of what it was built from and by whom. By default both where `overwrite` is
     /// false, which is where releases are; none elsewhere.

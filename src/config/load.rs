@@ -88,12 +88,14 @@ pub fn find(start: &Path) -> Result<PathBuf, Error> {
 /// # Errors
 /// When the file cannot be read, or with all its problems at once.
 pub fn load(file: &Path) -> Result<Config, Error> {
-    let (config, problems) = read(file)?;
+    let (config, mut problems) = read(file)?;
+    problems.extend(config.gone.iter().map(|gone| gone.problem.clone()));
     if problems.is_empty() { Ok(config) } else { Err(config.problems(problems).into()) }
 }
 
 /// Reads `file` and checks all of it. The configuration holds only what is right; the rest is in the problems, so
-/// that a caller can look for problems of its own before it gives up.
+/// that a caller can look for problems of its own before it gives up. Whether folders that do not exist are problems
+/// (`gone`) is the caller's to say.
 ///
 /// # Errors
 /// When the file cannot be read, or is not TOML.
@@ -119,9 +121,10 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<(Config, Vec<Problem>), E
     let channels = targets::channels(&mut check, &values);
     let plugins = effective::plugins(&mut check, &values);
     let bundles = effective::bundles(&mut check, &values);
+    let gone = std::mem::take(&mut check.gone);
     let problems = check.into_problems();
     let file = file.to_owned();
-    Ok((Config { file, root, rhdh, inputs, registries, channels, plugins, bundles, source }, problems))
+    Ok((Config { file, root, rhdh, inputs, registries, channels, plugins, bundles, gone, source }, problems))
 }
 
 /// The first fault of each line: what the parser finds after one is mostly its echo.

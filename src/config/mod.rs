@@ -23,6 +23,7 @@ mod schema;
 mod source;
 mod targets;
 pub mod template;
+mod template_match;
 #[cfg(test)]
 mod tests;
 
@@ -51,7 +52,20 @@ pub struct Config {
     pub plugins: IndexMap<String, Plugin>,
     /// By id, in the order of the file.
     pub bundles: IndexMap<String, Bundle>,
+    /// The plugins whose folder does not exist: either a mistake, or they were removed and stand here still.
+    pub gone: Vec<Gone>,
     source: source::Source,
+}
+
+/// A plugin whose folder does not exist.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Its id.
+    pub id: String,
+    /// Where the folder should be.
+    pub path: RepoPath,
+    /// What is to be said where that is a mistake.
+    pub problem: Problem,
 }
 
 impl Config {
@@ -150,6 +164,8 @@ pub struct Channel {
     pub overwrite: bool,
     /// Where the channel's artifacts go, instead of their own registries.
     pub registries: Option<Vec<String>>,
+    /// The channels whose images `promote` may bring here.
+    pub promote_from: Vec<String>,
     /// What is attached to images in OCI registries.
     pub attach: Vec<Attachment>,
     /// Whether `cosign` signs images in OCI registries.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Gone;
 use super::check::Check;
 use super::nearest::nearest;
 use crate::repo_path::{RepoPath, RepoPathError};
@@ -44,6 +45,22 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// Reads the path of the plugin `id`; one to a folder that does not exist is kept by itself.
+    pub(super) fn plugin_folder(&mut self, id: &str, text: &str) -> Option<RepoPath> {
+        let key = ["plugins", id, "path"];
+        let not_found = |path: &RepoPath| {
+            let found = path.under(self.root).symlink_metadata();
+            found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let Some(path) = RepoPath::new(text).ok().filter(not_found) else {
+            return self.path(&key, text, Target::Folder);
+        };
+        let message = format!("`{path}` does not exist");
+        let problem = self.source.problem(&key, message, "nothing to read here", self.near_path(text, Target::Folder));
+        self.gone.push(Gone { id: id.to_owned(), path, problem });
+        None
     }
 
     fn try_path(&mut self, text: &str, target: Target) -> Result<RepoPath, (PathFault, String)> {

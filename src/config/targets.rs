@@ -164,7 +164,9 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         });
         let tags = tags.collect();
         check.names(&["channels", id, "registries"], own.registries.as_deref().unwrap_or_default(), Named::Registry);
-        let overwrite = own.overwrite.unwrap_or(false);
+        let promote_from = own.promote_from.clone().unwrap_or_default();
+        check.names(&["channels", id, "promote-from"], &promote_from, Named::Channel);
+        let (overwrite, registries) = (own.overwrite.unwrap_or(false), own.registries.clone());
         let attach = own.attach.as_deref().unwrap_or_default();
         let names: Vec<String> = attach.iter().map(|attachment| attachment.as_str().to_owned()).collect();
         check.once(&["channels", id, "attach"], &names);
@@ -173,7 +175,7 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let default = if overwrite { Vec::new() } else { vec![Attachment::Sbom, Attachment::Provenance] };
         let attach = own.attach.clone().unwrap_or(default);
         let sign = own.sign.unwrap_or(false);
-        channels.insert(id.clone(), Channel { on, tags, overwrite, registries: own.registries.clone(), attach, sign });
+        channels.insert(id.clone(), Channel { on, tags, overwrite, registries, promote_from, attach, sign });
     }
     channels
 }

@@ -8,7 +8,7 @@ pub const TAG_VARIABLES: [&str; 9] =
     ["name", "version", "backstage", "rhdh", "pr", "branch", "sha", "short-sha", "date"];
 
 /// OCI distribution spec: a tag is at most 128 characters.
-const MAX_TAG: usize = 128;
+pub(super) const MAX_TAG: usize = 128;
 
 /// A text with `{variables}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Template {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Literal(String),
     Variable(String),
 }
@@ -78,6 +78,16 @@ impl Template {
             return Err(TemplateError::Empty);
         }
         Ok(Self { text: text.to_owned(), parts })
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Whether it has this variable.
+    #[must_use]
+    pub fn has(&self, variable: &str) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Variable(name) if name == variable))
     }
 
     /// The text with every variable replaced by what `value` knows.

@@ -136,43 +136,32 @@ pub(super) fn files_of<'a>(
     Files { snapshot: before, existing, packages, global: rules.global(before) }
 }
 
-/// What the base's configuration has and the head's has not.
+/// What the base's configuration has and the head's has not, and the plugins whose folder is gone.
 pub(super) fn removed_since(
     request: &Request<'_>,
     git: &Git,
     before: &Snapshot,
-    base: &ConfigText,
+    config: &ConfigBefore,
 ) -> Result<(Vec<PlannedPlugin>, Vec<PlannedBundle>), Error> {
-    let reason = || vec![Reason::new("removed", "removed from rhdh-plugins.toml")];
     let mut plugins = Vec::new();
-    for id in base.ids("plugins").into_iter().filter(|id| !request.config.plugins.contains_key(*id)) {
-        let Some(path) = base.text(&["plugins", id], "path").and_then(|path| RepoPath::new(path).ok()) else {
-            continue;
-        };
-        let blob = git.blobs(&before.id(&join(path.as_str(), "package.json")).into_iter().collect::<Vec<_>>())?.pop();
-        let manifest = blob.and_then(|text| PackageJson::parse(&text, "package.json").ok()).unwrap_or_default();
-        // What was no plugin before is not missed.
-        let Ok(role) = manifest.role() else { continue };
-        let above = std::iter::successors(Some(path.clone()), RepoPath::parent);
-        let mut roots = above.filter(|folder| before.id(&join(folder.as_str(), "yarn.lock")).is_some());
-        plugins.push(PlannedPlugin {
-            id: id.to_owned(),
-            action: Action::Remove,
-            reasons: reason(),
-            content_key: None,
-            version: manifest.version.unwrap_or_default(),
-            role,
-            workspace: roots.next().unwrap_or_default(),
-            path,
-            image: String::new(),
-            published: Vec::new(),
-        });
+    for (id, path) in &request.gone {
+        let why = format!("{path} was removed; take `[plugins.{id}]` out of rhdh-plugins.toml, too");
+        plugins.extend(removed_plugin(git, before, id, path, &why)?);
+    }
+    let ConfigBefore::Other(base, _) = config else { return Ok((plugins, Vec::new())) };
+    let why = "removed from rhdh-plugins.toml";
+    let is_gone = |id: &str| request.gone.iter().any(|(gone, _)| *gone == id);
+    let ids = base.ids("plugins").into_iter();
+    for id in ids.filter(|id| !request.config.plugins.contains_key(*id) && !is_gone(id)) {
+        if let Some(path) = base.text(&["plugins", id], "path").and_then(|path| RepoPath::new(path).ok()) {
+            plugins.extend(removed_plugin(git, before, id, &path, why)?);
+        }
     }
     let bundles = base.ids("bundles").into_iter().filter(|id| !request.config.bundles.contains_key(*id));
     let bundles = bundles.map(|id| PlannedBundle {
         id: id.to_owned(),
         action: Action::Remove,
-        reasons: reason(),
+        reasons: vec![Reason::new("removed", why)],
         content_key: None,
         version: String::new(),
         members: base.texts(&["bundles", id], "plugins"),
@@ -180,4 +169,31 @@ pub(super) fn removed_since(
         published: Vec::new(),
     });
     Ok((plugins, bundles.collect()))
+}
+
+/// The plugin that was in `path`; `None` where that was none, which nobody misses.
+fn removed_plugin(
+    git: &Git,
+    before: &Snapshot,
+    id: &str,
+    path: &RepoPath,
+    why: &str,
+) -> Result<Option<PlannedPlugin>, Error> {
+    let blob = git.blobs(&before.id(&join(path.as_str(), "package.json")).into_iter().collect::<Vec<_>>())?.pop();
+    let manifest = blob.and_then(|text| PackageJson::parse(&text, "package.json").ok()).unwrap_or_default();
+    let Ok(role) = manifest.role() else { return Ok(None) };
+    let above = std::iter::successors(Some(path.clone()), RepoPath::parent);
+    let mut roots = above.filter(|folder| before.id(&join(folder.as_str(), "yarn.lock")).is_some());
+    Ok(Some(PlannedPlugin {
+        id: id.to_owned(),
+        action: Action::Remove,
+        reasons: vec![Reason::new("removed", why)],
+        content_key: None,
+        version: manifest.version.unwrap_or_default(),
+        role,
+        workspace: roots.next().unwrap_or_default(),
+        path: path.clone(),
+        image: String::new(),
+        published: Vec::new(),
+    }))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::before::{ConfigBefore, Files, Texts, files_of, removed_since, texts_of};
+use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
 use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
@@ -83,10 +83,10 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let after = sight.after()?;
     let root = &request.workspaces.root;
     let existing = rules.existing(after);
-    let mut removed = (Vec::new(), Vec::new());
-    if let (Some(Texts { config: ConfigBefore::Other(base, _), .. }), Some(before), Some(git)) = (&base, before, git) {
-        removed = removed_since(request, git, before, base)?;
-    }
+    let removed = match (&base, before, git) {
+        (Some(texts), Some(before), Some(git)) => removed_since(request, git, before, &texts.config)?,
+        _ => (Vec::new(), Vec::new()),
+    };
     let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
     let head = rules.sort(after, &existing);
     let numbers: Vec<usize> = (0..rules.packages.len()).collect();

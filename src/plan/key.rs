@@ -55,6 +55,13 @@ impl ContentKey {
         &self.0
     }
 
+    /// Whether `tag` is one that [`ContentKey::tag`] makes: rhdh-pack's own, in any channel.
+    #[must_use]
+    pub fn is_tag(tag: &str) -> bool {
+        let digits = tag.strip_prefix("key-").unwrap_or_default();
+        digits.len() == TAG_DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// The tag that every image with this key gets.
     #[must_use]
     pub fn tag(&self) -> String {

@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub plugins: Vec<PluginToPlan<'a>>,
     /// Its bundles, in its order.
     pub bundles: Vec<BundleToPlan<'a>>,
+    /// Plugins of the configuration whose folder was there at the base and is no more, by id.
+    pub gone: Vec<(&'a str, &'a RepoPath)>,
     /// The name of the channel that the run is for.
     pub channel: String,
     /// Whether tags of the channel may be moved to other content.

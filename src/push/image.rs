@@ -14,6 +14,7 @@ use super::job::{Failure, Notes};
 use super::layout::Image;
 use super::sign::Signing;
 use crate::digest::Digest;
+use crate::plan::ContentKey;
 use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
 use crate::ui::Ui;
 
@@ -44,7 +45,7 @@ impl ImageJob {
                     notes.tags.push(tag.clone());
                     notes.state = Some(State::AlreadyThere);
                 }
-                Some(digest) if !overwrite => return Err(self.conflict(tag, &digest).await),
+                Some(digest) if !may_move(tag, overwrite) => return Err(self.conflict(tag, &digest).await),
                 Some(digest) => _ = lock(noted).before.insert(tag.clone(), digest),
                 None => {}
             }
@@ -121,6 +122,10 @@ impl ImageJob {
         }
         let step = ui.step(id, "tag");
         for tag in &missing {
+            let before = lock(noted).before.get(*tag).cloned().filter(|_| !overwrite);
+            if let Some(before) = before {
+                ui.note(&format!("{id}: `{tag}` moves from `{before}`, which was made from the same inputs"));
+            }
             if let Err(failure) = self.move_tag(tag, overwrite, noted).await {
                 step.failed(&failure.message);
                 return Err(self.with_the_rest(failure, noted));
@@ -134,7 +139,7 @@ impl ImageJob {
     async fn move_tag(&self, tag: &str, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
         // Another run may have published since the check. Registries know no "only if it is not there", so a moment
         // stays open: `confirm` looks again.
-        if !overwrite
+        if !may_move(tag, overwrite)
             && let Some(found) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await?
             && found != self.image.digest
         {
@@ -166,8 +171,8 @@ impl ImageJob {
             lock(noted).tags.retain(|placed| placed != tag);
             match found {
                 // Another run moved it on, as it may.
-                Some(found) if overwrite && before.as_ref() != Some(&found) => {}
-                Some(found) if !overwrite => failure = Some(self.conflict(tag, &found).await),
+                Some(found) if may_move(tag, overwrite) && before.as_ref() != Some(&found) => {}
+                Some(found) if !may_move(tag, overwrite) => failure = Some(self.conflict(tag, &found).await),
                 _ => {
                     failure = Some(Failure {
                         code: "tag-lost",
@@ -209,6 +214,11 @@ impl ImageJob {
             ),
         }
     }
+}
+
+/// The tag of a content key is rhdh-pack's own: it names what was made last from the same inputs, in every channel.
+fn may_move(tag: &str, overwrite: bool) -> bool {
+    overwrite || ContentKey::is_tag(tag)
 }
 
 pub(super) fn lock(noted: &Mutex<Notes>) -> MutexGuard<'_, Notes> {

@@ -66,6 +66,12 @@ impl Scope {
         Self(vec![format!("repository:{repository}:pull,push")])
     }
 
+    /// Whatever the account may do with `repository`. What deleting is called in a scope, registries do not agree on;
+    /// this they all know (as skopeo asks).
+    pub(super) fn all(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:*")])
+    }
+
     /// This, and reading `other` too.
     pub(super) fn and_pull(&self, other: &str) -> Self {
         let mut scopes = self.0.clone();

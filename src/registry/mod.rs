@@ -23,6 +23,7 @@ mod auth_file;
 mod blob;
 mod copy;
 pub mod credentials;
+mod delete;
 mod error;
 mod helper;
 mod http;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
+pub use delete::Deleted;
 pub use error::{Cause, Error};
 pub use manifest::{Manifest, ManifestRef};
 pub use probe::Existence;
@@ -178,6 +180,14 @@ impl Client {
     pub async fn credential(&self, image: &str) -> Result<Option<Credential>, Error> {
         let Name { path, .. } = Name::new(&self.prefix, image)?;
         Ok(self.session.keychain.find(&self.name, &self.host.authority, &path).await?)
+    }
+
+    /// As [`Client::repository`], for an account that may delete.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn repository_to_delete(&self, image: &str) -> Result<Repository, Error> {
+        self.repository_for(image, Scope::all).await
     }
 
     async fn repository_for(&self, image: &str, scope: impl Fn(&str) -> Scope) -> Result<Repository, Error> {

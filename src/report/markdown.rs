@@ -2,7 +2,7 @@
 //! it cannot become markup, a link, a mention of a user, or a reference to an issue.
 
 /// `text` as running text, on one line.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -50,7 +50,7 @@ pub(super) fn prose(text: &str) -> String {
 }
 
 /// `text` as inline code, in a table too. Backticks, bars and line breaks cannot stand there.
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text: String = text
         .chars()
         .map(|character| match character {

@@ -5,7 +5,7 @@ pub mod comment;
 pub mod dynamic_plugins;
 pub mod github;
 pub mod gitlab;
-mod markdown;
+pub(crate) mod markdown;
 pub mod merge;
 pub mod outputs;
 pub mod result;

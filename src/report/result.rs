@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::package::{Finding, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
 use crate::push::{self, PublishedFile, PublishedImage, PublishedPackage};
+use crate::registry;
 use crate::workspace::package_json::Role;
 
 /// The version of the `result.json` format that this program writes. Fields are only ever added to a version.
@@ -187,6 +188,26 @@ pub struct Timings {
     pub package: Option<f64>,
     /// Registries.
     pub push: Option<f64>,
+}
+
+impl Failure {
+    /// A failure that has no log.
+    #[must_use]
+    pub fn new(code: &str, message: String, help: Option<String>) -> Self {
+        Self { code: code.to_owned(), message, help, log: None, log_tail: Vec::new() }
+    }
+
+    /// What a registry did not do.
+    #[must_use]
+    pub fn of(error: &registry::Error) -> Self {
+        let mut message = error.to_string();
+        let mut next = std::error::Error::source(error);
+        while let Some(cause) = next {
+            message.push_str(&format!(": {cause}"));
+            next = cause.source();
+        }
+        Self::new(error.code(), message, miette::Diagnostic::help(error).map(|help| help.to_string()))
+    }
 }
 
 impl RunResult {

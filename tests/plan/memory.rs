@@ -171,6 +171,38 @@ fn a_version_that_is_taken_is_refused_before_anything_is_built() {
     assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
 }
 
+/// Built once more on demand, what has the same key may have other bytes: the key's tag moves, though the channel's may not.
+#[test]
+fn the_tag_of_a_key_moves_in_every_channel() {
+    let registry = Registry::start(Auth::Open);
+    let repo = prebuilt(&registry, false);
+    repo.edit("rhdh-plugins.toml", "{version}", "{version}-{short-sha}");
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nmemory = false\n"));
+    repo.commit("first");
+    assert_eq!(push(&repo, &["run"]).status.code(), Some(0));
+    let before = result(&repo)["plugins"][0]["images"][0].clone();
+    let key = before["tags"][0].as_str().unwrap();
+    assert!(key.starts_with("key-"), "{before}");
+
+    repo.write("plugins/todo-backend/dist-dynamic/more.js", "git ignores it");
+    repo.commit("again");
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert!(
+        said(&run).contains(&format!("`{key}` moves from `{}`", before["digest"].as_str().unwrap())),
+        "{}",
+        said(&run)
+    );
+    let after = result(&repo)["plugins"][0]["images"][0].clone();
+    assert_ne!(before["digest"], after["digest"]);
+    assert_eq!(registry.skopeo_digest("acme/acme-todo-backend", key, &[]).as_deref(), after["digest"].as_str());
+    // The channel's own tags stay where they are.
+    repo.write("plugins/todo-backend/dist-dynamic/more.js", "other");
+    let run = push(&repo, &["run"]);
+    assert!(run.status.code() == Some(1) && said(&run).contains("tag `1.0.0-"), "{}", said(&run));
+}
+
 #[test]
 fn a_registry_that_does_not_answer_is_said_once() {
     let repo = {

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use crate::common::rhdh_pack;
 use crate::repo::{LOCK, Repo};
 
 /// The program in the repository's root, knowing nothing of a CI.
@@ -14,6 +15,11 @@ fn run(repo: &Repo, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         }
     }
     command.envs(variables.iter().copied()).output().unwrap()
+}
+
+/// A command that need not be `plan`.
+fn stage_of(repo: &Repo, arguments: &[&str]) -> Output {
+    rhdh_pack(&repo.root).args(arguments).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -69,6 +75,68 @@ fn what_is_wrong_ends_with_2() {
         let output = run(&repo, arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn a_folder_that_was_there_before_is_a_plugin_that_was_removed() {
+    let repo = Repo::new();
+    repo.edit("rhdh-plugins.toml", "[bundles.both]\nplugins = [\"todo\", \"todo-backend\"]\nversion = \"1.0.0\"\n", "");
+    let base = repo.commit("no bundle");
+    repo.git(&["rm", "-r", "--quiet", "plugins/other"]);
+    repo.commit("gone");
+    let plan = run(&repo, &["--base", &base], &[]);
+    let said = String::from_utf8_lossy(&plan.stderr).into_owned();
+    assert_eq!(plan.status.code(), Some(0), "{said}");
+    assert!(said.contains("remove"), "{said}");
+    assert!(said.contains("plugins/other was removed; take `[plugins.other]` out of rhdh-plugins.toml, too"), "{said}");
+    // The stages behind it go by the plan; what git ignores may have stayed behind.
+    repo.write("plugins/other/node_modules/x/index.js", "");
+    for stage in [&["plan", "--base", &base][..], &["export"], &["package"], &["push"], &["report"]] {
+        let output = stage_of(&repo, stage);
+        assert_eq!(output.status.code(), Some(0), "{stage:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // Without the base, nobody knows whether it ever was there.
+    for command in [&["check"][..], &["plan", "--base", "HEAD"], &["plan", "--all"]] {
+        let output = stage_of(&repo, command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+    }
+    repo.remove("plugins/other");
+    let output = run(&repo, &["--base", "HEAD"], &[]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`plugins/other` does not exist"));
+    // A bundle cannot be made without it.
+    repo.write("rhdh-plugins.toml", &format!("{}[bundles.b]\nplugins = [\"other\"]\n", repo.read("rhdh-plugins.toml")));
+    let output = run(&repo, &["--base", &base], &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("names the plugin `other`, which was removed"), "{said}");
+}
+
+#[test]
+fn a_broken_workspace_is_said_once() {
+    let repo = Repo::new();
+    repo.write("plugins/todo-common/package.json", "{");
+    let output = stage_of(&repo, &["check"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.matches("is not valid JSON").count()), (Some(2), 1), "{said}");
+}
+
+#[test]
+fn an_unknown_base_is_an_annotation() {
+    let repo = Repo::new();
+    let variables = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_REF", "refs/heads/main")];
+    let plan = run(&repo, &[], &variables);
+    let said = String::from_utf8_lossy(&plan.stderr).into_owned();
+    let warning = "::warning title=rhdh-pack::everything is planned, because the base commit cannot be known: ";
+    assert!(plan.status.success() && said.contains(warning), "{said}");
+    repo.write(
+        "rhdh-plugins.toml",
+        &format!("{}[inputs]\non-unknown-base = \"fail\"\n", repo.read("rhdh-plugins.toml")),
+    );
+    let plan = run(&repo, &[], &variables);
+    let said = String::from_utf8_lossy(&plan.stderr).into_owned();
+    assert!(
+        plan.status.code() == Some(2) && said.contains("::error title=rhdh-pack::cannot tell what changed"),
+        "{said}"
+    );
 }
 
 #[test]

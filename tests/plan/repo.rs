@@ -219,6 +219,7 @@ impl Repo {
         let request = Request {
             plugins: plugins.collect(),
             bundles: bundles.collect(),
+            gone: Vec::new(),
             channel: "next".to_owned(),
             overwrite: options.overwrite,
             output: RepoPath::new(".rhdh-pack").unwrap(),

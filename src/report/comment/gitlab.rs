@@ -1,12 +1,12 @@
 //! The note on GitLab: <https://docs.gitlab.com/api/notes/#merge-requests>.
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Error, Existing, Fault, Kept, MAX_PAGES, TIMEOUT, retry_after};
+use super::{Existing, Kept};
+use crate::forge::gitlab::{Client, Verb};
+use crate::forge::{Fault, MAX_PAGES};
 
 #[derive(Deserialize)]
 struct Note {
@@ -30,20 +30,15 @@ pub(super) async fn keep_once(
     marker: &str,
     body: &str,
 ) -> Result<Kept, Fault> {
-    // A redirect would carry the token elsewhere.
-    let client = Client::builder().redirect(Policy::none()).connect_timeout(TIMEOUT).read_timeout(TIMEOUT).build();
-    let client = client.map_err(|error| Fault::Final(Error::Failed(error.to_string())))?;
-    let ask = async |what: &str, request: RequestBuilder| {
-        answer(what, request.header("PRIVATE-TOKEN", token.expose_secret())).await
-    };
+    let client = Client::new(token)?;
     let what = "asking who writes the note";
-    let own: User = ask(what, client.get(format!("{api}/user"))).await?.good(what)?.json(what)?;
+    let own: User = client.ask(what, Verb::Get, &format!("{api}/user")).await?.good(what)?.json(what)?;
     let notes = format!("{api}/projects/{project}/merge_requests/{number}/notes");
     let mut existing: Option<Existing> = None;
     for page in 1..=MAX_PAGES {
         let what = "reading the notes";
         let query = format!("{notes}?per_page=100&page={page}&sort=asc&order_by=created_at");
-        let answer = ask(what, client.get(query)).await?.good(what)?;
+        let answer = client.ask(what, Verb::Get, &query).await?.good(what)?;
         let page: Vec<Note> = answer.json(what)?;
         let ours = |note: &Note| !note.system && note.author.id == own.id && note.body.starts_with(marker);
         existing = page.into_iter().find(ours).map(|note| Existing { id: note.id.to_string(), body: note.body });
@@ -57,24 +52,12 @@ pub(super) async fn keep_once(
             return Ok(Kept::Unchanged);
         }
         let what = "updating the note";
-        let answer = ask(what, client.put(format!("{notes}/{}", existing.id)).json(&text)).await?;
+        let answer = client.ask(what, Verb::Put(&text), &format!("{notes}/{}", existing.id)).await?;
         // Deleted since we found it: it is made again.
         if answer.status != 404 {
             return answer.good(what).map(|_| Kept::Updated);
         }
     }
     let what = "writing a note";
-    ask(what, client.post(notes).json(&text)).await?.good(what).map(|_| Kept::Created)
-}
-
-async fn answer(what: &str, request: RequestBuilder) -> Result<Answer, Fault> {
-    let unreachable =
-        |error: reqwest::Error| Fault::Again { why: format!("{what}: {}", error.without_url()), after: None };
-    let response = request.send().await.map_err(unreachable)?;
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let status = response.status().as_u16();
-    let retry_after = retry_after(header);
-    let has_next = header("x-next-page").is_some_and(|page| !page.is_empty());
-    let body = response.text().await.map_err(unreachable)?;
-    Ok(Answer { status, retry_after, has_next, body })
+    client.ask(what, Verb::Post(&text), &notes).await?.good(what).map(|_| Kept::Created)
 }

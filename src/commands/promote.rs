@@ -1,0 +1,437 @@
+//! `rhdh-pack promote`: from one channel to another, the very image that was tested. Nothing is built: for each plugin
+//! and bundle, the image under the one channel's tags is looked up, its content key compared with that of the sources as
+//! they stand here, and the same bytes brought to the other channel's registries, under its tags.
+
+use std::sync::Arc;
+
+use super::push::Named;
+use super::session::Session;
+use super::{Error, PlanOptions, ci, plan, push, report};
+use crate::ci::Event;
+use crate::config::Registry;
+use crate::config::channels::ChosenChannel;
+use crate::digest::Digest;
+use crate::package::PackagedImage;
+use crate::plan::{Action, CONTENT_KEY_ANNOTATION, ContentKey};
+use crate::push::{ArtifactToPush, Document, PublishedImage};
+use crate::registry::{self, Manifest, ManifestRef, Repository};
+use crate::report::{ArtifactResult, Failure, RunResult, State};
+
+/// What to promote.
+#[derive(Clone, Debug)]
+pub struct PromoteOptions {
+    /// The channel that the images are in.
+    pub from: String,
+    /// The channel that they go to.
+    pub to: String,
+    /// Ids of plugins; with `bundles` empty too: everything.
+    pub plugins: Vec<String>,
+    /// Ids of bundles.
+    pub bundles: Vec<String>,
+    /// The pull request whose images are meant.
+    pub pull_request: Option<u64>,
+    /// Leave the registries as they are.
+    pub dry_run: bool,
+}
+
+/// Why nothing can be promoted.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PromoteError {
+    /// The configuration does not allow it.
+    #[error("channel `{to}` takes nothing from `{from}`")]
+    #[diagnostic(
+        code("promote-not-allowed"),
+        help(
+            "if whoever may push to `{from}` may release, add to `rhdh-plugins.toml`:\n[channels.{to}]\npromote-from = {list}"
+        )
+    )]
+    NotAllowed {
+        /// The channel that the images are in.
+        from: String,
+        /// The channel that they were to go to.
+        to: String,
+        /// The list that would allow it, as TOML.
+        list: String,
+    },
+    /// It has no tags, so nothing can be found in it.
+    #[error("channel `{channel}` has no tags")]
+    #[diagnostic(
+        code("promote-no-tags"),
+        help(
+            "images are found by the tags of their channel: add `tags = [\"{channel}__{{version}}\"]` to `[channels.{channel}]`"
+        )
+    )]
+    NoTags {
+        /// The channel.
+        channel: String,
+    },
+    /// Its tags have the number of a pull request, and nobody says which.
+    #[error("`{{pr}}` of `{template}` has no value here")]
+    #[diagnostic(
+        code("promote-no-pull-request"),
+        help("name the pull request that was tested: `rhdh-pack promote … --pr NUMBER`")
+    )]
+    NoPullRequest {
+        /// The tag's template.
+        template: String,
+    },
+    /// Only archives, which are not promoted.
+    #[error("channel `{channel}` has no OCI registry for any of the plugins and bundles")]
+    #[diagnostic(
+        code("promote-no-registry"),
+        help("only images are promoted; `rhdh-pack run --channel {channel}` publishes archives")
+    )]
+    NoRegistry {
+        /// The channel.
+        channel: String,
+    },
+}
+
+/// An image that was found.
+struct Source {
+    registry: (String, Registry),
+    manifest: Manifest,
+}
+
+/// Looks everything up, then pushes all of it.
+pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Result<u8, Error> {
+    let (from, to) = (session.channel(&options.from)?, session.channel(&options.to)?);
+    check(&from, &to)?;
+    // The pull request is that of the images; the tags that are written are those of this occasion.
+    let tested = match options.pull_request {
+        Some(number) => Event::PullRequest { number },
+        None => session.ci.event.clone(),
+    };
+    let registries = push::connect(session)?;
+    let (plugins, bundles) = (options.plugins.clone(), options.bundles.clone());
+    let all = plugins.is_empty() && bundles.is_empty();
+    let planning = PlanOptions { channel: Some(to.name.clone()), plugins, bundles, all, ..PlanOptions::default() };
+    let mut plan = plan::plan(session, &to, &planning, &registries).await?;
+    let actions = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
+    for action in actions.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
+        if *action == Action::Build {
+            *action = Action::Copy;
+        }
+    }
+    let mut result = session.new_result(&plan, None);
+    session.write_plan(&plan)?;
+    ci::hand_over_plan(session, &plan)?;
+    push::check_tags(session, &to, &result)?;
+    say_what_stays(session, &to, &mut result)?;
+
+    let promotion = Promotion { session, tested: &tested, from: &from, to: &to, registries: &registries };
+    let artifacts = promotion.find_all(&mut result).await?;
+    result.dry_run = options.dry_run;
+    if options.dry_run {
+        for artifact in &artifacts {
+            promotion.would_push(artifact, &mut result)?;
+        }
+    } else {
+        push::push_artifacts(session, &to, &registries, artifacts, &mut result).await?;
+    }
+    result.finish(|artifact| {
+        push::is_done(session, &to, artifact) || options.dry_run && artifact.state == State::Packaged
+    });
+    session.write_result(&result)?;
+    report::report(session, &result)?;
+    Ok(result.exit_code())
+}
+
+fn check(from: &ChosenChannel, to: &ChosenChannel) -> Result<(), PromoteError> {
+    if !to.channel.promote_from.contains(&from.name) {
+        let names = to.channel.promote_from.iter().chain([&from.name]);
+        let list = format!("[{}]", names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "));
+        return Err(PromoteError::NotAllowed { from: from.name.clone(), to: to.name.clone(), list });
+    }
+    match [from, to].into_iter().find(|channel| channel.channel.tags.is_empty()) {
+        Some(channel) => Err(PromoteError::NoTags { channel: channel.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Says which archives stay where they are, and leaves out what has no image in the channel.
+fn say_what_stays(session: &Session, to: &ChosenChannel, result: &mut RunResult) -> Result<(), Error> {
+    let mut staying = Vec::new();
+    let mut images = 0;
+    let planned: Vec<String> =
+        result.artifacts().filter(|artifact| artifact.action == Action::Copy).map(ArtifactResult::label).collect();
+    for label in &planned {
+        let Some(artifact) = result.labelled(label) else { continue };
+        let own = session.declared(artifact)?.registries;
+        let (oci, others): (Vec<_>, Vec<_>) = (session.project.config.registries_for(to, own).into_iter())
+            .partition(|(_, registry)| matches!(registry, Registry::Oci { .. }));
+        if !others.is_empty() {
+            let names: Vec<String> = others.iter().map(|(name, _)| format!("`{name}`")).collect();
+            staying.push(format!("{label} to {}", names.join(", ")));
+        }
+        if oci.is_empty() {
+            (artifact.action, artifact.state) = (Action::Skip, State::Skipped);
+        } else {
+            images += 1;
+        }
+    }
+    if !staying.is_empty() {
+        session.ui.warn(&format!(
+            "archives are not promoted: {}; `rhdh-pack run --channel {}` publishes them",
+            staying.join("; "),
+            to.name
+        ));
+    }
+    if images == 0 && !planned.is_empty() {
+        return Err(PromoteError::NoRegistry { channel: to.name.clone() }.into());
+    }
+    Ok(())
+}
+
+struct Promotion<'a> {
+    session: &'a Session,
+    /// The occasion on which the images were made.
+    tested: &'a Event,
+    from: &'a ChosenChannel,
+    to: &'a ChosenChannel,
+    registries: &'a Arc<registry::Session>,
+}
+
+impl Promotion<'_> {
+    /// What is to be pushed. What cannot be promoted has failed; in a channel whose tags may not move, all has then.
+    async fn find_all(&self, result: &mut RunResult) -> Result<Vec<ArtifactToPush>, Error> {
+        let planned: Vec<ArtifactResult> =
+            result.artifacts().filter(|artifact| artifact.state == State::Planned).cloned().collect();
+        let mut artifacts = Vec::new();
+        let mut failed = None;
+        for artifact in planned {
+            let label = artifact.label();
+            let outcome = self.find(&artifact, result).await?;
+            let Some(entry) = result.labelled(&label) else { continue };
+            match outcome {
+                Ok(Some(source)) => {
+                    let image = PackagedImage {
+                        name: artifact.image_name.clone(),
+                        digest: source.manifest.digest.clone(),
+                        size: source.manifest.size(),
+                        files: 0,
+                    };
+                    (entry.image, entry.state) = (Some(image.clone()), State::Packaged);
+                    let registries = self.oci(self.to, &artifact)?;
+                    let tags = push::tags(self.session, self.to, result, &artifact)?;
+                    let source = Some(source.registry);
+                    artifacts.push(ArtifactToPush {
+                        id: label,
+                        image: Some(image),
+                        source,
+                        // This run did not build it: what was attached by the one that did goes along.
+                        documents: self.to.channel.attach.iter().map(|kind| Document::Copied(*kind)).collect(),
+                        tgz: None,
+                        tags,
+                        registries,
+                    });
+                }
+                Ok(None) => {
+                    (entry.action, entry.state) = (Action::Skip, State::UpToDate);
+                }
+                Err(failure) => {
+                    entry.fail(failure);
+                    failed.get_or_insert(label);
+                }
+            }
+        }
+        if let Some(failed) = failed.filter(|_| !self.to.channel.overwrite) {
+            for artifact in artifacts.drain(..) {
+                let message = format!("nothing was promoted, because `{failed}` cannot be");
+                let Some(entry) = result.labelled(&artifact.id) else { continue };
+                entry.fail(Failure::new("held-back", message, None));
+            }
+        }
+        Ok(artifacts)
+    }
+
+    /// The image to promote; `None` where the channel has it already, under all of its tags.
+    async fn find(
+        &self,
+        artifact: &ArtifactResult,
+        result: &mut RunResult,
+    ) -> Result<Result<Option<Source>, Failure>, Error> {
+        let Some(key) = &artifact.content_key else { return Ok(Err(no_key())) };
+        let target = push::tags(self.session, self.to, result, artifact)?;
+        match self.published(artifact, &target).await? {
+            Ok(Some(images)) => {
+                if let Some(entry) = result.labelled(&artifact.label()) {
+                    entry.images = images;
+                }
+                return Ok(Ok(None));
+            }
+            Ok(None) => {}
+            Err(error) => return Ok(Err(Failure::of(&error))),
+        }
+        let declared = self.session.declared(artifact)?;
+        let named = Named {
+            image: declared.image,
+            version: &artifact.version,
+            backstage: self.session.backstage(artifact),
+            commit: result.commit.as_deref(),
+            started: result.started,
+        };
+        let tags = named.tags_on(self.tested, self.session, self.from).map_err(|source| {
+            if source.variable == "pr" {
+                return Error::from(PromoteError::NoPullRequest { template: source.template });
+            }
+            Error::Tag { channel: self.from.name.clone(), artifact: artifact.label(), source }
+        })?;
+        self.look(artifact, key, &tags).await
+    }
+
+    /// The image under one of `tags`, made of what `key` stands for.
+    async fn look(
+        &self,
+        artifact: &ArtifactResult,
+        key: &ContentKey,
+        tags: &[String],
+    ) -> Result<Result<Option<Source>, Failure>, Error> {
+        let mut looked_for = Vec::new();
+        let mut others = Vec::new();
+        for (name, registry) in self.oci(self.from, artifact)? {
+            let repository = match self.repository(&name, &registry, artifact).await {
+                Ok(repository) => repository,
+                Err(error) => return Ok(Err(Failure::of(&error))),
+            };
+            for tag in tags {
+                let manifest = match repository.manifest(ManifestRef::Tag(tag)).await {
+                    Ok(manifest) => manifest,
+                    Err(error) => return Ok(Err(Failure::of(&error))),
+                };
+                let reference = format!("{repository}:{tag}");
+                let Some(manifest) = manifest else {
+                    looked_for.push(format!("`{reference}`"));
+                    continue;
+                };
+                let annotations = manifest.annotations();
+                let made_of = annotations.get(CONTENT_KEY_ANNOTATION).and_then(|text| ContentKey::parse(text));
+                if made_of.as_ref() != Some(key) {
+                    others.push((reference, made_of));
+                    continue;
+                }
+                // Two images of one content, one of them under the tag of the key: somebody else's, perhaps.
+                return Ok(match repository.manifest_digest(ManifestRef::Tag(&key.tag())).await {
+                    Ok(Some(other)) if other != manifest.digest => {
+                        Err(two_images(&reference, key, &manifest.digest, &other))
+                    }
+                    Ok(_) => Ok(Some(Source { registry: (name, registry), manifest })),
+                    Err(error) => Err(Failure::of(&error)),
+                });
+            }
+        }
+        Ok(Err(match others.into_iter().next() {
+            Some((reference, made_of)) => other_content(&artifact.id, &reference, made_of.as_ref(), key),
+            None => not_found(self.from, self.to, &looked_for),
+        }))
+    }
+
+    /// The images in the channel's registries, if each has it under all `tags`.
+    async fn published(
+        &self,
+        artifact: &ArtifactResult,
+        tags: &[String],
+    ) -> Result<Result<Option<Vec<PublishedImage>>, registry::Error>, Error> {
+        let mut images = Vec::new();
+        for (name, registry) in self.oci(self.to, artifact)? {
+            let image = async {
+                let repository = self.repository(&name, &registry, artifact).await?;
+                let Some((first, others)) = tags.split_first() else { return Ok(None) };
+                let Some(manifest) = repository.manifest(ManifestRef::Tag(first)).await? else { return Ok(None) };
+                for tag in others {
+                    if repository.manifest_digest(ManifestRef::Tag(tag)).await?.as_ref() != Some(&manifest.digest) {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(PublishedImage {
+                    registry: name.clone(),
+                    reference: format!("{repository}@{}", manifest.digest),
+                    size: manifest.size(),
+                    digest: manifest.digest,
+                    // As the plan has it: the channel's, without that of the content key.
+                    tags: others.to_vec(),
+                    attached: Vec::new(),
+                    signed: false,
+                    state: crate::push::State::AlreadyThere,
+                }))
+            };
+            match image.await {
+                Ok(Some(image)) => images.push(image),
+                Ok(None) => return Ok(Ok(None)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(Some(images)))
+    }
+
+    async fn repository(
+        &self,
+        name: &str,
+        registry: &Registry,
+        artifact: &ArtifactResult,
+    ) -> Result<Repository, registry::Error> {
+        let Registry::Oci { prefix, insecure } = registry else { unreachable!("only OCI registries are asked for") };
+        self.registries.client(name, prefix, *insecure)?.repository_to_read(&artifact.image_name).await
+    }
+
+    /// The OCI registries of a channel for `artifact`.
+    fn oci(&self, channel: &ChosenChannel, artifact: &ArtifactResult) -> Result<Vec<(String, Registry)>, Error> {
+        let own = self.session.declared(artifact)?.registries;
+        let mut registries = self.session.project.config.registries_for(channel, own);
+        registries.retain(|(_, registry)| matches!(registry, Registry::Oci { .. }));
+        Ok(registries)
+    }
+
+    /// Enters where `artifact` would be pushed.
+    fn would_push(&self, artifact: &ArtifactToPush, result: &mut RunResult) -> Result<(), Error> {
+        let Some(image) = &artifact.image else { return Ok(()) };
+        let prefixes = artifact.registries.iter().filter_map(|(_, registry)| match registry {
+            Registry::Oci { prefix, .. } => Some(format!("{prefix}/{}", image.name)),
+            _ => None,
+        });
+        let references = prefixes.flat_map(|name| {
+            let tagged = artifact.tags.iter().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>();
+            std::iter::once(format!("{name}@{}", image.digest)).chain(tagged)
+        });
+        let references = references.collect();
+        if let Some(entry) = result.labelled(&artifact.id) {
+            entry.would_push = references;
+        }
+        Ok(())
+    }
+}
+
+fn no_key() -> Failure {
+    let help = "run `rhdh-pack plan --all`: it says why";
+    Failure::new("promote-no-key", "its content key cannot be worked out".to_owned(), Some(help.to_owned()))
+}
+
+fn not_found(from: &ChosenChannel, to: &ChosenChannel, looked_for: &[String]) -> Failure {
+    let message = match looked_for {
+        [] => format!("channel `{}` has no OCI registry for it", from.name),
+        tags => format!("channel `{}` has no image of it: {} not there", from.name, tags.join(", ")),
+    };
+    let help = format!(
+        "promote from the channel that built these sources, after its run has ended; or build: `rhdh-pack run --channel {}`",
+        to.name
+    );
+    Failure::new("promote-not-found", message, Some(help))
+}
+
+fn other_content(id: &str, reference: &str, made_of: Option<&ContentKey>, key: &ContentKey) -> Failure {
+    let made_of = made_of.map_or("no content key".to_owned(), |key| format!("content key `{key}`"));
+    let message = format!("`{reference}` was made of other sources than these: it has {made_of}, these have `{key}`");
+    let help = format!(
+        "check out the commit that was tested; `rhdh-pack plan --base <that commit> --explain {id}` says what differs"
+    );
+    Failure::new("promote-other-content", message, Some(help))
+}
+
+fn two_images(reference: &str, key: &ContentKey, tagged: &Digest, other: &Digest) -> Failure {
+    let message = format!(
+        "`{reference}` is `{tagged}`, and the same repository has `{other}` for the same sources (`{}`)",
+        key.tag()
+    );
+    let help = "find out who pushed which; then delete the other one's tags, or run the channel again on these sources";
+    Failure::new("promote-two-images", message, Some(help.to_owned()))
+}

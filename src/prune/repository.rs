@@ -1,0 +1,185 @@
+//! Repositories of any OCI registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
+use crate::digest::Digest;
+use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository};
+
+/// Questions to one registry at once; the session limits them, too.
+const PARALLEL: usize = 8;
+
+/// Deletes what `order` says. One tag's failure does not keep the others.
+///
+/// # Errors
+/// When the tags cannot be listed; nothing was deleted then.
+pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Result<Pruned, Error> {
+    let tags = repository.tags().await?;
+    let mut doomed: BTreeSet<String> = tags.iter().filter(|tag| !is_key(tag) && (order.goes)(tag)).cloned().collect();
+    let mut work = Work { repository, order, tags, holders: None, alone: None, pruned: Pruned::default() };
+    if doomed.is_empty() {
+        return Ok(work.pruned);
+    }
+    if order.keys {
+        let keys = work.keys(&doomed).await?;
+        doomed.extend(keys);
+    }
+    for tag in &doomed {
+        if let Err(error) = work.delete(tag, &doomed).await {
+            let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+            work.keep(tag, causes(&error), help);
+        }
+    }
+    Ok(work.pruned)
+}
+
+struct Work<'a> {
+    repository: &'a Repository,
+    order: &'a Order<'a>,
+    tags: Vec<String>,
+    /// The tags of each image, once somebody wanted to know.
+    holders: Option<BTreeMap<Digest, Vec<String>>>,
+    /// Whether the registry deletes tags alone; `None`: nobody has tried yet.
+    alone: Option<bool>,
+    pruned: Pruned,
+}
+
+impl Work<'_> {
+    async fn delete(&mut self, tag: &str, doomed: &BTreeSet<String>) -> Result<(), Error> {
+        let reference = self.reference(tag);
+        if self.order.dry_run || self.pruned.deleted.contains(&reference) {
+            if !self.pruned.deleted.contains(&reference) {
+                self.pruned.deleted.push(reference);
+            }
+            return Ok(());
+        }
+        if self.alone != Some(false) && self.delete_alone(tag).await? {
+            self.pruned.deleted.push(reference);
+            return Ok(());
+        }
+        if self.pruned.kept.iter().any(|kept| kept.reference == reference) {
+            return Ok(());
+        }
+        self.delete_image(tag, doomed).await
+    }
+
+    /// Deletes a tag, and nothing else. The first time, another tag of the same image is looked at afterwards: there are
+    /// registries that delete the image. False where the registry does not delete tags alone.
+    async fn delete_alone(&mut self, tag: &str) -> Result<bool, Error> {
+        let before = match self.alone {
+            None => self.image_and_others(tag).await?,
+            Some(_) => None,
+        };
+        if self.repository.delete(ManifestRef::Tag(tag)).await? == Deleted::Unsupported {
+            self.alone = Some(false);
+            return Ok(false);
+        }
+        let Some((manifest, others)) = before else { return Ok(true) };
+        let mut lost = Vec::new();
+        for other in &others {
+            if self.repository.manifest_digest(ManifestRef::Tag(other)).await?.is_none() {
+                // Its blobs are there until the registry collects garbage.
+                let by_tag = ManifestRef::Tag(other);
+                self.repository.push_manifest(by_tag, &manifest.bytes, &manifest.media_type).await?;
+                lost.push(format!("`{other}`"));
+            }
+        }
+        if lost.is_empty() {
+            self.alone = Some(true);
+            return Ok(true);
+        }
+        self.alone = Some(false);
+        let why = format!(
+            "the registry deleted the whole image when it was asked to delete one tag; {} was put back",
+            lost.join(", ")
+        );
+        let help = "tell the registry's administrators; until then, let its own retention rules delete tags";
+        self.keep(tag, why, Some(help.to_owned()));
+        Ok(false)
+    }
+
+    /// The image under `tag`, and its other tags, if it has some.
+    async fn image_and_others(&mut self, tag: &str) -> Result<Option<(Manifest, Vec<String>)>, Error> {
+        let Some(manifest) = self.repository.manifest(ManifestRef::Tag(tag)).await? else { return Ok(None) };
+        let mut others = self.holders().await?.get(&manifest.digest).cloned().unwrap_or_default();
+        others.retain(|other| other != tag);
+        Ok((!others.is_empty()).then_some((manifest, others)))
+    }
+
+    /// Deletes the whole image under `tag`, if all of its tags are to go.
+    async fn delete_image(&mut self, tag: &str, doomed: &BTreeSet<String>) -> Result<(), Error> {
+        let by_tag = ManifestRef::Tag(tag);
+        let Some(digest) = self.repository.manifest_digest(by_tag).await? else {
+            self.pruned.deleted.push(self.reference(tag));
+            return Ok(());
+        };
+        // What was pushed since the last look counts, too.
+        self.tags = self.repository.tags().await?;
+        self.holders = None;
+        let holders = self.holders().await?.get(&digest).cloned().unwrap_or_default();
+        if !all_go(&holders, doomed, self.order.keys) {
+            let why =
+                format!("the registry deletes whole images only, and {} holds the same one", others(&holders, doomed));
+            self.keep(tag, why, whole_images_help(&holders, doomed));
+            return Ok(());
+        }
+        if self.repository.delete(ManifestRef::Digest(&digest)).await? == Deleted::Unsupported {
+            let why = "the registry deletes neither tags nor images".to_owned();
+            let help = "switch deletion on (distribution: `REGISTRY_STORAGE_DELETE_ENABLED=true`), or use the registry's own retention rules";
+            self.keep(tag, why, Some(help.to_owned()));
+            return Ok(());
+        }
+        let gone: Vec<String> = holders.iter().map(|tag| self.reference(tag)).collect();
+        self.pruned.deleted.extend(gone);
+        self.holders = None;
+        Ok(())
+    }
+
+    /// The tags of content keys that hold nothing but what goes.
+    async fn keys(&mut self, doomed: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+        let holders = self.holders().await?.values();
+        let going = holders.filter(|tags| tags.iter().any(|tag| doomed.contains(tag)) && all_go(tags, doomed, true));
+        Ok(going.flatten().filter(|tag| is_key(tag)).cloned().collect())
+    }
+
+    /// Which tags hold which image.
+    async fn holders(&mut self) -> Result<&BTreeMap<Digest, Vec<String>>, Error> {
+        if self.holders.is_none() {
+            let repository = self.repository;
+            let looks = self.tags.iter().map(|tag| async move {
+                Ok::<_, Error>((tag.clone(), repository.manifest_digest(ManifestRef::Tag(tag)).await?))
+            });
+            let found: Vec<_> = stream::iter(looks.collect::<Vec<_>>()).buffered(PARALLEL).try_collect().await?;
+            let mut holders: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+            for (tag, digest) in found {
+                if let Some(digest) = digest {
+                    holders.entry(digest).or_default().push(tag);
+                }
+            }
+            self.holders = Some(holders);
+        }
+        Ok(self.holders.get_or_insert_default())
+    }
+
+    fn keep(&mut self, tag: &str, why: String, help: Option<String>) {
+        let reference = self.reference(tag);
+        self.pruned.kept.push(Kept { reference, why, help });
+    }
+
+    fn reference(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.repository)
+    }
+}
+
+/// An error and its causes on one line.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,374 @@
+//! `prune`: the tags of closed pull requests go, in registries that delete tags, in those that delete whole images only, and
+//! on ghcr.io; and nothing else goes. GitHub and GitLab are servers that answer as they document it; the real registry is
+//! one that deletes whole images only.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use common::http::{Request, Server, answer};
+use common::registry::{Auth, Registry};
+use common::repository::Repository;
+use serde_json::{Value, json};
+
+/// Pull requests 1 to 250; those that `open` names are open. Newest first, 100 a page.
+fn github(open: &'static [u64]) -> Server {
+    Server::start(move |request| {
+        assert_eq!(request.header("authorization"), Some("Bearer gh-token"), "{}", request.head);
+        let query =
+            request.target.strip_prefix("/repos/acme/plugins/pulls?").unwrap_or_else(|| panic!("{}", request.head));
+        let page: u64 = query.rsplit_once("&page=").unwrap().1.parse().unwrap();
+        let numbers = (1..=250_u64).rev().skip((page as usize - 1) * 100).take(100);
+        let pulls: Vec<Value> = numbers
+            .map(|number| json!({ "number": number, "state": if open.contains(&number) { "open" } else { "closed" } }))
+            .collect();
+        let link = if page < 3 { "Link: <http://next>; rel=\"next\"\r\n" } else { "" };
+        answer("200 OK", link, &json!(pulls).to_string())
+    })
+}
+
+/// One plugin, whose pull requests' images go to `host/acme-pr`.
+fn repository(host: &str) -> Repository {
+    let repository = Repository::new();
+    repository.config(format!(
+        "[defaults]\nregistries = [\"quay-pr\"]\n[registries.quay-pr]\noci = \"{host}/acme-pr\"\n\
+         [channels.pr]\non = \"pull-request\"\ntags = [\"pr_{{pr}}__{{version}}\"]\noverwrite = true\n\
+         [channels.next]\ntags = [\"next\"]\n[plugins.todo]\npath = \"plugins/todo\"\nimage = \"todo\"\n"
+    ));
+    repository
+}
+
+fn prune(repository: &Repository, forge: &Server, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    let mut command = common::rhdh_pack(repository.root());
+    command
+        .env("GITHUB_API_URL", format!("http://{}", forge.host))
+        .env("GITHUB_REPOSITORY", "acme/plugins")
+        .env("GITHUB_TOKEN", "gh-token")
+        .args(["prune", "--channel", "pr", "--closed"])
+        .args(arguments);
+    ended(&mut command)
+}
+
+fn ended(command: &mut Command) -> (Option<i32>, Vec<String>, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let lines = String::from_utf8(stdout).unwrap().lines().map(str::to_owned).collect();
+    (status.code(), lines, String::from_utf8(stderr).unwrap())
+}
+
+fn key(digit: char) -> String {
+    format!("key-{}", digit.to_string().repeat(20))
+}
+
+/// A registry in memory, which answers as the specification says but for what it is told to do otherwise.
+#[derive(Default)]
+struct Images {
+    /// The image under each tag, by a letter.
+    tags: BTreeMap<String, char>,
+    /// By tag, it deletes the whole image.
+    whole: bool,
+    /// So many deletions go well; what comes then is answered with 403.
+    patience: Option<usize>,
+    page: usize,
+}
+
+fn manifest(image: char) -> String {
+    json!({ "schemaVersion": 2, "annotations": { "image": image } }).to_string()
+}
+
+fn digest(image: char) -> String {
+    rhdh_pack::digest::Digest::of(manifest(image).as_bytes()).to_string()
+}
+
+fn registry(images: Images) -> (Server, Arc<Mutex<Images>>) {
+    let images = Arc::new(Mutex::new(images));
+    let held = Arc::clone(&images);
+    let server = Server::start(move |request| {
+        request.read_body(usize::MAX);
+        registry_answer(request, &mut images.lock().unwrap())
+    });
+    (server, held)
+}
+
+fn registry_answer(request: &Request, images: &mut Images) -> Vec<u8> {
+    let missing = || answer("404 Not Found", "", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
+    if request.target == "/v2/" {
+        return answer("200 OK", "", "{}");
+    }
+    let path = request.target.strip_prefix("/v2/acme-pr/todo/").unwrap();
+    if let Some(query) = path.strip_prefix("tags/list?") {
+        let last = query.split_once("last=").map_or("", |(_, last)| last.split('&').next().unwrap());
+        let page = if images.page == 0 { 1000 } else { images.page };
+        let tags: Vec<&String> = images.tags.keys().filter(|tag| tag.as_str() > last).take(page).collect();
+        let link = tags.last().filter(|_| tags.len() == page).map_or_else(String::new, |last| {
+            format!("Link: </v2/acme-pr/todo/tags/list?last={last}&n=1000>; rel=\"next\"\r\n")
+        });
+        return answer("200 OK", &link, &json!({ "name": "acme-pr/todo", "tags": tags }).to_string());
+    }
+    let name = path.strip_prefix("manifests/").unwrap();
+    let found = images.tags.get(name).copied();
+    match (request.method.as_str(), found) {
+        ("HEAD" | "GET", Some(image)) => {
+            let headers = format!(
+                "Docker-Content-Digest: {}\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\n",
+                digest(image)
+            );
+            let mut bytes = answer("200 OK", &headers, &manifest(image));
+            if request.method == "HEAD" {
+                bytes.truncate(bytes.len() - manifest(image).len());
+            }
+            bytes
+        }
+        ("PUT", None) => {
+            let image: Value = serde_json::from_slice(&request.body).unwrap();
+            let image = image["annotations"]["image"].as_str().unwrap().chars().next().unwrap();
+            images.tags.insert(name.to_owned(), image);
+            answer("201 Created", &format!("Docker-Content-Digest: {}\r\n", digest(image)), "")
+        }
+        ("DELETE", Some(image)) => {
+            if let Some(patience) = &mut images.patience {
+                if *patience == 0 {
+                    return answer("403 Forbidden", "", r#"{"errors":[{"code":"DENIED","message":"no more"}]}"#);
+                }
+                *patience -= 1;
+            }
+            if images.whole {
+                images.tags.retain(|_, other| *other != image);
+            } else {
+                images.tags.remove(name);
+            }
+            answer("202 Accepted", "", "")
+        }
+        _ => missing(),
+    }
+}
+
+fn tags(tags: &[(&str, char)]) -> BTreeMap<String, char> {
+    tags.iter().map(|(tag, image)| ((*tag).to_owned(), *image)).collect()
+}
+
+#[test]
+fn tags_of_closed_pull_requests_go_and_no_others() {
+    let forge = github(&[250]);
+    let (server, images) = registry(Images {
+        tags: tags(&[
+            ("pr_17__1.0.0", 'a'),
+            ("pr_17__1.1.0", 'b'),
+            ("pr_250__1.0.0", 'b'),
+            ("pr_251__1.0.0", 'c'),
+            ("pr_x__1.0.0", 'c'),
+            ("pr_017__1.0.0", 'c'),
+            ("1.0.0", 'a'),
+            ("next", 'b'),
+            (&key('a'), 'a'),
+            (&key('b'), 'b'),
+        ]),
+        page: 3,
+        ..Images::default()
+    });
+    let repository = repository(&server.host);
+    let reference = |tag: &str| format!("{}/acme-pr/todo:{tag}", server.host);
+    let expected = vec![reference("pr_17__1.0.0"), reference("pr_17__1.1.0")];
+    let (code, deleted, said) = prune(&repository, &forge, &["--dry-run"]);
+    assert_eq!((code, &deleted), (Some(0), &expected), "{said}");
+    assert!(said.contains("the tags of 251 are kept: there are no such pull requests"), "{said}");
+    assert_eq!(images.lock().unwrap().tags.len(), 10);
+
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, &deleted), (Some(0), &expected), "{said}");
+    assert!(said.contains("2 tags of 1 closed pull requests deleted"), "{said}");
+    let left: Vec<String> = images.lock().unwrap().tags.keys().cloned().collect();
+    assert_eq!(
+        left,
+        ["1.0.0", &key('a'), &key('b'), "next", "pr_017__1.0.0", "pr_250__1.0.0", "pr_251__1.0.0", "pr_x__1.0.0"]
+    );
+    // Again: nothing is left to do.
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, deleted.len()), (Some(0), 0), "{said}");
+}
+
+#[test]
+fn keys_go_with_what_they_hold_where_that_is_wished() {
+    let forge = github(&[]);
+    let (server, images) = registry(Images {
+        tags: tags(&[
+            ("pr_17__1.0.0", 'a'),
+            (&key('a'), 'a'),
+            ("pr_18__1.0.0", 'b'),
+            ("1.0.0", 'b'),
+            (&key('b'), 'b'),
+            (&key('c'), 'c'),
+        ]),
+        ..Images::default()
+    });
+    let (code, deleted, said) = prune(&repository(&server.host), &forge, &["--keys"]);
+    assert_eq!((code, deleted.len()), (Some(0), 3), "{said}");
+    let left: Vec<String> = images.lock().unwrap().tags.keys().cloned().collect();
+    assert_eq!(left, ["1.0.0", &key('b'), &key('c')]);
+}
+
+#[test]
+fn a_registry_that_deletes_the_image_with_the_tag_is_found_out_and_mended() {
+    let forge = github(&[]);
+    let all = [("pr_17__1.0.0", 'a'), ("pr_18__1.0.0", 'b'), ("1.0.0", 'a'), ("1.1.0", 'b')];
+    let (server, images) = registry(Images { tags: tags(&all), whole: true, ..Images::default() });
+    let (code, deleted, said) = prune(&repository(&server.host), &forge, &[]);
+    assert_eq!((code, deleted.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("`1.0.0` was put back"), "{said}");
+    let left: Vec<String> = images.lock().unwrap().tags.keys().cloned().collect();
+    assert_eq!(left, ["1.0.0", "1.1.0", "pr_18__1.0.0"]);
+}
+
+#[test]
+fn ten_thousand_tags_over_pages_and_a_registry_that_stops_halfway() {
+    let forge = github(&[7]);
+    let names: Vec<String> = (0..10_000).map(|at| format!("pr_{}__1.0.{at}", at % 250 + 1)).collect();
+    let tags: BTreeMap<String, char> = names.iter().map(|tag| (tag.clone(), 'a')).collect();
+    let (server, images) = registry(Images { tags, page: 500, patience: Some(1_000), ..Images::default() });
+    let repository = repository(&server.host);
+    let (code, deleted, said) = prune(&repository, &forge, &["--dry-run"]);
+    assert_eq!((code, deleted.len()), (Some(0), 10_000 - 40), "{said}");
+    images.lock().unwrap().tags.retain(|tag, _| tag.ends_with('0') && tag.contains("1.0.1"));
+    let (before, of_seven) = {
+        let images = images.lock().unwrap();
+        (images.tags.len(), images.tags.keys().filter(|tag| tag.starts_with("pr_7__")).count())
+    };
+    images.lock().unwrap().patience = Some(20);
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, deleted.len()), (Some(1), 20), "{said}");
+    assert!(said.contains("no more"), "{said}");
+    // The same command again goes on.
+    images.lock().unwrap().patience = None;
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, deleted.len()), (Some(0), before - 20 - of_seven), "{said}");
+}
+
+/// An image under each of `tags`, in the repository `acme-pr/todo` of a real registry; the same for the same letter.
+fn push(registry: &Registry, tags: &[(&str, char)]) {
+    for (tag, image) in tags {
+        let folder = tempfile::tempdir().unwrap();
+        let request = common::plugins::request(&folder.path().join("out"), &folder.path().join("dist"));
+        common::plugins::backend(&folder.path().join("dist"));
+        common::plugins::write(&folder.path().join("dist"), "dist/x.js", image.to_string());
+        common::plugins::package_one(&request).map_err(|failure| failure.message).unwrap();
+        let from = format!("oci:{}:{}", folder.path().join("out/oci").display(), common::plugins::DIR);
+        let to = format!("docker://{}/acme-pr/todo:{tag}", registry.host);
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["copy", "--preserve-digests", "--dest-tls-verify=false", &from, &to]);
+        common::registry::run("skopeo", "skopeo", &mut skopeo);
+    }
+}
+
+#[test]
+fn a_registry_that_deletes_images_only_keeps_what_another_tag_holds() {
+    let forge = github(&[]);
+    let registry = Registry::start(Auth::Open);
+    push(
+        &registry,
+        &[
+            ("pr_17__1.0.0", 'a'),
+            ("pr_18__1.0.0", 'a'),
+            ("pr_19__1.0.0", 'b'),
+            (&key('b'), 'b'),
+            ("pr_20__1.0.0", 'c'),
+            (&key('c'), 'c'),
+            ("1.0.0", 'c'),
+        ],
+    );
+    let repository = repository(&registry.host);
+    let there = |tag: &str| registry.skopeo_digest("acme-pr/todo", tag, &[]).is_some();
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, deleted.len()), (Some(1), 2), "{said}");
+    assert!(said.contains("deletes whole images only") && said.contains("rhdh-pack prune --keys"), "{said}");
+    assert_eq!([there("pr_17__1.0.0"), there("pr_18__1.0.0")], [false, false]);
+    assert_eq!([there("pr_19__1.0.0"), there(&key('b')), there("pr_20__1.0.0"), there("1.0.0")], [true; 4]);
+    let (code, deleted, said) = prune(&repository, &forge, &["--keys"]);
+    assert_eq!((code, deleted.len()), (Some(1), 2), "{said}");
+    assert_eq!([there("pr_19__1.0.0"), there(&key('b'))], [false, false]);
+    assert_eq!([there("pr_20__1.0.0"), there("1.0.0"), there(&key('c'))], [true; 3]);
+}
+
+#[test]
+fn ghcr_deletes_images_through_github() {
+    let forge = Server::start(|request| {
+        assert_eq!(request.header("authorization"), Some("Bearer gh-token"));
+        let versions = json!([
+            { "id": 1, "name": "sha256:a", "metadata": { "container": { "tags": ["pr_17__1.0.0", key('a')] } } },
+            { "id": 2, "name": "sha256:b", "metadata": { "container": { "tags": ["pr_18__1.0.0", "1.0.0"] } } },
+            { "id": 3, "name": "sha256:c", "metadata": { "container": { "tags": ["pr_17__1.1.0"] } } },
+            { "id": 4, "name": "sha256:d", "metadata": { "container": { "tags": [] } } },
+        ]);
+        match (request.method.as_str(), request.target.as_str()) {
+            // The owner is a user.
+            ("GET", target) if target.starts_with("/orgs/") => answer("404 Not Found", "", "{}"),
+            ("GET", "/users/acme/packages/container/plugins%2Ftodo/versions?per_page=100&page=1") => {
+                answer("200 OK", "", &versions.to_string())
+            }
+            ("GET", target) if target.starts_with("/repos/acme/plugins/pulls?") => {
+                answer("200 OK", "", r#"[{"number":17,"state":"closed"},{"number":18,"state":"closed"}]"#)
+            }
+            ("DELETE", target) if target.starts_with("/users/acme/packages/container/plugins%2Ftodo/versions/") => {
+                answer("204 No Content", "", "")
+            }
+            (method, target) => panic!("{method} {target}"),
+        }
+    });
+    let repository = repository("ghcr.io");
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.config(config.replace("ghcr.io/acme-pr", "ghcr.io/acme/plugins"));
+    let deletions = || -> Vec<String> {
+        let received = forge.received.lock().unwrap();
+        let deletions = received.iter().filter(|request| request.method == "DELETE");
+        deletions.map(|request| request.target.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    let (code, deleted, said) = prune(&repository, &forge, &[]);
+    assert_eq!((code, deleted), (Some(1), vec!["ghcr.io/acme/plugins/todo:pr_17__1.1.0".to_owned()]), "{said}");
+    assert_eq!(deletions(), ["3"]);
+    let (code, _, said) = prune(&repository, &forge, &["--keys"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(deletions(), ["3", "1", "3"]);
+    assert!(said.contains("`1.0.0` holds the same one"), "{said}");
+}
+
+#[test]
+fn merge_requests_are_asked_for_too() {
+    let forge = Server::start(|request| {
+        assert_eq!(request.header("private-token"), Some("gl-token"));
+        assert!(request.target.starts_with("/projects/12/merge_requests?state=all"), "{}", request.target);
+        let all = json!([{ "id": 900, "iid": 17, "state": "merged" }, { "id": 17, "iid": 18, "state": "opened" }]);
+        answer("200 OK", "", &all.to_string())
+    });
+    let (server, images) =
+        registry(Images { tags: tags(&[("pr_17__1", 'a'), ("pr_18__1", 'b')]), ..Images::default() });
+    let repository = repository(&server.host);
+    let mut command = common::rhdh_pack(repository.root());
+    command
+        .env("CI_API_V4_URL", format!("http://{}", forge.host))
+        .env("CI_PROJECT_ID", "12")
+        .env("GITLAB_TOKEN", "gl-token")
+        .args(["prune", "--channel", "pr", "--closed"]);
+    let (code, deleted, said) = ended(&mut command);
+    assert_eq!((code, deleted.len()), (Some(0), 1), "{said}");
+    assert_eq!(images.lock().unwrap().tags.keys().collect::<Vec<_>>(), ["pr_18__1"]);
+}
+
+#[test]
+fn nothing_is_deleted_where_nobody_says_what_is_closed() {
+    let (server, images) = registry(Images { tags: tags(&[("pr_17__1", 'a')]), ..Images::default() });
+    let repository = repository(&server.host);
+    let run = |arguments: &[&str]| ended(common::rhdh_pack(repository.root()).args(arguments));
+    let (code, _, said) = run(&["prune", "--channel", "pr", "--closed"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("GITHUB_REPOSITORY"), "{said}");
+    let (code, _, said) = run(&["prune", "--channel", "next", "--closed"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(run(&["prune", "--channel", "pr"]).0, Some(2));
+    let refusing =
+        Server::start(|_| answer("403 Forbidden", "", r#"{"message":"Resource not accessible by integration"}"#));
+    let (code, deleted, said) = prune(&repository, &refusing, &[]);
+    assert_eq!((code, deleted.len()), (Some(3), 0), "{said}");
+    assert_eq!(images.lock().unwrap().tags.len(), 1);
+}
