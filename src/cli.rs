@@ -7,8 +7,9 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, PlanOptions,
-    PlanOutput, PromoteOptions, PruneOptions, Request, RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
+    Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, Login,
+    PlanOptions, PlanOutput, PromoteOptions, PruneOptions, PushOptions, Request, RunOptions, SchemaOf, UpdateOptions,
+    VerifyOptions,
 };
 use crate::config::Attachment;
 use crate::digest::{Digest, ExpectedIntegrity};
@@ -90,7 +91,7 @@ enum Subcommands {
         #[command(flatten)]
         export: ExportArgs,
         #[command(flatten)]
-        push: DryRunArgs,
+        push: PushArgs,
         #[command(flatten)]
         comment: CommentArgs,
     },
@@ -134,7 +135,7 @@ enum Subcommands {
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
         #[command(flatten)]
-        dry_run: DryRunArgs,
+        push: PushArgs,
     },
     /// Write summary.md and dynamic-plugins.yaml of what was done
     Report {
@@ -367,6 +368,24 @@ struct DryRunArgs {
 }
 
 #[derive(Debug, Args)]
+struct PushArgs {
+    #[command(flatten)]
+    dry_run: DryRunArgs,
+    /// Move no tag unless every plugin and bundle of the run is up [default: in channels that do not overwrite]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    atomic: Option<bool>,
+    /// The name to log in with; its password comes from stdin
+    #[arg(long, value_name = "NAME", requires = "registry_password_stdin")]
+    registry_username: Option<String>,
+    /// Read the password from stdin
+    #[arg(long, requires = "registry_username")]
+    registry_password_stdin: bool,
+    /// The registry of the configuration that the two are for [default: the only OCI registry host]
+    #[arg(long, value_name = "ID", requires = "registry_username")]
+    registry: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct CommentArgs {
     /// In a CI, for a pull request, with a token: keep one comment on it up to date
     #[arg(long, value_name = "BOOL", env = "RHDH_PACK_COMMENT", default_value_t = true, action = ArgAction::Set)]
@@ -402,8 +421,8 @@ impl Cli {
     pub fn into_request(self) -> Request {
         let command = match self.command {
             Subcommands::Run { plan, export, push, comment } => {
-                let (dry_run, comment) = (push.dry_run, comment.comment);
-                Command::Run(RunOptions { plan: plan.into(), export: export.into(), dry_run, comment })
+                let comment = comment.comment;
+                Command::Run(RunOptions { plan: plan.into(), export: export.into(), push: push.into(), comment })
             }
             Subcommands::Plan { plan, format, explain, matrix } => {
                 let output = match (format, explain, matrix) {
@@ -421,7 +440,7 @@ impl Cli {
                 jobs: jobs.into(),
                 destinations: output.into_iter().chain(load.map(Destination::Engine)).collect(),
             },
-            Subcommands::Push { channel, dry_run } => Command::Push { channel, dry_run: dry_run.dry_run },
+            Subcommands::Push { channel, push } => Command::Push { channel, options: push.into() },
             Subcommands::Report { format, merge, comment } => {
                 Command::Report { format, merge, comment: comment.comment }
             }
@@ -503,6 +522,14 @@ impl From<ExportArgs> for ExportOptions {
     fn from(args: ExportArgs) -> Self {
         let ExportArgs { no_install, no_tsc, fail_fast, jobs } = args;
         Self { jobs: jobs.into(), install: !no_install, tsc: !no_tsc, fail_fast }
+    }
+}
+
+impl From<PushArgs> for PushOptions {
+    fn from(args: PushArgs) -> Self {
+        let PushArgs { dry_run, atomic, registry_username, registry, .. } = args;
+        let dry_run = dry_run.dry_run;
+        Self { dry_run, atomic, login: registry_username.map(|username| Login { username, registry }) }
     }
 }
 

@@ -200,9 +200,12 @@ impl Ui {
         }
     }
 
-    /// Keeps `secret` out of GitHub's log. GitLab hides what its own settings say.
+    /// Keeps `secret` out of GitHub's log. GitLab hides what its own settings say. Where stderr is a file, no runner reads
+    /// the command, and the secret would stay in it.
     pub fn mask(&self, secret: &str) {
-        if self.inner.provider == Provider::GitHub {
+        let is_file = |stat: rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        let is_read = !rustix::fs::fstat(std::io::stderr()).is_ok_and(is_file);
+        if self.inner.provider == Provider::GitHub && is_read {
             log::github_mask(secret).iter().for_each(|command| self.command(command));
         }
     }

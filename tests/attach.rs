@@ -8,10 +8,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::http::{Server, answer, forward};
+use common::http::{Request, Server, answer, forward};
 use common::layout::layer;
 use common::push::{Setup, messages};
 use common::referrers::with_referrers;
@@ -379,4 +379,92 @@ async fn a_copied_image_keeps_the_documents_of_those_who_built_it() {
     assert_eq!(digests(&skopeo(&registry.host, &format!("to/todo:{}", tag(&image)))).len(), 2);
     let (_, list) = get(&format!("http://{}/v2/to/todo/referrers/{}", front.host, image.digest));
     assert_eq!(digests(&serde_json::from_slice(&list).unwrap()).len(), 2);
+}
+
+/// What goes wrong with one request, or with all from it on.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Closed,
+    AnswerLost,
+    Truncated,
+    Unavailable,
+    DeniedFromHereOn,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 10)]
+async fn every_fault_at_every_request_leaves_all_or_no_tag_and_a_second_run_completes() {
+    let registry = Arc::new(Registry::start(Auth::Open));
+    let faults = [Fault::Closed, Fault::AnswerLost, Fault::Truncated, Fault::Unavailable, Fault::DeniedFromHereOn];
+    let tries = faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)]);
+    let tries: Vec<_> =
+        tries.map(|(fault, with_lists)| tokio::spawn(try_fault(Arc::clone(&registry), fault, with_lists))).collect();
+    let (mut cases, mut failed) = (0, 0);
+    for outcome in tries {
+        let (more, more_failed) = outcome.await.unwrap();
+        (cases, failed) = (cases + more, failed + more_failed);
+    }
+    println!("{cases} cases, {failed} of them failures; no tag without its documents, every second run completed");
+    assert!(cases > 150 && failed > 20, "{cases} {failed}");
+}
+
+/// Lets `fault` happen at each request of a push in turn; how often it was tried, and how often the push failed.
+async fn try_fault(registry: Arc<Registry>, fault: Fault, with_lists: bool) -> (usize, usize) {
+    let (mut cases, mut failed) = (0, 0);
+    let lists = with_referrers(&registry.host, false);
+    let behind = if with_lists { lists.host.clone() } else { registry.host.clone() };
+    loop {
+        let at = cases;
+        let next = Arc::new(AtomicUsize::new(0));
+        let (upstream, count) = (behind.clone(), Arc::clone(&next));
+        let front = Server::start(move |request| {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let is_hit = number == at || number > at && matches!(fault, Fault::DeniedFromHereOn);
+            if is_hit { fault.reply(&upstream, request) } else { forward(&upstream, request) }
+        });
+        let namespace = format!("{}/{}-{at}", if with_lists { "lists" } else { "tag" }, fault as u8);
+        let (mut setup, image) = setup(&format!("{}/{namespace}", front.host));
+        let outcome = setup.push().await;
+        let is_over = next.load(Ordering::SeqCst) <= at;
+        let tagged = registry.skopeo_digest(&format!("{namespace}/todo"), "1.0.0", &[]);
+        match outcome {
+            Ok(pushed) if messages(&pushed).is_empty() => {
+                assert_eq!(attached(&pushed).len(), 2, "{namespace}");
+                assert_eq!(tagged.as_deref(), Some(image.digest.as_str()), "{namespace}");
+            }
+            outcome => {
+                failed += 1;
+                let images = outcome.ok().map(|mut pushed| pushed.remove(0).images).unwrap_or_default();
+                let up = images.first().is_some_and(|image| image.attached.len() == 2);
+                assert!(tagged.is_none() || up, "{namespace}: a tag, and no documents");
+            }
+        }
+        let prefix = format!("{behind}/{namespace}");
+        setup.artifacts[0].registries[0].1 = rhdh_pack::config::Registry::Oci { prefix, insecure: false };
+        // The statement names its repository: what the first run attached is known again by its kind.
+        assert_eq!(attached(&setup.push().await.unwrap()).len(), 2, "{namespace}");
+        cases += 1;
+        if is_over {
+            return (cases, failed);
+        }
+    }
+}
+
+impl Fault {
+    fn reply(self, upstream: &str, request: &mut Request) -> Vec<u8> {
+        request.read_body(usize::MAX);
+        match self {
+            Self::Closed => Vec::new(),
+            Self::AnswerLost => {
+                forward(upstream, request);
+                Vec::new()
+            }
+            Self::Truncated => {
+                let mut reply = forward(upstream, request);
+                reply.truncate(reply.len() / 2);
+                reply
+            }
+            Self::Unavailable => answer("503 Service Unavailable", "Retry-After: 0\r\n", ""),
+            Self::DeniedFromHereOn => answer("403 Forbidden", "", r#"{"errors":[{"code":"DENIED"}]}"#),
+        }
+    }
 }

@@ -27,9 +27,9 @@ fn repository(release: &str, pull_requests: &str) -> Repository {
     repository.config(format!(
         "[defaults]\nexport = \"prebuilt\"\nregistries = [\"quay\"]\n\
          [registries.quay]\noci = \"{release}/acme\"\n[registries.quay-pr]\noci = \"{pull_requests}/acme-pr\"\n\
-         [channels.pr]\non = \"pull-request\"\ntags = [\"pr_{{pr}}__{{version}}\"]\noverwrite = true\nregistries = [\"quay-pr\"]\nattach = [\"sbom\", \"provenance\"]\n\
+         [channels.pr]\non = \"pull-request\"\ntags = [\"pr_{{pr}}__{{version}}\"]\noverwrite = true\nregistries = [\"quay-pr\"]\n\
          [channels.next]\non = {{ branch = \"main\" }}\ntags = [\"next__{{version}}\", \"next\"]\noverwrite = true\n\
-         promote-from = [\"pr\"]\nattach = [\"sbom\", \"provenance\"]\n\
+         promote-from = [\"pr\"]\n\
          [channels.release]\non = {{ tag = \"v*\" }}\ntags = [\"{{version}}\"]\npromote-from = [\"next\"]\n\
          [plugins.todo]\npath = \"plugins/todo\"\n[plugins.todo-backend]\npath = \"plugins/todo-backend\"\n\
          [bundles.all]\nplugins = [\"todo\", \"todo-backend\"]\n"

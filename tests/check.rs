@@ -44,6 +44,7 @@ mod good {
     fn example() {
         let repository = Repository::new();
         repository.write("plugins/todo/scalprum.json", "{}").write("plugins/todo/app-config.dynamic.yaml", "app: {}\n");
+        repository.write("certs/acme.pem", "");
         check("example", include_str!("../rhdh-plugins.toml.example"), &repository);
     }
 
@@ -282,6 +283,13 @@ mod registries {
         dir_outside: "[registries.site]\ndir = \"../public\"";
         dir_below_a_file: "[registries.site]\ndir = \"package.json/public\"";
         insecure_without_oci: "[registries.site]\ndir = \"public\"\ninsecure = true";
+        needless_keys: "[registries.site]\ndir = \"public\"\nca = \"package.json\"\nallow-public = true\ntag = \"v{version}\"";
+        ca_outside: "[registries.quay]\noci = \"quay.io/acme\"\nca = \"/etc/pki/acme.pem\"";
+        ca_missing: "[registries.quay]\noci = \"quay.io/acme\"\nca = \"certs/acme.pem\"";
+        npm_public: "[registries.npm]\nnpm = \"https://registry.npmjs.org\"";
+        github_release_url: "[registries.rel]\ngithub-release = \"https://github.com/acme/plugins.git\"";
+        github_release_unlike_a_repository: "[registries.rel]\ngithub-release = \"plugins\"\ntag = \"v{verison}\"";
+        gitlab_packages_outside: "[registries.pkgs]\ngitlab-packages = \"../acme\"";
     }
 
     #[test]
@@ -296,6 +304,23 @@ mod registries {
         let text = "[registries.a]\noci = \"https://me:hunter2@quay.io/acme\"\n[registries.b]\nnpm = \"ftp://me:hunter2@x\"\ninsecure = 1\n";
         check("credentials_near_a_problem", &format!("{TODO}{text}"), &Repository::new());
         check("credentials_in_no_toml", &format!("{TODO}{text}x = = \n"), &Repository::new());
+    }
+
+    /// As TOML may write what makes a URL of it.
+    #[test]
+    fn escaped_credentials() {
+        let text = [
+            ("npm", "https://me:hunter2\\u0040nexus.acme.dev"),
+            ("npm", "https\\u003a//hunter2@nexus.acme.dev"),
+            ("npm", "\\U00000068ttps://me:hunter2\\U00000040nexus.acme.dev"),
+            ("github-release", "https:\\u002f/hunter2\\u0040github.com/acme/plugins"),
+        ];
+        let tables = text.iter().enumerate();
+        let text: String =
+            tables.map(|(number, (key, url))| format!("[registries.r{number}]\n{key} = \"{url}\"\n")).collect();
+        let repository = Repository::new();
+        check("escaped_credentials", &format!("{TODO}{text}"), &repository);
+        assert!(!repository.run(&["check"]).contains("hunter2"));
     }
 }
 

@@ -123,6 +123,7 @@ fn repository(host: &str, version: &str) -> Repository {
     git(repository.root(), &["remote", "add", "origin", "https://github.com/acme/plugins.git"]);
     git(repository.root(), &["add", "--all"]);
     git(repository.root(), &["commit", "--quiet", "--message=one"]);
+    git(repository.root(), &["tag", "v1.2.0"]);
     repository
 }
 

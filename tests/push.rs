@@ -7,10 +7,11 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::layout::{add_tgz, blob, layer};
+use common::layout::{add_tgz, annotated, archive_of, blob, layer};
 use common::push::{Setup, artifact, keychain, limits, messages};
 use common::registry::{Auth, Registry, free_port};
 use rhdh_pack::config;
+use rhdh_pack::package::PackagedImage;
 use rhdh_pack::push::State;
 use rhdh_pack::registry::{ManifestRef, Session};
 use rhdh_pack::repo_path::RepoPath;
@@ -138,6 +139,71 @@ async fn one_broken_image_keeps_all_tags_of_an_atomic_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_made_keeps_all_tags_of_an_atomic_run() {
+    let registry = Registry::start(Auth::Open);
+    let mut setup = Setup::new();
+    setup.image("good", &layer(1, 1000), &["1"], &[&registry.host]);
+    setup.missing = vec!["todo-backend".to_owned()];
+    let found = messages(&setup.push().await.unwrap());
+    assert_eq!(
+        found,
+        ["held-back: nothing of this run was published, because another artifact of it cannot be: `todo-backend`"]
+    );
+    assert!(!registry.data.join("docker/registry/v2/repositories/good").exists());
+
+    setup.atomic = false;
+    assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
+    assert!(registry.skopeo_digest("good", "1", &[]).is_some());
+}
+
+/// An image with a content key, to be pushed under the key's tag and the tag 1.0.0.
+fn keyed(registry: &Registry, key: &str, content: u64) -> (Setup, PackagedImage) {
+    let mut setup = Setup::new();
+    let annotations = serde_json::json!({
+        "org.opencontainers.image.version": "1.0.0", "dev.rhdh-pack.content-key": key,
+    });
+    let image = annotated(setup.output.path(), "todo", &annotations, &layer(content, 1000));
+    let tags = [&format!("key-{}", &key[..20]), "1.0.0"];
+    setup.artifacts = vec![artifact("todo", Some(image.clone()), None, &tags, &[&registry.host])];
+    (setup, image)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_shows_both_content_keys_and_the_keys_own_tag_moves() {
+    let registry = Registry::start(Auth::Open);
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    let (first, old) = keyed(&registry, &one, 1);
+    assert_eq!(messages(&first.push().await.unwrap()), Vec::<String>::new());
+
+    // Another content: both sides are shown.
+    let (second, new) = keyed(&registry, &two, 2);
+    let pushed = second.push().await.unwrap();
+    let failure = &pushed[0].failures[0];
+    for part in [
+        format!("`{}` (version 1.0.0, content key {one})", old.digest),
+        format!("`{}` (version 1.0.0, content key {two})", new.digest),
+    ] {
+        assert!(failure.message.contains(&part), "{failure:?}");
+    }
+    assert!(failure.help.as_ref().unwrap().starts_with("raise the plugin's version"), "{failure:?}");
+
+    // The same content with another outcome: the version's tag stays.
+    let (again, other) = keyed(&registry, &one, 3);
+    let failure = again.push().await.unwrap().remove(0).failures.remove(0);
+    assert!(failure.message.starts_with("the tag `1.0.0`"), "{failure:?}");
+    assert!(failure.help.as_ref().unwrap().contains("rhdh-pack diff oci://"), "{failure:?}");
+
+    // Under another version nothing is against it, and the key's tag moves.
+    let mut released = again;
+    released.artifacts[0].tags[1] = "1.0.1".to_owned();
+    assert_eq!(messages(&released.push().await.unwrap()), Vec::<String>::new());
+    let digest = |tag: &str| registry.skopeo_digest("todo", tag, &[]);
+    assert_eq!(digest(&format!("key-{}", &one[..20])).as_deref(), Some(other.digest.as_str()));
+    assert_eq!(digest("1.0.0").as_deref(), Some(old.digest.as_str()));
+    assert_eq!(digest("1.0.1").as_deref(), Some(other.digest.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_is_read_by_tag_and_tags_are_listed() {
     let registry = Registry::start(Auth::Open);
     let mut setup = Setup::new();
@@ -241,4 +307,40 @@ async fn a_folder_behind_a_link_out_of_the_repository_is_refused() {
     setup.artifacts[0].tgz.as_mut().unwrap().file = outside.to_owned();
     let found = messages(&setup.push().await.unwrap());
     assert!(found[0].contains("is not a file of the output folder"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_does_not_choose_whose_archive_it_made() {
+    let mut setup = Setup::new();
+    let mut todo = artifact("todo", None, None, &[], &[]);
+    let path = RepoPath::new("public").unwrap();
+    todo.registries = vec![("site".to_owned(), config::Registry::Dir { path, base_url: None })];
+    todo.package = Some(("@acme/plugin-todo".to_owned(), "1.0.0".to_owned()));
+    setup.artifacts = vec![todo];
+    for (file, why) in [
+        ("index.html", "is not the name of an archive"),
+        ("a b.tgz", "is not the name of an archive"),
+        ("acme-plugin-other-1.0.0.tgz", "is not the archive of `@acme/plugin-todo` 1.0.0"),
+        ("acme-plugin-todo-2.0.0.tgz", "is not the archive of `@acme/plugin-todo` 1.0.0"),
+    ] {
+        setup.artifacts[0].tgz = Some(add_tgz(setup.output.path(), file, b"archive"));
+        let found = messages(&setup.push().await.unwrap());
+        assert!(found[0].starts_with("archive: ") && found[0].contains(why), "{found:?}");
+    }
+    for file in ["acme-plugin-todo-1.0.0.tgz", "acme-plugin-todo-dynamic-1.0.0.tgz"] {
+        setup.artifacts[0].tgz = Some(add_tgz(setup.output.path(), file, b"archive"));
+        assert_eq!(messages(&setup.push().await.unwrap()), Vec::<String>::new());
+    }
+
+    // And what is inside must say so, too: npm publishes by that.
+    let other = serde_json::json!({ "name": "@acme/core", "version": "1.0.0" });
+    let tgz = add_tgz(setup.output.path(), "acme-plugin-todo-1.0.0.tgz", &archive_of(&other, ""));
+    let npm = config::Registry::Npm { url: Some("http://127.0.0.1:1".to_owned()), allow_public: false };
+    setup.artifacts[0].tgz = Some(tgz);
+    setup.artifacts[0].registries = vec![("npm".to_owned(), npm)];
+    let found = messages(&setup.push().await.unwrap());
+    assert!(
+        found[0].contains("holds `@acme/core` 1.0.0, and the repository has `@acme/plugin-todo` 1.0.0"),
+        "{found:?}"
+    );
 }

@@ -202,16 +202,15 @@ fn tags_of(host: &str, prefix: &str, name: &str) -> BTreeMap<String, Digest> {
     found
 }
 
+/// Where the images stand that every case begins with.
+const OLD: &str = "old";
+
 async fn case_holds(registry: &Registry, case: Case) -> bool {
     let namespace = format!("case-{}", fastrand::u64(..));
     let names: Vec<String> = vec!["one".to_owned(), "two".to_owned()];
     let direct = format!("{}/{namespace}", registry.host);
-    let mut old = Setup::new();
-    for name in &names {
-        old.image(name, &layer(1, 1000), &["next"], &[&direct]);
-    }
-    assert_eq!(messages(&old.push().await.unwrap()), Vec::<String>::new());
-    let old_digest = old.artifacts[0].image.as_ref().unwrap().digest.clone();
+    registry.copy_namespace(OLD, &namespace);
+    let old_digest = tags_of(&registry.host, &namespace, "one").remove("next").unwrap();
 
     let (server, _count) = proxy(&registry.host, Some(case));
     let setup = new_setup(&format!("{}/{namespace}", server.host), &names);
@@ -271,6 +270,11 @@ fn check(
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn every_fault_at_every_request() {
     let registry = Arc::new(Registry::start(Auth::Open));
+    let mut old = Setup::new();
+    for name in ["one", "two"] {
+        old.image(name, &layer(1, 1000), &["next"], &[&format!("{}/{OLD}", registry.host)]);
+    }
+    assert_eq!(messages(&old.push().await.unwrap()), Vec::<String>::new());
     // How many requests there are: a push without faults.
     let (server, count) = proxy(&registry.host, None);
     let names = ["one".to_owned(), "two".to_owned()];

@@ -4,35 +4,36 @@
 
 mod common;
 
-use common::layout::add_tgz;
+use common::http::{Server, forward};
+use common::layout::{add_tgz, archive_of};
 use common::push::{Setup, artifact, messages};
 use common::verdaccio::Verdaccio;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use rhdh_pack::config;
+use rhdh_pack::config::Registry;
 use rhdh_pack::push::State;
+use serde_json::{Value, json};
 
 /// An archive as `npm pack` makes it.
 fn archive(name: &str, version: &str, content: &str) -> Vec<u8> {
-    let manifest = serde_json::json!({ "name": name, "version": version, "main": "index.js" }).to_string();
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (path, content) in [("package/index.js", content), ("package/package.json", &manifest)] {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        header.set_entry_type(tar::EntryType::Regular);
-        archive.append_data(&mut header, path, content.as_bytes()).unwrap();
-    }
-    archive.into_inner().unwrap().finish().unwrap()
+    archive_of(&json!({ "name": name, "version": version, "main": "index.js" }), content)
 }
 
 fn setup(url: &str, name: &str, version: &str, content: &str) -> Setup {
+    of(Some(url), false, &archive(name, version, content))
+}
+
+/// A push of `archive` to the npm registry `url`, or to the one that the package names.
+fn of(url: Option<&str>, allow_public: bool, archive: &[u8]) -> Setup {
     let mut setup = Setup::new();
-    let tgz = add_tgz(setup.output.path(), "archive.tgz", &archive(name, version, content));
+    let tgz = add_tgz(setup.output.path(), "archive.tgz", archive);
     let mut todo = artifact("todo", None, Some(tgz), &[], &[]);
-    todo.registries = vec![("npm".to_owned(), config::Registry::Npm { url: url.to_owned() })];
+    todo.registries = vec![("npm".to_owned(), Registry::Npm { url: url.map(str::to_owned), allow_public })];
     setup.artifacts = vec![todo];
     setup
+}
+
+/// A package with this `publishConfig`.
+fn publishing(publish_config: &Value) -> Vec<u8> {
+    archive_of(&json!({ "name": "@acme/own", "version": "1.0.0", "publishConfig": publish_config }), "1")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +88,67 @@ async fn what_must_not_be_published_is_refused() {
     std::fs::write(changed.output.path().join("tgz/archive.tgz"), archive("a", "1.0.0", "other")).unwrap();
     let found = messages(&changed.push().await.unwrap());
     assert!(found[0].starts_with("archive: "), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_may_name_its_registry_and_nothing_more() {
+    let verdaccio = Verdaccio::start();
+    let upstream = verdaccio.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let proxy = Server::start(move |request| forward(&upstream, request));
+    let url = format!("http://{}", proxy.host);
+    let publish_config = |more: Value| {
+        let mut all = json!({ "registry": url, "access": "restricted", "tag": "beta", "main": "dist/index.cjs.js" });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        publishing(&all)
+    };
+
+    // Credentials of ours have no host here: the archive would choose it.
+    let mut own = of(None, false, &publish_config(json!({})));
+    own.variables = vec![("RHDH_PACK_NPM_TOKEN", "s3cret")];
+    let found = messages(&own.push().await.unwrap());
+    assert!(found[0].starts_with("npm-registry: the credentials of the npm registry `npm` have no host"), "{found:?}");
+    own.variables.clear();
+    let found = messages(&own.push().await.unwrap());
+    assert!(found[0].starts_with("npm-denied: "), "{found:?}");
+    assert!(!proxy.received.lock().unwrap().iter().any(|request| request.head.contains("s3cret")));
+
+    // The registry of the configuration wins, and takes the package's access and, in a release, its dist-tag.
+    let nowhere = json!({ "registry": "http://127.0.0.1:1/" });
+    let token: &'static str = verdaccio.token.clone().leak();
+    let mut configured = of(Some(&url), false, &publish_config(nowhere));
+    configured.variables = vec![("RHDH_PACK_NPM_TOKEN", token)];
+    let pushed = configured.push().await.unwrap();
+    assert_eq!(messages(&pushed), Vec::<String>::new());
+    assert_eq!(pushed[0].packages[0].tags, ["beta"]);
+    assert_eq!(verdaccio.view("@acme/own")["dist-tags"]["beta"], "1.0.0");
+    let received = proxy.received.lock().unwrap().clone();
+    let publish = received.iter().find(|request| request.method == "PUT" && !request.body.is_empty()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&publish.body).unwrap()["access"], "restricted");
+    // A channel's own name is the dist-tag, whatever the package says.
+    configured.dist_tag = "next".to_owned();
+    assert_eq!(configured.push().await.unwrap()[0].packages[0].tags, ["next"]);
+
+    // A proxy that an archive names would see the credentials.
+    for (key, value) in [
+        ("https-proxy", json!("http://127.0.0.1:1")),
+        ("proxy", json!("http://127.0.0.1:1")),
+        ("strict-ssl", json!(false)),
+        ("cafile", json!("/etc/hostname")),
+        ("@acme:registry", json!("http://127.0.0.1:1")),
+        ("//127.0.0.1/:_authToken", json!("x")),
+    ] {
+        let mut foreign = of(Some(&url), false, &publish_config(json!({ key: value })));
+        foreign.variables.clone_from(&configured.variables);
+        let found = messages(&foreign.push().await.unwrap());
+        let said = format!("npm-registry: `publishConfig` of `@acme/own` has `{key}`, a setting of npm's own");
+        assert_eq!(found, [said]);
+    }
+
+    let public = publish_config(json!({ "registry": "https://registry.npmjs.org/" }));
+    let found = messages(&of(None, false, &public).push().await.unwrap());
+    assert_eq!(found, ["npm-public: `registry.npmjs.org` is the public npm registry"]);
+    for nothing in [json!({}), json!({ "registry": "file:///etc" }), json!({ "registry": "https://a:b@c.dev" })] {
+        let found = messages(&of(None, false, &publishing(&nothing)).push().await.unwrap());
+        assert!(found[0].contains("names no registry that can be used"), "{found:?}");
+    }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -302,6 +303,36 @@ fn no_secret_leaves() {
     assert!(hits.is_empty(), "{hits:?}");
 }
 
+#[test]
+fn what_a_file_of_credentials_holds_is_masked_where_a_runner_reads_it() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret-pass" });
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    let pair = STANDARD.encode("ann:s3cret-pass");
+    let auth = serde_json::json!({ "auths": { &registry.host: { "auth": pair } } });
+    fs_err::write(copy.path().join("auth.json"), auth.to_string()).unwrap();
+    let push = || {
+        let mut command = push(copy.path());
+        command.env("REGISTRY_AUTH_FILE", copy.path().join("auth.json")).env("GITHUB_ACTIONS", "true");
+        command
+    };
+    // A runner keeps these lines to itself, and hides what they name from then on.
+    let output = push().output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let (masks, shown): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.starts_with("::add-mask::"));
+    assert_eq!(masks, ["::add-mask::s3cret-pass".to_owned(), format!("::add-mask::{pair}")]);
+    assert!(!shown.iter().any(|line| line.contains("s3cret-pass") || line.contains(&pair)));
+
+    // In a file they would be the leak; and to others they mean nothing.
+    let file = copy.path().join("log");
+    let status = push().stderr(std::fs::File::create(&file).unwrap()).status().unwrap();
+    assert!(status.success());
+    assert!(!fs_err::read_to_string(&file).unwrap().contains("s3cret"));
+    let output = push().env_remove("GITHUB_ACTIONS").output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("s3cret"));
+}
+
 /// The command lines of all processes, as long as the process `pid` runs.
 fn command_lines(pid: u32) -> Vec<u8> {
     let mut lines = Vec::new();
@@ -331,10 +362,145 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     let output = push(copy.path()).env("SSL_CERT_FILE", &authority.certificate).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
+    // For this registry only: a file of the repository, or the one that the environment names.
+    let authority = fs_err::read(&authority.certificate).unwrap();
+    fs_err::write(copy.path().join("acme.pem"), &authority).unwrap();
+    let trusting = copy_for(&project, &format!("{}/acme", registry.host));
+    let elsewhere = folder.path().join("elsewhere.pem");
+    fs_err::write(&elsewhere, &authority).unwrap();
+    let output = push(trusting.path()).env("RHDH_PACK_CNCF_CA", &elsewhere).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = push(trusting.path()).env("RHDH_PACK_OTHER_CA", &elsewhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    fs_err::write(trusting.path().join("acme.pem"), &authority).unwrap();
+    let file = trusting.path().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, format!("{config}ca = \"acme.pem\"\n")).unwrap();
+    let output = push(trusting.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (text, why) in [(&b"nothing"[..], "holds no certificate"), (b"", "holds no certificate")] {
+        fs_err::write(trusting.path().join("acme.pem"), text).unwrap();
+        let output = push(trusting.path()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(stderr.contains("acme.pem") && stderr.contains(why), "{stderr}");
+    }
+    // An authority is no certificate of the machine's own: without it, the registry is refused as before.
+    fs_err::write(&elsewhere, fs_err::read(&Certificate::new(copy.path()).certificate).unwrap()).unwrap();
+    let output = push(copy.path()).env("RHDH_PACK_CNCF_CA", &elsewhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+
     // `insecure` asks no questions.
     let file = copy.path().join("rhdh-plugins.toml");
     let config = fs_err::read_to_string(&file).unwrap();
     fs_err::write(&file, format!("{config}insecure = true\n")).unwrap();
     let output = push(copy.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_thought_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(folder.path());
+    let server = authority.server(folder.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let secure = Registry::start_with(Auth::Open, &tls, "");
+    let project = packaged(10_000);
+    let late = |project: &Path| {
+        // `faketime` shows its child another time.
+        let command = push(project);
+        let mut late = common::scrubbed("faketime");
+        late.arg("2049-01-01").arg(command.get_program()).args(command.get_args()).current_dir(project);
+        late.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        late.env("SSL_CERT_FILE", &authority.certificate);
+        late.output().unwrap_or_else(|error| common::registry::missing("faketime", "faketime", &error))
+    };
+    let copy = copy_for(&project, &format!("{}/acme", secure.host));
+    let output = late(copy.path());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("look whether the machine's clock is right"), "{stderr}");
+
+    // Where no certificate depends on the time, nothing does.
+    let plain = Registry::start(Auth::Open);
+    let copy = copy_for(&project, &format!("{}/acme", plain.host));
+    let output = late(copy.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs `command` with `input` on stdin.
+fn with_stdin(mut command: Command, input: &str) -> std::process::Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that does not read its stdin has ended: its status says why.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_password_comes_from_stdin() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret pass" });
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    let login = |input: &str, more: &[&str], project: &Path| {
+        let mut command = push(project);
+        command.args(["--registry-username", "ann", "--registry-password-stdin"]).args(more);
+        let output = with_stdin(command, input);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, stderr) = login("wr0ng\n", &[], copy.path());
+    assert!(code == Some(3) && stderr.contains("`RHDH_PACK_CNCF_PASSWORD`") && !stderr.contains("wr0ng"), "{stderr}");
+    let (code, stderr) = login("", &[], copy.path());
+    assert!(code == Some(2) && stderr.contains("reading the password from stdin"), "{stderr}");
+    let (code, stderr) = login("s3cret pass\n", &["--registry", "cncfe"], copy.path());
+    assert!(code == Some(2) && stderr.contains("did you mean `cncf`?"), "{stderr}");
+    let (code, stderr) = login("s3cret pass\r\n", &[], copy.path());
+    assert_eq!(code, Some(0), "{stderr}");
+
+    // With a second host it must be said which is meant.
+    let file = copy.path().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, format!("{config}[registries.quay]\noci = \"quay.io/acme\"\n")).unwrap();
+    let (code, stderr) = login("s3cret pass", &[], copy.path());
+    assert!(code == Some(2) && stderr.contains("there are 2: 127.0.0.1:"), "{stderr}");
+    let (code, stderr) = login("s3cret pass", &["--registry", "cncf"], copy.path());
+    assert_eq!(code, Some(0), "{stderr}");
+
+    // Half of it is no login.
+    for arguments in [&["--registry-username", "ann"][..], &["--registry-password-stdin"], &["--registry", "cncf"]] {
+        assert_eq!(push(copy.path()).args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_release_waits_for_all_of_its_plugins_unless_it_is_told_otherwise() {
+    let registry = Registry::start(Auth::Open);
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    // One of the plugins could not be exported.
+    let file = copy.path().join(".rhdh-pack/result.json");
+    let mut result: Value = serde_json::from_slice(&fs_err::read(&file).unwrap()).unwrap();
+    let two = result["plugins"].as_array_mut().unwrap().iter_mut().find(|plugin| plugin["id"] == "two").unwrap();
+    two["state"] = "failed".into();
+    two["image"] = Value::Null;
+    two["tgz"] = Value::Null;
+    fs_err::write(&file, result.to_string()).unwrap();
+    let config = fs_err::read_to_string(copy.path().join("rhdh-plugins.toml")).unwrap();
+    let tags = |name: &str| whole_tags(&format!("http://{}/v2/acme/acme-{name}", registry.host));
+
+    // The channel overwrites: what is there goes on, but for `--atomic`.
+    let before = fs_err::read(&file).unwrap();
+    let output = push(copy.path()).arg("--atomic").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another artifact of it cannot be: `two`"));
+    assert_eq!((tags("one").len(), tags("three").len()), (0, 0));
+
+    // A release does not, unless it is told so.
+    let release = config.replace("overwrite = true", "overwrite = false");
+    fs_err::write(copy.path().join("rhdh-plugins.toml"), &release).unwrap();
+    fs_err::write(&file, &before).unwrap();
+    assert_eq!(push(copy.path()).output().unwrap().status.code(), Some(1));
+    assert_eq!((tags("one").len(), tags("three").len()), (0, 0));
+    fs_err::write(&file, &before).unwrap();
+    assert_eq!(push(copy.path()).arg("--atomic=false").output().unwrap().status.code(), Some(1));
+    assert_eq!((tags("one").len(), tags("two").len(), tags("three").len()), (2, 0, 2));
 }

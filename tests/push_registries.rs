@@ -358,6 +358,75 @@ async fn a_registry_that_cannot_be_written_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_whose_disk_is_full_keeps_its_tags() {
+    let registry = Registry::start_small(4);
+    let mut old = Setup { overwrite: true, ..Setup::new() };
+    let image = old.image("todo", &layer(1, 1_000_000), &["next"], &[&registry.host]);
+    assert_eq!(messages(&old.push().await.unwrap()), NOTHING);
+
+    let mut new = Setup { overwrite: true, ..Setup::new() };
+    new.limits.attempts = 2;
+    new.image("todo", &layer(2, 6_000_000), &["next"], &[&registry.host]);
+    new.image("other", &layer(3, 1000), &["next"], &[&registry.host]);
+    let pushed = new.push().await.unwrap();
+    let failure = &pushed[0].failures[0];
+    // Which of the two the registry says depends on the piece at which its disk was full.
+    assert!(
+        ["500 Internal Server Error", "DIGEST_INVALID"].iter().any(|said| failure.message.contains(said)),
+        "{failure:?}"
+    );
+    let help = failure.help.as_ref().unwrap();
+    assert!(help.contains("disk is full") || help.contains("disk may be full"), "{failure:?}");
+    // The other image may have found room before.
+    assert!(["held-back", "registry-refused"].contains(&pushed[1].failures[0].code.as_str()), "{pushed:?}");
+    assert_eq!(registry.skopeo_digest("other", "next", &[]), None);
+    assert_eq!(registry.skopeo_digest("todo", "next", &[]).as_deref(), Some(image.digest.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nobody_knows_is_said_to_be_one() {
+    let mut setup = Setup::new();
+    setup.limits.attempts = 2;
+    setup.image("todo", &layer(1, 1000), &["1"], &["registry.invalid/acme"]);
+    let error = setup.push().await.unwrap_err();
+    assert!(error.is_environment());
+    let text = format!("{:?}", miette::Report::new(error));
+    let text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    assert!(text.contains("reaching the registry `registry.invalid`"), "{text}");
+    assert!(text.contains("whether this machine can resolve names"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_of_servers_do_not_matter() {
+    let (registry, tokens, _folder) = token_registry(300);
+    // The token server's clock is decades off, in either direction.
+    for issued in ["1994-11-06T08:49:37Z", "2094-11-06T08:49:37Z"] {
+        let upstream = tokens.host.clone();
+        let wrong = Server::start(move |request| {
+            let reply = String::from_utf8(forward(&upstream, request)).unwrap();
+            let body = reply.split_once("\r\n\r\n").unwrap().1;
+            let mut token: serde_json::Value = serde_json::from_str(body).unwrap();
+            token["issued_at"] = issued.into();
+            answer("200 OK", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", &token.to_string())
+        });
+        // The registry sends its clients to that server.
+        let (upstream, own, others) = (registry.host.clone(), tokens.host.clone(), wrong.host.clone());
+        let front = Server::start(move |request| {
+            let reply = forward(&upstream, request);
+            match String::from_utf8(reply) {
+                Ok(text) => text.replace(&own, &others).into_bytes(),
+                Err(error) => error.into_bytes(),
+            }
+        });
+        let mut setup = Setup::new();
+        user(&mut setup);
+        setup.image(&format!("todo-{}", &issued[..2]), &layer(1, 1000), &["1"], &[&front.host]);
+        assert_eq!(messages(&setup.push().await.unwrap()), NOTHING, "{issued}");
+        assert_eq!(received(&wrong).len(), 1, "{issued}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn registries_own_refusals_are_translated() {
     for (status, code, help) in [
         ("403 Forbidden", "DENIED", "give it write permission"),

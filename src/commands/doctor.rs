@@ -204,8 +204,7 @@ fn targets<'a>(
         }
         error => Area::Registries.error("credentials", error),
     };
-    let keychain = push::keychain(session).map_err(cannot)?;
-    let connections = registry::Session::new(keychain, registries::limits(), ui);
+    let connections = push::connect_with(session, None, registries::limits(), ui).map_err(cannot)?;
     let channels: Vec<ChosenChannel> = config
         .channels
         .iter()

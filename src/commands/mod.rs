@@ -17,6 +17,7 @@ mod attach;
 mod base_image;
 mod check;
 mod ci;
+mod credentials;
 mod diff;
 mod doctor;
 mod explain;
@@ -82,8 +83,8 @@ pub enum Command {
     Push {
         /// The channel; `None`: the result's.
         channel: Option<String>,
-        /// Leave the registries as they are.
-        dry_run: bool,
+        /// How to push.
+        options: PushOptions,
     },
     /// `summary.md` and `dynamic-plugins.yaml`.
     Report {
@@ -169,10 +170,30 @@ pub struct RunOptions {
     pub plan: PlanOptions,
     /// How to export.
     pub export: ExportOptions,
-    /// Leave the registries as they are.
-    pub dry_run: bool,
+    /// How to push.
+    pub push: PushOptions,
     /// Whether a pull request gets a comment.
     pub comment: bool,
+}
+
+/// How to push.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// Leave the registries as they are.
+    pub dry_run: bool,
+    /// Whether one failure keeps every tag of the run where it is; `None`: in channels that do not overwrite.
+    pub atomic: Option<bool>,
+    /// Credentials from the command line and stdin.
+    pub login: Option<Login>,
+}
+
+/// Whose password stands on stdin.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name.
+    pub username: String,
+    /// The registry's name in the configuration; `None`: the registries of the only OCI host.
+    pub registry: Option<String>,
 }
 
 /// What to plan.
@@ -245,6 +266,21 @@ pub enum Error {
         #[source]
         source: MissingValue,
     },
+    /// The tag of a release on GitHub cannot be made on this occasion.
+    #[error("the registry `{registry}` has no tag for the release that `{artifact}` goes to")]
+    #[diagnostic(help(
+        "a run for a git tag goes to the release of that tag; for others, set `tag = \"v{{version}}\"` in \
+         `[registries.{registry}]`, or choose a channel with other `registries`"
+    ))]
+    ReleaseTag {
+        /// The registry.
+        registry: String,
+        /// The plugin.
+        artifact: String,
+        /// The variable that has no value here, where the registry has a template.
+        #[source]
+        source: Option<MissingValue>,
+    },
     /// A document of the output folder.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -300,16 +336,35 @@ pub enum Error {
         /// How many.
         count: usize,
     },
-    /// The variables for the only registry, where there are several.
-    #[error("`RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` are for one registry host, and there are {count}: {hosts}")]
+    /// Credentials for the only registry host, where there is not one.
+    #[error("{what} for one registry host, and {found}")]
     #[diagnostic(help(
-        "log in to each host before, or set `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD` for each registry"
+        "log in to each host before, or set `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD` for each registry; on the \
+         command line, `--registry ID` says which one it is"
     ))]
-    SeveralHosts {
-        /// How many.
-        count: usize,
-        /// Their names.
-        hosts: String,
+    WhichRegistry {
+        /// Where the credentials stand.
+        what: &'static str,
+        /// Which hosts there are.
+        found: String,
+    },
+    /// `--registry` names none, or one that nobody logs in to.
+    #[error("there is no registry `{name}` to log in to")]
+    #[diagnostic(help("{help}"))]
+    UnknownRegistry {
+        /// What was named.
+        name: String,
+        /// Which there are.
+        help: String,
+    },
+    /// Stdin has no password.
+    #[error("reading the password from stdin: {why}")]
+    #[diagnostic(help(
+        "`printf %s \"$PASSWORD\" | rhdh-pack push --registry-username NAME --registry-password-stdin`"
+    ))]
+    Password {
+        /// Why not.
+        why: String,
     },
     /// No plugin can be exported.
     #[error(transparent)]
@@ -380,15 +435,18 @@ impl Error {
             | Error::Config(_)
             | Error::Channel(_)
             | Error::Tag { .. }
+            | Error::ReleaseTag { .. }
             | Error::Yaml(_)
             | Error::Code(_)
             | Error::Merge(_)
             | Error::Collect(_)
             | Error::OtherImage { .. }
+            | Error::WhichRegistry { .. }
+            | Error::UnknownRegistry { .. }
+            | Error::Password { .. }
             | Error::NoSbom { .. }
             | Error::NotAttached { .. }
             | Error::SeveralImages { .. }
-            | Error::SeveralHosts { .. }
             | Error::Suggest(_)
             | Error::Promote(_)
             | Error::Init(_)
@@ -436,7 +494,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Plan(options, output) => plan::command(&session()?, options, output).await,
         Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
         Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
-        Command::Push { channel, dry_run } => push::command(&session()?, channel.as_deref(), *dry_run).await,
+        Command::Push { channel, options } => push::command(&session()?, channel.as_deref(), options).await,
         Command::Report { format, merge, comment } => report::command(&session()?, *format, merge, *comment).await,
         Command::Promote(options) => promote::command(&session()?, options).await,
         Command::Prune(options) => prune::command(&session()?, options).await,

@@ -2,9 +2,10 @@
 //! and bundle, the image under the one channel's tags is looked up, its content key compared with that of the sources as
 //! they stand here, and the same bytes brought to the other channel's registries, under its tags.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::push::Named;
+use super::push::{Named, ToPush};
 use super::session::Session;
 use super::{Error, PlanOptions, ci, plan, push, report};
 use crate::ci::Event;
@@ -127,7 +128,8 @@ pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Resu
             promotion.would_push(artifact, &mut result)?;
         }
     } else {
-        push::push_artifacts(session, &to, &registries, artifacts, &mut result).await?;
+        let to_push = ToPush { artifacts, missing: Vec::new(), atomic: !to.channel.overwrite };
+        push::push_artifacts(session, &to, &registries, to_push, &mut result).await?;
     }
     result.finish(|artifact| {
         push::is_done(session, &to, artifact) || options.dry_run && artifact.state == State::Packaged
@@ -222,6 +224,8 @@ impl Promotion<'_> {
                         // This run did not build it: what was attached by the one that did goes along.
                         documents: self.to.channel.attach.iter().map(|kind| Document::Copied(*kind)).collect(),
                         tgz: None,
+                        package: None,
+                        releases: BTreeMap::new(),
                         tags,
                         registries,
                     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::{Error, attach, base_image, report};
+use super::{Error, Login, PushOptions, attach, base_image, credentials, report};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -17,12 +17,13 @@ use crate::plan::ContentKey;
 use crate::push::{self, ArtifactToPush, PublishedImage};
 use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
+use crate::ui::Ui;
 
 /// A registry by its name in the configuration, and what that stands for.
 type Place = (String, Registry);
 
 /// The stage alone: pushes what `result.json` says was packaged.
-pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: bool) -> Result<u8, Error> {
+pub(super) async fn command(session: &Session, channel: Option<&str>, options: &PushOptions) -> Result<u8, Error> {
     let mut result = match session.read_result() {
         // Where nothing is to be built, no stage has left a result.
         Err(Error::Document(document::Error::Missing { .. })) if session.only_copies() => {
@@ -34,7 +35,8 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, dry_run: b
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
     result.channel.clone_from(&channel.name);
     check_images(session, &result)?;
-    push_unless(dry_run, session, &channel, &connect(session)?, &mut result).await?;
+    let registries = connect_as(session, options.login.as_ref())?;
+    push_unless_dry(session, &channel, &registries, options, &mut result).await?;
     session.write_result(&result)?;
     report::report(session, &result)?;
     Ok(result.exit_code())
@@ -55,13 +57,14 @@ fn check_images(session: &Session, result: &RunResult) -> Result<(), Error> {
 }
 
 /// Pushes, and ends the run; or says what would be pushed where.
-pub(super) async fn push_unless(
-    dry_run: bool,
+pub(super) async fn push_unless_dry(
     session: &Session,
     channel: &ChosenChannel,
     registries: &Arc<registry::Session>,
+    options: &PushOptions,
     result: &mut RunResult,
 ) -> Result<(), Error> {
+    let dry_run = options.dry_run;
     result.dry_run = dry_run;
     base_image::compare(session, registries, result).await;
     if dry_run {
@@ -71,7 +74,8 @@ pub(super) async fn push_unless(
             }
         }
     } else {
-        push(session, channel, registries, result).await?;
+        let atomic = options.atomic.unwrap_or(!channel.channel.overwrite);
+        push(session, channel, registries, atomic, result).await?;
     }
     result.finish(|artifact| {
         let would_be = artifact.state == State::Packaged || artifact.is_copied();
@@ -120,7 +124,7 @@ fn targets(
     let mut targets = session.project.config.registries_for(channel, session.declared(artifact)?.registries);
     targets.retain(|(_, registry)| match registry {
         Registry::Oci { .. } => artifact.image.is_some() || artifact.is_copied(),
-        Registry::Npm { .. } | Registry::Dir { .. } => artifact.tgz.is_some(),
+        _ => artifact.tgz.is_some(),
     });
     Ok(targets)
 }
@@ -147,49 +151,29 @@ fn image_of(
 
 /// The registries of this run, with the credentials that the environment has for them. Nothing is sent yet.
 pub(super) fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
-    Ok(registry::Session::new(keychain(session)?, registry::Limits::default(), &session.ui))
+    connect_as(session, None)
 }
 
-/// The credentials that the environment has for the registries.
-pub(super) fn keychain(session: &Session) -> Result<registry::Keychain, Error> {
-    let keychain = registry::Keychain::read(variables(session)?, rustix::process::getuid().as_raw());
-    Ok(keychain.map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?)
+/// As [`connect`], with the credentials of `login`, which win.
+pub(super) fn connect_as(session: &Session, login: Option<&Login>) -> Result<Arc<registry::Session>, Error> {
+    connect_with(session, login, registry::Limits::default(), &session.ui)
 }
 
-/// The environment, with `RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` as the credentials of every registry that has none
-/// of its own. They go to one host only.
-fn variables(session: &Session) -> Result<BTreeMap<String, String>, Error> {
-    let text =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut variables: BTreeMap<String, String> = text.collect();
-    let own = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
-    let pair = own("RHDH_PACK_USERNAME").zip(own("RHDH_PACK_PASSWORD"));
-    if let Some((username, password)) = pair {
-        let oci = session.project.config.registries.iter().filter_map(|(name, registry)| match registry {
-            Registry::Oci { prefix, .. } => Some((name, prefix.split('/').next().unwrap_or(prefix))),
-            _ => None,
-        });
-        let hosts: BTreeSet<&str> = oci.clone().map(|(_, host)| host).collect();
-        if hosts.len() > 1 {
-            let (count, hosts) = (hosts.len(), hosts.into_iter().collect::<Vec<_>>().join(", "));
-            return Err(Error::SeveralHosts { count, hosts });
-        }
-        let names = |name: &String| {
-            let prefix = registry::variable_prefix(name);
-            [format!("{prefix}_USERNAME"), format!("{prefix}_PASSWORD")]
-        };
-        let names = oci.map(|(name, _)| names(name)).filter(|names| names.iter().all(|name| own(name).is_none()));
-        for [name, secret] in names.collect::<Vec<_>>() {
-            variables.insert(name, username.clone());
-            variables.insert(secret, password.clone());
-        }
-    }
-    let secrets = variables.iter().filter(|(name, _)| name.starts_with("RHDH_PACK_") && name.ends_with("_PASSWORD"));
-    secrets.for_each(|(_, secret)| session.ui.mask(secret));
-    Ok(variables)
+/// As [`connect_as`], with other limits; what is retried is said on `ui`.
+pub(super) fn connect_with(
+    session: &Session,
+    login: Option<&Login>,
+    limits: registry::Limits,
+    ui: &Ui,
+) -> Result<Arc<registry::Session>, Error> {
+    let variables = credentials::variables(session, login)?;
+    let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw())
+        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
+    let authorities = session.project.config.authority_files();
+    Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }
 
-/// Logs in to every OCI registry that the run will push to, so that a wrong password is found out before anything is
+/// Logs in to every registry that the run will push to, as far as that can be done without writing, so that a wrong password is found out before anything is
 /// built, not after.
 pub(super) async fn log_in(
     session: &Session,
@@ -202,11 +186,22 @@ pub(super) async fn log_in(
     for artifact in result.artifacts().filter(|artifact| artifact.state == State::Planned) {
         let declared = session.declared(artifact)?;
         for (name, registry) in session.project.config.registries_for(channel, declared.registries) {
-            let Registry::Oci { prefix, insecure } = registry else { continue };
+            let outcome = async {
+                match registry {
+                    Registry::Oci { prefix, insecure } => {
+                        registries.client(&name, &prefix, insecure)?.repository(declared.image).await?.login().await
+                    }
+                    // Whether there is a token; forges cannot be asked what it may do.
+                    Registry::GitHubRelease { .. } => {
+                        registry::Forge::new(registries, registry::ForgeKind::GitHub, &name).map(drop)
+                    }
+                    Registry::GitLabPackages { .. } => {
+                        registry::Forge::new(registries, registry::ForgeKind::GitLab, &name).map(drop)
+                    }
+                    Registry::Npm { .. } | Registry::Dir { .. } => Ok(()),
+                }
+            };
             if seen.insert(name.clone()) {
-                let outcome = async {
-                    registries.client(&name, &prefix, insecure)?.repository(declared.image).await?.login().await
-                };
                 failures.extend(outcome.await.err());
             }
         }
@@ -219,40 +214,56 @@ pub(super) async fn push(
     session: &Session,
     channel: &ChosenChannel,
     registries: &Arc<registry::Session>,
+    atomic: bool,
     result: &mut RunResult,
 ) -> Result<(), Error> {
     let mut artifacts = Vec::new();
+    let is_made = |artifact: &ArtifactResult| artifact.image.is_some() || artifact.tgz.is_some();
+    let failed = result.artifacts().filter(|artifact| artifact.state == State::Failed && !is_made(artifact));
+    let mut missing: Vec<String> = failed.map(ArtifactResult::label).collect();
     // What is up to date has nowhere to go, even where the output folder still holds it.
-    let made = |artifact: &&ArtifactResult| {
-        artifact.state != State::UpToDate
-            && (artifact.image.is_some() || artifact.tgz.is_some() || artifact.is_copied())
-    };
-    for artifact in result.artifacts().filter(made) {
+    let goes_on =
+        |artifact: &&ArtifactResult| artifact.state != State::UpToDate && (is_made(artifact) || artifact.is_copied());
+    for artifact in result.artifacts().filter(goes_on) {
         let registries = targets(session, channel, artifact)?;
         let (image, source) = image_of(session, channel, artifact)?;
         // A copy of what is nowhere stays planned, and so fails the run.
         let has_source = !artifact.is_copied() || image.is_some();
-        if !registries.is_empty() && has_source {
+        if !has_source {
+            missing.push(artifact.label());
+        } else if !registries.is_empty() {
             artifacts.push(ArtifactToPush {
                 id: artifact.label(),
                 image,
                 source,
                 documents: attach::documents(session, channel, result, artifact)?,
                 tgz: artifact.tgz.clone(),
+                package: package(session, artifact)?,
+                releases: releases(session, &registries, result, artifact)?,
                 tags: tags(session, channel, result, artifact)?,
                 registries,
             });
         }
     }
-    push_artifacts(session, channel, registries, artifacts, result).await
+    push_artifacts(session, channel, registries, ToPush { artifacts, missing, atomic }, result).await
 }
 
-/// Pushes `artifacts`, whose ids are labels, and enters each outcome in `result`.
+/// What one push brings to its registries.
+pub(super) struct ToPush {
+    /// Their ids are labels.
+    pub(super) artifacts: Vec<ArtifactToPush>,
+    /// The labels of what should be among them and could not be made.
+    pub(super) missing: Vec<String>,
+    /// Whether one failure keeps every tag where it is.
+    pub(super) atomic: bool,
+}
+
+/// Pushes what there is, and enters each outcome in `result`.
 pub(super) async fn push_artifacts(
     session: &Session,
     channel: &ChosenChannel,
     registries: &Arc<registry::Session>,
-    artifacts: Vec<ArtifactToPush>,
+    ToPush { artifacts, missing, atomic }: ToPush,
     result: &mut RunResult,
 ) -> Result<(), Error> {
     if artifacts.is_empty() {
@@ -263,8 +274,10 @@ pub(super) async fn push_artifacts(
         root: session.project.config.root.clone(),
         artifacts,
         overwrite: channel.channel.overwrite,
-        atomic: !channel.channel.overwrite,
-        dist_tag: if channel.channel.overwrite { channel.name.clone() } else { "latest".to_owned() },
+        atomic,
+        missing,
+        dist_tag: if channel.channel.overwrite { channel.name.clone() } else { push::LATEST.to_owned() },
+        commit: result.commit.clone(),
         sign: channel.channel.sign,
         session: Arc::clone(registries),
     };
@@ -294,10 +307,54 @@ pub(super) async fn push_artifacts(
     Ok(())
 }
 
+/// The name and version of the package that an archive is of, as the repository has them.
+fn package(session: &Session, artifact: &ArtifactResult) -> Result<Option<(String, String)>, Error> {
+    if artifact.is_bundle() {
+        return Ok(None);
+    }
+    let plugin = session.project.plugin(&artifact.id)?;
+    let name = plugin.package.manifest.name.clone();
+    Ok(name.map(|name| (name, plugin.version.clone())))
+}
+
 /// Makes every tag of the run, so that a channel whose tags have no value here fails before anything is built.
 pub(super) fn check_tags(session: &Session, channel: &ChosenChannel, result: &RunResult) -> Result<(), Error> {
     let mut planned = result.artifacts().filter(|artifact| artifact.state == State::Planned);
-    planned.try_for_each(|artifact| tags(session, channel, result, artifact).map(drop))
+    planned.try_for_each(|artifact| {
+        tags(session, channel, result, artifact)?;
+        let own = session.declared(artifact)?.registries;
+        releases(session, &session.project.config.registries_for(channel, own), result, artifact).map(drop)
+    })
+}
+
+/// The tags of the releases on GitHub among `registries` that `artifact` goes to, by the registry's name.
+fn releases(
+    session: &Session,
+    registries: &[(String, Registry)],
+    result: &RunResult,
+    artifact: &ArtifactResult,
+) -> Result<BTreeMap<String, String>, Error> {
+    // A bundle has no archive, and so no place in a release.
+    let registries = registries.iter().filter(|_| !artifact.is_bundle());
+    let mut releases = BTreeMap::new();
+    for (name, registry) in registries {
+        let Registry::GitHubRelease { tag, .. } = registry else { continue };
+        let tag = match (tag, &session.ci.event) {
+            (Some(template), _) => {
+                let named = named(session, result, artifact)?;
+                template.render(|variable| named.value(&session.ci.event, session, variable)).map_err(|source| {
+                    Error::ReleaseTag { registry: name.clone(), artifact: artifact.label(), source: Some(source) }
+                })?
+            }
+            (None, Event::Tag { name }) => name.clone(),
+            (None, _) => {
+                let (registry, artifact) = (name.clone(), artifact.label());
+                return Err(Error::ReleaseTag { registry, artifact, source: None });
+            }
+        };
+        releases.insert(name.clone(), tag);
+    }
+    Ok(releases)
 }
 
 /// The channel's tags for `artifact`, and the tag of its content key, by which later plans find it.
@@ -307,20 +364,22 @@ pub(super) fn tags(
     result: &RunResult,
     artifact: &ArtifactResult,
 ) -> Result<Vec<String>, Error> {
-    let declared = session.declared(artifact)?;
-    let named = Named {
-        image: declared.image,
-        version: &artifact.version,
-        backstage: session.backstage(artifact),
-        commit: result.commit.as_deref(),
-        started: result.started,
-    };
-    let tags = named.tags(session, channel).map_err(|source| Error::Tag {
+    let tags = named(session, result, artifact)?.tags(session, channel).map_err(|source| Error::Tag {
         channel: channel.name.clone(),
         artifact: artifact.label(),
         source,
     })?;
     Ok(artifact.content_key.as_ref().map(ContentKey::tag).into_iter().chain(tags).collect())
+}
+
+fn named<'a>(session: &'a Session, result: &'a RunResult, artifact: &'a ArtifactResult) -> Result<Named<'a>, Error> {
+    Ok(Named {
+        image: session.declared(artifact)?.image,
+        version: &artifact.version,
+        backstage: session.backstage(artifact),
+        commit: result.commit.as_deref(),
+        started: result.started,
+    })
 }
 
 /// What the tags of one artifact are made from, besides the channel and the occasion.
@@ -344,7 +403,13 @@ impl Named<'_> {
         session: &Session,
         channel: &ChosenChannel,
     ) -> Result<Vec<String>, MissingValue> {
-        let value = |name: &str| match name {
+        let value = |name: &str| self.value(event, session, name);
+        channel.channel.tags.iter().map(|tag| Ok(to_tag(&tag.render(value)?))).collect()
+    }
+
+    /// The value of a template's variable, where it has one on the occasion `event`.
+    fn value(&self, event: &Event, session: &Session, name: &str) -> Option<String> {
+        match name {
             "name" => Some(self.image.to_owned()),
             "version" => Some(self.version.to_owned()),
             "backstage" => self.backstage.clone(),
@@ -358,7 +423,6 @@ impl Named<'_> {
             "short-sha" => self.commit.and_then(|sha| sha.get(..7)).map(str::to_owned),
             "date" => Some(self.started.strftime("%Y%m%d").to_string()),
             _ => None,
-        };
-        channel.channel.tags.iter().map(|tag| Ok(to_tag(&tag.render(value)?))).collect()
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::session::Session;
-use super::{Error, ExportOptions, RunOptions, ci, export, package, plan, push, report};
+use super::{Error, ExportOptions, PushOptions, RunOptions, ci, export, package, plan, push, report};
 use crate::package::compress_ahead;
 use crate::plan::Plan;
 use crate::report::{ArtifactResult, RunResult, State};
@@ -15,11 +15,12 @@ use crate::report::{ArtifactResult, RunResult, State};
 pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, Error> {
     let started = Instant::now();
     let channel = session.choose_channel(options.plan.channel.as_deref())?;
-    let dry_run = options.dry_run || session.ci.fork;
-    if dry_run && !options.dry_run {
+    let fork = session.ci.fork && !options.push.dry_run;
+    if fork {
         session.ui.note("a pull request from a fork: nothing is pushed, and the summary says what would be");
     }
-    let registries = push::connect(session)?;
+    let how_to_push = &PushOptions { dry_run: options.push.dry_run || fork, ..options.push.clone() };
+    let registries = push::connect_as(session, how_to_push.login.as_ref())?;
     let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
     session.ui.note(&plan.headline());
     let mut result = session.new_result(&plan, session.read_result().ok().as_ref());
@@ -29,7 +30,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     push::check_tags(session, &channel, &result)?;
-    if !dry_run {
+    if !how_to_push.dry_run {
         push::log_in(session, &channel, &registries, &result).await?;
     }
 
@@ -40,7 +41,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     session.write_result(&result)?;
 
     let pushing = Instant::now();
-    push::push_unless(dry_run, session, &channel, &registries, &mut result).await?;
+    push::push_unless_dry(session, &channel, &registries, how_to_push, &mut result).await?;
     let pushing = pushing.elapsed();
     session.write_result(&result)?;
 

@@ -74,13 +74,20 @@ pub(super) struct Inputs {
     pub(super) on_unknown_base: Option<UnknownBase>,
 }
 
-/// `[registries.ID]`: a place where artifacts go; exactly one of `oci`, `npm` and `dir`.
+/// `[registries.ID]`: a place where artifacts go; exactly one of `oci`, `npm`, `dir`, `github-release` and
+/// `gitlab-packages`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(
     deny_unknown_fields,
-    extend("oneOf" = [{ "required": ["oci"] }, { "required": ["npm"] }, { "required": ["dir"] }]),
-    extend("dependencies" = { "base-url": ["dir"], "insecure": ["oci"] })
+    extend("oneOf" = [
+        { "required": ["oci"] }, { "required": ["npm"] }, { "required": ["dir"] }, { "required": ["github-release"] },
+        { "required": ["gitlab-packages"] },
+    ]),
+    extend("dependencies" = {
+        "base-url": ["dir"], "insecure": ["oci"], "allow-public": ["npm"], "tag": ["github-release"],
+        "ca": { "not": { "required": ["dir"] } },
+    })
 )]
 pub(super) struct Registry {
     /// An OCI registry and a namespace, without scheme and tag: images go to `quay.io/acme/<image>`.
@@ -90,12 +97,23 @@ pub(super) struct Registry {
         regex(pattern = "^[^/@ ]+(/[a-z0-9._-]+)+$")
     )]
     pub(super) oci: Option<String>,
-    /// The URL of an npm registry, without credentials: tgz archives go there.
-    #[schemars(example = "https://nexus.acme.dev/repository/npm", regex(pattern = "^https?://"))]
+    /// The URL of an npm registry, without credentials: tgz archives go there. `"publishConfig"`: the registry that
+    /// `publishConfig` of each plugin's own `package.json` names.
+    #[schemars(
+        example = "https://nexus.acme.dev/repository/npm",
+        example = &"publishConfig",
+        regex(pattern = "^(https?://|publishConfig$)")
+    )]
     pub(super) npm: Option<String>,
-    /// A folder: tgz archives and their `.integrity` files are written there.
+    /// A folder: tgz archives, their `.integrity` files and the listing `plugins.json` are written there.
     #[schemars(example = "public/plugins")]
     pub(super) dir: Option<String>,
+    /// A repository on GitHub: tgz archives become assets of one of its releases, which is made where it is missing.
+    #[schemars(example = "acme/plugins", regex(pattern = "^[^/@: ]+/[^/@: ]+$"))]
+    pub(super) github_release: Option<String>,
+    /// A project on GitLab: tgz archives become generic packages of it.
+    #[schemars(example = "acme/plugins", regex(pattern = "^[0-9]+$|^[^/@: ]+(/[^/@: ]+)+$"))]
+    pub(super) gitlab_packages: Option<String>,
     /// With `dir`: the URL where the folder's files can be downloaded.
     #[schemars(example = "https://plugins.acme.dev", regex(pattern = "^https?://"))]
     pub(super) base_url: Option<String>,
@@ -104,6 +122,18 @@ pub(super) struct Registry {
     #[schemars(extend("default" = false))]
     #[schemars(example = true)]
     pub(super) insecure: Option<bool>,
+    /// A PEM file with the certificate authority of the registry, which is then trusted beside those of the machine. A
+    /// file outside of the repository is named by the variable `RHDH_PACK_<REGISTRY>_CA`, which wins.
+    #[schemars(example = "certs/acme.pem")]
+    pub(super) ca: Option<String>,
+    /// With `npm`: whether that may be the public npm registry. RHDH's documentation says to keep dynamic plugins off it.
+    #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
+    pub(super) allow_public: Option<bool>,
+    /// With `github-release`: the template of the release's tag, with the variables of a channel's `tags`; by default
+    /// the git tag that the run is for.
+    #[schemars(example = "plugins-{version}")]
+    pub(super) tag: Option<String>,
 }
 
 /// `[channels.ID]`: an occasion, the tags it writes, and whether they may be overwritten. The first channel whose `on`
@@ -133,7 +163,7 @@ pub(super) struct Channel {
     pub(super) promote_from: Option<Vec<String>>,
     /// What is attached to each image in its registry: `"sbom"`, a CycloneDX document of all packages in it;
     /// `"provenance"`, a SLSA statement of what it was built from and by whom. By default both where `overwrite` is
-    /// false, which is where releases are; none elsewhere.
+    /// false, which is where releases are, and in channels that another promotes from; none elsewhere.
     #[schemars(example = ["sbom", "provenance"])]
     pub(super) attach: Option<Vec<Attachment>>,
     /// Whether `cosign`, which must be installed, signs each image.

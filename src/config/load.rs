@@ -10,7 +10,7 @@ use super::check::Check;
 use super::decode::decode;
 use super::format::File;
 use super::source::{MAX_SHOWN, Problem, Problems, Source};
-use super::{Config, effective, targets};
+use super::{Config, effective, registries, targets};
 
 /// The file's name.
 pub const FILE_NAME: &str = "rhdh-plugins.toml";
@@ -117,14 +117,16 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<(Config, Vec<Problem>), E
     let mut check = Check::new(&source, &root, faults);
     let rhdh = targets::rhdh(&mut check, &values);
     let inputs = targets::inputs(&mut check, &values);
-    let registries = targets::registries(&mut check, &values);
+    let registries = registries::registries(&mut check, &values);
+    let authorities = registries::authorities(&mut check, &values);
     let channels = targets::channels(&mut check, &values);
     let plugins = effective::plugins(&mut check, &values);
     let bundles = effective::bundles(&mut check, &values);
     let gone = std::mem::take(&mut check.gone);
     let problems = check.into_problems();
     let file = file.to_owned();
-    Ok((Config { file, root, rhdh, inputs, registries, channels, plugins, bundles, gone, source }, problems))
+    let config = Config { file, root, rhdh, inputs, registries, authorities, channels, plugins, bundles, gone, source };
+    Ok((config, problems))
 }
 
 /// The first fault of each line: what the parser finds after one is mostly its echo.

@@ -19,6 +19,7 @@ mod load;
 pub mod names;
 pub mod nearest;
 mod paths;
+mod registries;
 mod schema;
 mod source;
 mod targets;
@@ -46,6 +47,8 @@ pub struct Config {
     pub inputs: Inputs,
     /// By name, in the order of the file.
     pub registries: IndexMap<String, Registry>,
+    /// Certificate authorities that are trusted beside those of the machine, PEM files, by the registry's name.
+    pub authorities: BTreeMap<String, RepoPath>,
     /// By name, in the order of the file.
     pub channels: IndexMap<String, Channel>,
     /// By id, in the order of the file.
@@ -81,6 +84,12 @@ impl Config {
         help: impl Into<String>,
     ) -> Problem {
         self.source.problem(key, message, label, help)
+    }
+
+    /// The files of [`Config::authorities`], by the registry's name.
+    #[must_use]
+    pub fn authority_files(&self) -> BTreeMap<String, PathBuf> {
+        self.authorities.iter().map(|(name, path)| (name.clone(), path.under(&self.root))).collect()
     }
 
     /// Whether the file itself has `key`, a path such as `["plugins", "todo", "path"]`.
@@ -141,8 +150,10 @@ pub enum Registry {
     },
     /// An npm registry: tgz archives are published to it.
     Npm {
-        /// The registry's URL.
-        url: String,
+        /// The registry's URL; `None`: what `publishConfig` of each package says.
+        url: Option<String>,
+        /// Whether it may be the public one.
+        allow_public: bool,
     },
     /// A folder: tgz archives and their `.integrity` files are written to it.
     Dir {
@@ -150,6 +161,18 @@ pub enum Registry {
         path: RepoPath,
         /// Where the folder's files can be downloaded, without trailing `/`.
         base_url: Option<String>,
+    },
+    /// The releases of a repository on GitHub: tgz archives become their assets.
+    GitHubRelease {
+        /// `owner/name`.
+        repository: String,
+        /// The release's tag; `None`: the git tag that the run is for.
+        tag: Option<Template>,
+    },
+    /// The generic packages of a project on GitLab: tgz archives become files of them.
+    GitLabPackages {
+        /// Its path, `group/project`, or its number.
+        project: String,
     },
 }
 

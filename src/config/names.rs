@@ -123,6 +123,15 @@ pub(super) fn url_fault(text: &str) -> Option<&'static str> {
     (url.query().is_some() || url.fragment().is_some()).then_some("has a query or a fragment")
 }
 
+/// Whether `url` is that of the npm registry which everybody can read, by any of its names.
+#[must_use]
+pub fn is_public_npm(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    ["registry.npmjs.org", "registry.npmjs.com", "registry.yarnpkg.com", "npmjs.org", "npmjs.com", "www.npmjs.com"]
+        .contains(&host.as_str())
+}
+
 /// Whether `text` is one version (and no range), written as npm writes it.
 #[must_use]
 pub fn is_exact_version(text: &str) -> bool {

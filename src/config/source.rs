@@ -229,6 +229,9 @@ fn fit_to_show(text: &str) -> String {
     without_control_characters(&without_credentials(text))
 }
 
+/// `@`, as it is and as TOML's escapes write it.
+const SIGNS: [&str; 4] = ["@", "\\u0040", "\\U00000040", "\\x40"];
+
 /// `text` with signs of the same length for what stands before the `@` of a URL, also of one without scheme where it holds a password.
 /// Also what only looks like one is hidden: that costs nothing but a look into the file.
 pub(super) fn without_credentials(text: &str) -> String {
@@ -240,9 +243,14 @@ pub(super) fn without_credentials(text: &str) -> String {
         let (word, after) = rest.split_at(end);
         let scheme = word.find("://").map(|at| at + "://".len());
         // Other quotes than TOML's usual one may be part of a password.
-        let start = scheme.unwrap_or_else(|| word.len() - word.trim_start_matches(['\'', '`', '[']).len());
-        let hidden = word[start..].rfind('@').map_or("", |at| &word[start..start + at]);
-        if is_userinfo(hidden, scheme.is_some()) {
+        let plain = scheme.unwrap_or_else(|| word.len() - word.trim_start_matches(['\'', '`', '[']).len());
+        // Where characters are escaped, the scheme may not look like one.
+        let is_escaped = word.contains('\\');
+        let start = if is_escaped && scheme.is_none() { 0 } else { plain };
+        let signs = if is_escaped { &SIGNS[..] } else { &SIGNS[..1] };
+        let at = signs.iter().filter_map(|sign| word[start..].rfind(sign)).max();
+        let hidden = at.map_or("", |at| &word[start..start + at]);
+        if is_escaped && !hidden.is_empty() || is_userinfo(hidden, scheme.is_some()) {
             shown.push_str(&word[..start]);
             shown.extend(hidden.chars().map(|character| ['*', '×', '•', '𝚡'][character.len_utf8() - 1]));
             shown.push_str(&word[start + hidden.len()..]);

@@ -1,14 +1,14 @@
-//! From the tables of releases, inputs, registries and channels to their effective values, each checked where it
-//! is written.
+//! From the tables of releases, inputs and channels to their effective values, each checked where it is written.
+
+use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
 use super::check::{Check, Named};
-use super::format::{self, File};
-use super::names::{is_exact_version, is_oci_prefix, to_oci_prefix, url_fault};
-use super::paths::Target;
+use super::format::File;
+use super::names::is_exact_version;
 use super::template::TAG_VARIABLES;
-use super::{Attachment, Channel, Inputs, Occasion, Registry, Rhdh};
+use super::{Attachment, Channel, Inputs, Occasion, Rhdh};
 
 /// The RHDH release that a configuration without `[rhdh]` is for.
 pub const DEFAULT_RHDH: &str = "1.9";
@@ -55,95 +55,12 @@ pub(super) fn inputs(check: &mut Check<'_>, file: &File) -> Inputs {
     }
 }
 
-/// `[registries.…]`, without those that are wrong.
-pub(super) fn registries(check: &mut Check<'_>, file: &File) -> IndexMap<String, Registry> {
-    let mut registries = IndexMap::new();
-    for (id, own) in file.registries.iter().flatten() {
-        check.name(&["registries", id], id);
-        if let Some(registry) = registry(check, id, own) {
-            registries.insert(id.clone(), registry);
-        }
-    }
-    registries
-}
-
-fn registry(check: &mut Check<'_>, id: &str, own: &format::Registry) -> Option<Registry> {
-    let table = ["registries", id];
-    if let Some(wrong) = own.base_url.as_ref().filter(|_| own.dir.is_none() && check.is_whole(&table)) {
-        let message = format!("`base-url` of registry `{id}` has no `dir`");
-        let help =
-            format!("`base-url` says where the files of a folder are found: `dir = \"…\"`, `base-url = \"{wrong}\"`");
-        check.push(check.source.key_problem(&["registries", id, "base-url"], message, "only with `dir`", help));
-    }
-    if own.insecure.is_some() && own.oci.is_none() && check.is_whole(&table) {
-        let message = format!("`insecure` of registry `{id}` has no `oci`");
-        let help = "remove it: for other registries the URL says what to do";
-        check.push(check.source.key_problem(&["registries", id, "insecure"], message, "only with `oci`", help));
-    }
-    match (&own.oci, &own.npm, &own.dir) {
-        (Some(prefix), None, None) => oci(check, id, prefix, own.insecure.unwrap_or(false)),
-        (None, Some(text), None) => url(check, &["registries", id, "npm"], text).map(|url| Registry::Npm { url }),
-        (None, None, Some(text)) => {
-            // What is wrong is reported, so a URL that is left out goes nowhere.
-            let base_url = own.base_url.as_ref().and_then(|text| url(check, &["registries", id, "base-url"], text));
-            let path = check.path(&["registries", id, "dir"], text, Target::NewFolder)?;
-            Some(Registry::Dir { path, base_url })
-        }
-        (None, None, None) => {
-            if check.is_whole(&table) {
-                let help = "add one of `oci = \"quay.io/…\"`, `npm = \"https://…\"` and `dir = \"…\"`";
-                check.report(&table, format!("registry `{id}` is of no kind"), "none of `oci`, `npm` and `dir`", help);
-            }
-            None
-        }
-        _ => {
-            let kinds = [("oci", own.oci.is_some()), ("npm", own.npm.is_some()), ("dir", own.dir.is_some())];
-            let kinds: Vec<&str> = kinds.into_iter().filter_map(|(kind, there)| there.then_some(kind)).collect();
-            let listed = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" and ");
-            let help = format!("make each a registry of its own: `[registries.{id}-{}]`", kinds[kinds.len() - 1]);
-            check.report(&table, format!("registry `{id}` has {listed}"), "must have one of them", help);
-            None
-        }
-    }
-}
-
-fn oci(check: &mut Check<'_>, id: &str, prefix: &str, insecure: bool) -> Option<Registry> {
-    if is_oci_prefix(prefix) {
-        return Some(Registry::Oci { prefix: prefix.to_owned(), insecure });
-    }
-    let help = match to_oci_prefix(prefix) {
-        Some(fixed) if prefix.starts_with("http://") => {
-            format!("without scheme: `oci = \"{fixed}\"`; for plain HTTP add `insecure = true`")
-        }
-        Some(fixed) => format!("write `oci = \"{fixed}\"`"),
-        None => {
-            "name a host and a namespace, in lower case, without scheme and tag: `oci = \"quay.io/acme\"`".to_owned()
-        }
-    };
-    let label = if prefix.contains("://") { "has a scheme" } else { "not like `host/namespace`" };
-    check.report(&["registries", id, "oci"], format!("`{prefix}` is not an OCI registry and namespace"), label, help);
-    None
-}
-
-/// Checks a URL; what comes back has no `/` at its end.
-fn url(check: &mut Check<'_>, key: &[&str], text: &str) -> Option<String> {
-    let Some(fault) = url_fault(text) else { return Some(text.trim_end_matches('/').to_owned()) };
-    let name = key.last().copied().unwrap_or_default();
-    // A password in the file is no reason to show it in a log too, but the line must be found.
-    let shown = if fault == "holds credentials" { check.source.subject(key) } else { format!("`{text}`") };
-    let help = match (fault, text.contains("://")) {
-        ("holds credentials", _) => "remove them, and change them: what was committed is no secret".to_owned(),
-        (_, false) => format!("write `{name} = \"https://{text}\"`"),
-        _ => format!("write `{name} = \"https://…\"`"),
-    };
-    check.report(key, format!("{shown} {fault}"), "not a URL to use here", help);
-    None
-}
-
 /// `[channels.…]`
 pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, Channel> {
     let variables = || TAG_VARIABLES.map(str::to_owned).to_vec();
     let mut channels = IndexMap::new();
+    let promoted: HashSet<&String> =
+        file.channels.iter().flatten().flat_map(|(_, own)| own.promote_from.iter().flatten()).collect();
     for (id, own) in file.channels.iter().flatten() {
         check.name(&["channels", id], id);
         let on = own.on.clone().map_or_else(Vec::new, |on| on.0);
@@ -171,8 +88,9 @@ pub(super) fn channels(check: &mut Check<'_>, file: &File) -> IndexMap<String, C
         let names: Vec<String> = attach.iter().map(|attachment| attachment.as_str().to_owned()).collect();
         check.once(&["channels", id, "attach"], &names);
         // A tag that moves on leaves its image, and what is attached to it, to the registry's garbage collection: worth
-        // it for releases only.
-        let default = if overwrite { Vec::new() } else { vec![Attachment::Sbom, Attachment::Provenance] };
+        // it for releases only, and for what may become one.
+        let is_release = !overwrite || promoted.contains(id);
+        let default = if is_release { vec![Attachment::Sbom, Attachment::Provenance] } else { Vec::new() };
         let attach = own.attach.clone().unwrap_or(default);
         let sign = own.sign.unwrap_or(false);
         channels.insert(id.clone(), Channel { on, tags, overwrite, registries, promote_from, attach, sign });

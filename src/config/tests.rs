@@ -8,7 +8,7 @@ use super::channels::Because;
 use super::load::parse;
 use super::source::without_credentials;
 use super::template::{TAG_VARIABLES, is_tag, to_tag};
-use super::{Channel, Config, Occasion, Registry, Template, UnknownBase, load};
+use super::{Attachment, Channel, Config, Occasion, Registry, Template, UnknownBase, load};
 use crate::ci::Event;
 
 /// The configuration `text` in a folder that holds plugins `a` and `b`.
@@ -64,7 +64,10 @@ fn registries_of_every_kind() {
     assert!(config.registries.keys().eq(["z", "y", "x", "w"]));
     assert_eq!(config.registries["z"], Registry::Oci { prefix: "quay.io/acme".into(), insecure: false });
     assert_eq!(config.registries["y"], Registry::Oci { prefix: "localhost:5000/a/b".into(), insecure: true });
-    assert_eq!(config.registries["x"], Registry::Npm { url: "https://nexus.acme.dev/npm".into() });
+    assert_eq!(
+        config.registries["x"],
+        Registry::Npm { url: Some("https://nexus.acme.dev/npm".into()), allow_public: false }
+    );
     let Registry::Dir { path, base_url } = &config.registries["w"] else { panic!("not a folder") };
     assert_eq!((path.as_str(), base_url.as_deref()), ("not/there/yet", Some("https://acme.dev")));
 }
@@ -129,6 +132,26 @@ fn a_channel_says_on_in_four_ways() {
     assert_eq!(on(&config.channels["b"]), [Occasion::Tag("v*".into())]);
     assert_eq!(on(&config.channels["c"]), [Occasion::Schedule, Occasion::Branch("main".into())]);
     assert_eq!(on(&config.channels["d"]), []);
+}
+
+#[test]
+fn releases_and_what_is_promoted_to_them_have_documents_attached() {
+    let config = config(
+        "[channels]\npr.overwrite = true\nnext = { overwrite = true, promote-from = [\"pr\"] }\n\
+         release.promote-from = [\"next\"]\nbare.attach = []\nnightly = { overwrite = true, attach = [\"sbom\"] }\n\
+         other.overwrite = true",
+    );
+    let both = vec![Attachment::Sbom, Attachment::Provenance];
+    for (channel, attach) in [
+        ("pr", both.clone()),
+        ("next", both.clone()),
+        ("release", both),
+        ("bare", Vec::new()),
+        ("nightly", vec![Attachment::Sbom]),
+        ("other", Vec::new()),
+    ] {
+        assert_eq!(config.channels[channel].attach, attach, "{channel}");
+    }
 }
 
 /// Lines that are nearly right: what random characters never make.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 pub mod forge;
 pub mod machine;
+mod npm;
 pub mod plugin;
 pub mod registries;
 pub mod repository;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::npm::{Npm, SaidError};
 use super::{Area, Finding, State, counted, listed, with_causes};
 use crate::config::Registry;
-use crate::push::Npm;
 use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Session};
 
 const HERE: Area = Area::Registries;
@@ -66,7 +66,16 @@ pub async fn examine(subject: &Subject<'_>, session: &Arc<Session>, root: &Path)
     }
     match subject.registry {
         Registry::Oci { prefix, insecure } => oci(&what, subject, session, prefix, *insecure).await,
-        Registry::Npm { url } => npm(&what, subject, session, url).await,
+        Registry::Npm { url: Some(url), .. } => npm(&what, subject, session, url).await,
+        Registry::Npm { url: None, .. } => {
+            vec![HERE.skipped(what, "each package names its own npm registry, in `publishConfig`: none was asked")]
+        }
+        Registry::GitHubRelease { .. } | Registry::GitLabPackages { .. } => {
+            vec![HERE.skipped(
+                what,
+                "whether files may be published there shows when they are; the forge's token is looked at below",
+            )]
+        }
         Registry::Dir { path, .. } => vec![dir(&what, &path.under(root))],
     }
 }
@@ -231,24 +240,28 @@ fn refused(what: &str, repository: &str, error: &Error) -> Finding {
 
 /// npm registries cannot be asked who may publish; whether they are there and what they hold, they say.
 async fn npm(what: &str, subject: &Subject<'_>, session: &Arc<Session>, url: &str) -> Vec<Finding> {
-    let client = match Npm::new(session.keychain(), subject.name, url) {
+    let failed = |said: &SaidError| {
+        let text = [said.code.as_str(), said.summary.as_str()].into_iter().filter(|text| !text.is_empty());
+        let text = format!("asking `{url}`: {}", text.collect::<Vec<_>>().join(": "));
+        let help = "look whether the URL is right and the registry runs; log in (`npm login --registry=<url>`), or set \
+                    `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD`";
+        vec![HERE.failed(what, text, help)]
+    };
+    let client = match Npm::new(session, subject.name, url) {
         Ok(client) => client,
-        Err(failure) => return vec![Finding { help: failure.help, ..HERE.failed(what, failure.message, "") }],
+        Err(said) => return failed(&said),
     };
     let packages: Vec<_> = subject.artifacts.iter().filter_map(|artifact| artifact.package.as_ref()).collect();
-    let (mut taken, mut user) = (Vec::new(), None);
+    let mut taken = Vec::new();
     // One after the other: npm takes half a second of a core each time.
     for (name, version) in &packages {
-        match client.look(name, version).await {
-            Ok(seen) => {
-                if seen.there {
-                    taken.push(format!("{name}@{version}"));
-                }
-                user = user.or(seen.user);
-            }
-            Err(failure) => return vec![Finding { help: failure.help, ..HERE.failed(what, failure.message, "") }],
+        match client.has(name, version).await {
+            Ok(true) => taken.push(format!("{name}@{version}")),
+            Ok(false) => {}
+            Err(said) => return failed(&said),
         }
     }
+    let user = client.user().await;
     let login = user.map_or_else(
         || HERE.warn(
             format!("{what}: push"),

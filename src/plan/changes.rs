@@ -10,6 +10,7 @@ use super::git::Git;
 use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
 use super::lock::{self, LockView, OfPlugin};
+use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
 use super::sight::Sight;
@@ -19,7 +20,7 @@ use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
 use crate::repo_path::RepoPath;
 use crate::rhdh::CliVersion;
-use crate::workspace::{PackageJson, Workspace};
+use crate::workspace::{Package, PackageJson, Workspace};
 
 /// What was seen, in the order of the request.
 pub(super) struct Seen {
@@ -37,6 +38,8 @@ struct View<'a> {
     /// The global inputs of each workspace.
     global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
     base: Option<(Texts<'a>, Files<'a>)>,
+    /// What came to a workspace, and what left it.
+    moved: HashMap<&'a RepoPath, Moved>,
     /// The version of the RHDH CLI for each workspace, at the base and at the head.
     rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
     /// The sha256 over the files of each package.
@@ -87,12 +90,16 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         (Some(texts), Some(before), Some(git)) => removed_since(request, git, before, &texts.config)?,
         _ => (Vec::new(), Vec::new()),
     };
+    let moved = match (&base, before, git) {
+        (Some(texts), Some(before), Some(git)) => moved(request.workspaces, git, before, &texts.manifests)?,
+        _ => HashMap::new(),
+    };
     let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
     let head = rules.sort(after, &existing);
     let numbers: Vec<usize> = (0..rules.packages.len()).collect();
     let digests = parallel(&numbers, |package| head.digest(*package));
     let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
-    let view = View { rules, rhdh_cli, head, global: rules.global(after), base, digests, linked };
+    let view = View { rules, moved, rhdh_cli, head, global: rules.global(after), base, digests, linked };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -206,6 +213,10 @@ impl View<'_> {
                 let text = format!("{name} changed ({count})");
                 reasons.push(Reason { kind: "dependency".to_owned(), text, detail });
             }
+        }
+        if let Some(moved) = self.moved.get(&workspace.path) {
+            let packages: Vec<&Package> = closure.iter().map(|package| self.rules.packages[*package].1).collect();
+            reasons.extend(moved.reasons(workspace, &packages));
         }
         reasons.extend(lock_reasons);
         let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));

@@ -20,6 +20,7 @@ mod inputs;
 mod key;
 mod lock;
 mod matrix;
+mod members;
 mod reasons;
 mod show;
 mod sight;

@@ -18,7 +18,16 @@ const PARALLEL: usize = 8;
 pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Result<Pruned, Error> {
     let tags = repository.tags().await?;
     let mut doomed: BTreeSet<String> = tags.iter().filter(|tag| !is_key(tag) && (order.goes)(tag)).cloned().collect();
-    let mut work = Work { repository, order, tags, holders: None, alone: None, pruned: Pruned::default() };
+    let mut work = Work {
+        repository,
+        order,
+        tags,
+        holders: None,
+        alone: None,
+        lost: false,
+        gone: BTreeSet::new(),
+        pruned: Pruned::default(),
+    };
     if doomed.is_empty() {
         return Ok(work.pruned);
     }
@@ -43,33 +52,34 @@ struct Work<'a> {
     holders: Option<BTreeMap<Digest, Vec<String>>>,
     /// Whether the registry deletes tags alone; `None`: nobody has tried yet.
     alone: Option<bool>,
+    /// Whether it deleted more than it was asked for: then it is asked for nothing more.
+    lost: bool,
+    /// The tags that are gone.
+    gone: BTreeSet<String>,
     pruned: Pruned,
 }
 
 impl Work<'_> {
     async fn delete(&mut self, tag: &str, doomed: &BTreeSet<String>) -> Result<(), Error> {
-        let reference = self.reference(tag);
-        if self.order.dry_run || self.pruned.deleted.contains(&reference) {
-            if !self.pruned.deleted.contains(&reference) {
-                self.pruned.deleted.push(reference);
-            }
+        // With a whole image, its other tags have gone.
+        if self.gone.contains(tag) {
             return Ok(());
         }
-        if self.alone != Some(false) && self.delete_alone(tag).await? {
-            self.pruned.deleted.push(reference);
+        if self.order.dry_run || self.alone != Some(false) && self.delete_alone(tag, doomed).await? {
+            self.went(tag);
             return Ok(());
         }
-        if self.pruned.kept.iter().any(|kept| kept.reference == reference) {
+        if self.lost {
             return Ok(());
         }
         self.delete_image(tag, doomed).await
     }
 
-    /// Deletes a tag, and nothing else. The first time, another tag of the same image is looked at afterwards: there are
-    /// registries that delete the image. False where the registry does not delete tags alone.
-    async fn delete_alone(&mut self, tag: &str) -> Result<bool, Error> {
+    /// Deletes a tag, and nothing else. The first time, the tags of the same image that stay are looked at afterwards:
+    /// there are registries that delete the image. False where the registry does not delete tags alone.
+    async fn delete_alone(&mut self, tag: &str, doomed: &BTreeSet<String>) -> Result<bool, Error> {
         let before = match self.alone {
-            None => self.image_and_others(tag).await?,
+            None => self.image_and_others(tag, doomed).await?,
             Some(_) => None,
         };
         if self.repository.delete(ManifestRef::Tag(tag)).await? == Deleted::Unsupported {
@@ -78,13 +88,19 @@ impl Work<'_> {
         }
         let Some((manifest, others)) = before else { return Ok(true) };
         let mut lost = Vec::new();
+        let mut not_restored = None;
         for other in &others {
-            if self.repository.manifest_digest(ManifestRef::Tag(other)).await?.is_none() {
+            let by_tag = ManifestRef::Tag(other);
+            if self.repository.manifest_digest(by_tag).await?.is_none() {
                 // Its blobs are there until the registry collects garbage.
-                let by_tag = ManifestRef::Tag(other);
-                self.repository.push_manifest(by_tag, &manifest.bytes, &manifest.media_type).await?;
+                let restored = self.repository.push_manifest(by_tag, &manifest.bytes, &manifest.media_type).await;
+                not_restored = not_restored.or(restored.err());
                 lost.push(format!("`{other}`"));
             }
+        }
+        if let Some(error) = not_restored {
+            (self.alone, self.lost) = (Some(false), true);
+            return Err(error);
         }
         if lost.is_empty() {
             self.alone = Some(true);
@@ -97,14 +113,19 @@ impl Work<'_> {
         );
         let help = "tell the registry's administrators; until then, let its own retention rules delete tags";
         self.keep(tag, why, Some(help.to_owned()));
+        self.lost = true;
         Ok(false)
     }
 
-    /// The image under `tag`, and its other tags, if it has some.
-    async fn image_and_others(&mut self, tag: &str) -> Result<Option<(Manifest, Vec<String>)>, Error> {
+    /// The image under `tag`, and its tags that stay, if it has some.
+    async fn image_and_others(
+        &mut self,
+        tag: &str,
+        doomed: &BTreeSet<String>,
+    ) -> Result<Option<(Manifest, Vec<String>)>, Error> {
         let Some(manifest) = self.repository.manifest(ManifestRef::Tag(tag)).await? else { return Ok(None) };
         let mut others = self.holders().await?.get(&manifest.digest).cloned().unwrap_or_default();
-        others.retain(|other| other != tag);
+        others.retain(|other| !doomed.contains(other));
         Ok((!others.is_empty()).then_some((manifest, others)))
     }
 
@@ -112,7 +133,7 @@ impl Work<'_> {
     async fn delete_image(&mut self, tag: &str, doomed: &BTreeSet<String>) -> Result<(), Error> {
         let by_tag = ManifestRef::Tag(tag);
         let Some(digest) = self.repository.manifest_digest(by_tag).await? else {
-            self.pruned.deleted.push(self.reference(tag));
+            self.went(tag);
             return Ok(());
         };
         // What was pushed since the last look counts, too.
@@ -131,8 +152,7 @@ impl Work<'_> {
             self.keep(tag, why, Some(help.to_owned()));
             return Ok(());
         }
-        let gone: Vec<String> = holders.iter().map(|tag| self.reference(tag)).collect();
-        self.pruned.deleted.extend(gone);
+        holders.iter().for_each(|tag| self.went(tag));
         self.holders = None;
         Ok(())
     }
@@ -161,6 +181,11 @@ impl Work<'_> {
             self.holders = Some(holders);
         }
         Ok(self.holders.get_or_insert_default())
+    }
+
+    fn went(&mut self, tag: &str) {
+        self.pruned.deleted.push(self.reference(tag));
+        self.gone.insert(tag.to_owned());
     }
 
     fn keep(&mut self, tag: &str, why: String, help: Option<String>) {

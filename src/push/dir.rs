@@ -1,20 +1,19 @@
 //! One archive on its way to a folder of the repository, from where it is served over HTTP.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write as _};
-use std::path::{Component, Path, PathBuf};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha512};
 use tempfile::NamedTempFile;
 
+use super::archive::{Archive, integrity_of};
 use super::image::lock;
 use super::job::{Failure, Job, Notes};
 use super::layout;
 use super::{Request, State};
 use crate::digest::Integrity;
-use crate::package::PackagedTgz;
 use crate::repo_path::{RepoPath, RepoPathError};
 
 /// The listing of a folder: what can be downloaded from it.
@@ -24,10 +23,7 @@ const LISTING: &str = "plugins.json";
 pub(super) struct FileJob {
     root: PathBuf,
     folder: RepoPath,
-    name: String,
-    source: PathBuf,
-    pub(super) integrity: Integrity,
-    pub(super) size: u64,
+    pub(super) archive: Archive,
     pub(super) url: Option<String>,
     /// The archive under its temporary name, between upload and renaming.
     waiting: Mutex<Option<NamedTempFile>>,
@@ -50,40 +46,30 @@ struct Listed {
 }
 
 impl FileJob {
-    pub(super) fn new(
-        request: &Request,
-        folder: &RepoPath,
-        base_url: Option<&str>,
-        tgz: &PackagedTgz,
-    ) -> Result<Self, Failure> {
-        let source = source_of(request, tgz)?;
-        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self {
+    pub(super) fn new(request: &Request, folder: &RepoPath, base_url: Option<&str>, archive: Archive) -> Self {
+        Self {
             root: request.root.clone(),
             folder: folder.clone(),
-            source,
-            integrity: tgz.integrity.clone(),
-            size: tgz.size,
-            url: base_url.map(|base| format!("{}/{name}", base.trim_end_matches('/'))),
-            name,
+            url: base_url.map(|base| format!("{}/{}", base.trim_end_matches('/'), archive.name)),
+            archive,
             waiting: Mutex::default(),
-        })
+        }
     }
 
     /// The file, relative to the repository.
     pub(super) fn path(&self) -> String {
-        if self.folder.is_root() { self.name.clone() } else { format!("{}/{}", self.folder, self.name) }
+        if self.folder.is_root() { self.archive.name.clone() } else { format!("{}/{}", self.folder, self.archive.name) }
     }
 
     pub(super) async fn check(&self, overwrite: bool, noted: &Mutex<Notes>) -> Result<(), Failure> {
         let folder = self.located()?;
-        let there = folder.join(&self.name);
+        let there = folder.join(&self.archive.name);
         let integrity = match layout::open(&there) {
             Ok(file) => integrity_of(file, |_| Ok(())).await.map_err(|error| self.failed("reading", &error))?.0,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.failed("reading", &error)),
         };
-        if integrity == self.integrity {
+        if integrity == self.archive.integrity {
             lock(noted).state = Some(State::AlreadyThere);
         } else if !overwrite {
             return Err(Failure {
@@ -91,7 +77,7 @@ impl FileJob {
                 message: format!(
                     "`{}` has the integrity `{integrity}`, and this run made `{}`",
                     self.path(),
-                    self.integrity
+                    self.archive.integrity
                 ),
                 help: Some("raise the plugin's version; or set `overwrite = true` in the channel".to_owned()),
             });
@@ -107,20 +93,7 @@ impl FileJob {
         let folder = self.located()?;
         let failed = |error: std::io::Error| self.failed("copying", &error);
         let mut copy = tempfile::Builder::new().prefix(".rhdh-pack-").tempfile_in(folder).map_err(failed)?;
-        let source = layout::open(&self.source).map_err(failed)?;
-        let (integrity, size) = integrity_of(source, |piece| copy.write_all(piece)).await.map_err(failed)?;
-        if integrity != self.integrity || size != self.size {
-            return Err(Failure {
-                code: "archive",
-                message: format!(
-                    "`{}` has {size} bytes with the integrity `{integrity}`, and packaging made {} with `{}`",
-                    self.source.display(),
-                    self.size,
-                    self.integrity
-                ),
-                help: Some("run `rhdh-pack package` again: the output folder was changed after packaging".to_owned()),
-            });
-        }
+        self.archive.read(|piece| copy.write_all(piece)).await?;
         *self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(copy);
         Ok(())
     }
@@ -130,11 +103,11 @@ impl FileJob {
         let folder = self.located()?;
         let waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(copy) = waiting {
-            persist(copy, &folder.join(&self.name)).map_err(|error| self.failed("writing", &error))?;
+            persist(copy, &folder.join(&self.archive.name)).map_err(|error| self.failed("writing", &error))?;
             lock(noted).state = Some(State::New);
         }
-        let integrity = format!("{}\n", self.integrity);
-        write(&folder, &format!("{}.integrity", self.name), integrity.as_bytes())
+        let integrity = format!("{}\n", self.archive.integrity);
+        write(&folder, &format!("{}.integrity", self.archive.name), integrity.as_bytes())
             .map_err(|error| self.failed("writing", &error))
     }
 
@@ -162,19 +135,6 @@ impl FileJob {
     }
 }
 
-/// The archive in the output folder.
-pub(super) fn source_of(request: &Request, tgz: &PackagedTgz) -> Result<PathBuf, Failure> {
-    let inside = tgz.file.components().all(|part| matches!(part, Component::Normal(_)));
-    match tgz.file.file_name().and_then(|name| name.to_str()) {
-        Some(_) if inside => Ok(request.output.join(&tgz.file)),
-        _ => Err(Failure {
-            code: "archive",
-            message: format!("`{}` is not a file of the output folder", tgz.file.display()),
-            help: Some("run `rhdh-pack package` again".to_owned()),
-        }),
-    }
-}
-
 /// Writes the listing of each folder that this run brought files to: what it listed before and is still there, and what
 /// is new, by file name.
 pub(super) async fn list(request: &Request, jobs: &[Job]) {
@@ -187,9 +147,9 @@ pub(super) async fn list(request: &Request, jobs: &[Job]) {
     for files in folders.into_values() {
         let new = files.iter().map(|(job, file)| Listed {
             id: request.artifacts[job.artifact].id.clone(),
-            file: file.name.clone(),
-            integrity: file.integrity.clone(),
-            size: file.size,
+            file: file.archive.name.clone(),
+            integrity: file.archive.integrity.clone(),
+            size: file.archive.size,
             url: file.url.clone(),
         });
         let Some((_, first)) = files.first() else { continue };
@@ -238,25 +198,4 @@ fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// The integrity and the number of bytes of what `file` has, which is given to `sink` piece by piece.
-pub(super) async fn integrity_of(
-    mut file: impl Read,
-    mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> std::io::Result<(Integrity, u64)> {
-    let mut hasher = Sha512::new();
-    let mut size = 0;
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        let read = file.read(&mut piece)?;
-        if read == 0 {
-            return Ok((Integrity::from_sha512(hasher.finalize().into()), size));
-        }
-        hasher.update(&piece[..read]);
-        sink(&piece[..read])?;
-        size += read as u64;
-        // A place to end for an interrupted run, and to go on for others.
-        tokio::task::yield_now().await;
-    }
 }

@@ -1,5 +1,6 @@
 //! One image on its way to one repository.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::job::{Failure, Notes};
 use super::layout::Image;
 use super::sign::Signing;
 use crate::digest::Digest;
-use crate::plan::ContentKey;
+use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey};
 use crate::registry::{BlobFile, Error, ManifestRef, Repository, Upload};
 use crate::ui::Ui;
 
@@ -130,6 +131,14 @@ impl ImageJob {
                 step.failed(&failure.message);
                 return Err(self.with_the_rest(failure, noted));
             }
+            let before = lock(noted).before.get(*tag).cloned().filter(|_| ContentKey::is_tag(tag));
+            if let Some(before) = before {
+                ui.warn(&format!(
+                    "{id}: the same content was built again, with another outcome: the tag `{tag}` of `{}` was \
+                     `{before}`, and is `{}` now",
+                    self.repository, self.image.digest
+                ));
+            }
         }
         let names: Vec<_> = missing.iter().map(|tag| tag.as_str()).collect();
         step.done(&format!("{} at {}", names.join(", "), self.repository));
@@ -199,21 +208,40 @@ impl ImageJob {
 
     async fn conflict(&self, tag: &str, found: &Digest) -> Failure {
         let published = self.repository.manifest(ManifestRef::Digest(found)).await.ok().flatten();
-        let version = published
-            .and_then(|manifest| manifest.annotations().remove("org.opencontainers.image.version"))
-            .map_or_else(String::new, |version| format!(" (version {version})"));
+        let published = published.map(|manifest| manifest.annotations()).unwrap_or_default();
+        let key = |annotations: &BTreeMap<String, String>| annotations.get(CONTENT_KEY_ANNOTATION).cloned();
+        let help = if key(&published).is_some() && key(&published) == key(&self.image.annotations) {
+            let repository = self.repository.to_string();
+            let name = repository.rsplit('/').next().unwrap_or_default();
+            format!(
+                "the same content was built twice, with two outcomes: `rhdh-pack diff oci://{repository}@{found} \
+                 oci:.rhdh-pack/oci:{name}` shows what differs; leave what is published, or raise the plugin's version"
+            )
+        } else {
+            "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it".to_owned()
+        };
         Failure {
             code: "tag-exists",
             message: format!(
-                "the tag `{tag}` of `{}` is `{found}`{version}, and this run made `{}`",
-                self.repository, self.image.digest
+                "the tag `{tag}` of `{}` is `{found}`{}, and this run made `{}`{}",
+                self.repository,
+                about(&published),
+                self.image.digest,
+                about(&self.image.annotations)
             ),
-            help: Some(
-                "raise the plugin's version; or, where the channel's tags may move, set `overwrite = true` in it"
-                    .to_owned(),
-            ),
+            help: Some(help),
         }
     }
+}
+
+/// ` (version 1.0.0, content key 12ab…)`, as far as an image says so.
+fn about(annotations: &BTreeMap<String, String>) -> String {
+    // Words of an image that anybody may have pushed.
+    let word = |text: &String| text.chars().filter(|character| !character.is_control()).take(128).collect::<String>();
+    let version = annotations.get("org.opencontainers.image.version").map(|text| format!("version {}", word(text)));
+    let key = annotations.get(CONTENT_KEY_ANNOTATION).map(|key| format!("content key {}", word(key)));
+    let parts: Vec<String> = version.into_iter().chain(key).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
 /// The tag of a content key is rhdh-pack's own: it names what was made last from the same inputs, in every channel.

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::archive::Archive;
 use super::attach::Attached;
 use super::dir::FileJob;
+use super::github::AssetJob;
+use super::gitlab::GenericJob;
 use super::image::ImageJob;
 use super::layout::{self, Image, Layout};
 use super::npm::NpmJob;
+use super::release::Releases;
 use super::sign::{Cosign, Signing};
 use super::{PublishedFile, PublishedImage, PublishedPackage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
 use crate::digest::Digest;
 use crate::package::PackagedImage;
-use crate::registry::{self, ManifestRef, Referrer, Repository};
+use crate::registry::{self, Forge, ForgeKind, ManifestRef, Referrer, Repository};
 use crate::ui::Ui;
 
 /// One artifact on its way to one registry.
@@ -32,7 +36,9 @@ pub(super) struct Job {
 enum Target {
     Image(ImageJob),
     File(FileJob),
-    Npm(NpmJob),
+    Npm(Box<NpmJob>),
+    Asset(Box<AssetJob>),
+    Generic(GenericJob),
     /// Nothing can be done; the failure is noted.
     Nothing,
 }
@@ -44,6 +50,8 @@ pub(super) struct Notes {
     pub(super) state: Option<State>,
     /// Whether everything that was to be done is done.
     done: bool,
+    /// Where a file can be downloaded, where the registry says so.
+    pub(super) url: Option<String>,
     /// Tags that are as they should be.
     pub(super) tags: Vec<String>,
     /// Those of them that this run moved, and where they pointed before.
@@ -63,10 +71,11 @@ pub(super) struct Notes {
 }
 
 /// Why a job does not go on.
-pub(crate) struct Failure {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
+#[derive(Clone)]
+pub(super) struct Failure {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
 }
 
 impl Failure {
@@ -97,9 +106,11 @@ impl Job {
         name: &str,
         registry: &Registry,
         layout: Option<&Layout>,
+        releases: &Releases,
         cosign: Option<&Arc<Cosign>>,
     ) -> Result<Option<Self>, registry::Error> {
         let artifact = &request.artifacts[position];
+        let archive = |tgz| Archive::new(request, artifact, tgz);
         let target = match (registry, &artifact.image, &artifact.tgz, layout) {
             (Registry::Oci { prefix, insecure }, Some(packaged), ..) => {
                 let client = request.session.client(name, prefix, *insecure)?;
@@ -126,9 +137,19 @@ impl Job {
                     .map_err(|error| Failure::of("oci-layout", &error))
             }
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
-                FileJob::new(request, path, base_url.as_deref(), tgz).map(Target::File)
+                archive(tgz).map(|archive| Target::File(FileJob::new(request, path, base_url.as_deref(), archive)))
             }
-            (Registry::Npm { url }, _, Some(tgz), _) => NpmJob::new(request, name, url, tgz).await.map(Target::Npm),
+            (Registry::Npm { url, allow_public }, _, Some(tgz), _) => archive(tgz)
+                .and_then(|archive| NpmJob::new(request, name, url.as_deref(), *allow_public, archive))
+                .map(|npm| Target::Npm(Box::new(npm))),
+            (Registry::GitHubRelease { repository, .. }, _, Some(tgz), _) => {
+                let release = releases.get(request, name, repository, artifact.releases.get(name))?;
+                archive(tgz).and_then(|archive| Ok(Target::Asset(Box::new(AssetJob::new(archive, release?)))))
+            }
+            (Registry::GitLabPackages { project }, _, Some(tgz), _) => {
+                let forge = Forge::new(&request.session, ForgeKind::GitLab, name)?;
+                archive(tgz).map(|archive| Target::Generic(GenericJob::new(archive, forge, project)))
+            }
             _ => return Ok(None),
         };
         let job = |target| Self { artifact: position, registry: name.to_owned(), target, noted: Mutex::default() };
@@ -157,6 +178,13 @@ impl Job {
         }
     }
 
+    pub(super) fn asset(&self) -> Option<&AssetJob> {
+        match &self.target {
+            Target::Asset(asset) => Some(asset),
+            _ => None,
+        }
+    }
+
     /// Whether there is more to do, and nothing against it.
     pub(super) fn goes_on(&self) -> bool {
         self.notes().failure.is_none()
@@ -173,6 +201,8 @@ impl Job {
                 Target::Image(image) => image.check(request.overwrite, &self.noted).await,
                 Target::File(file) => file.check(request.overwrite, &self.noted).await,
                 Target::Npm(npm) => npm.check(&self.noted).await,
+                Target::Asset(asset) => asset.check(request.overwrite, &self.noted).await,
+                Target::Generic(generic) => generic.check(request.overwrite, &self.noted).await,
                 Target::Nothing => Ok(()),
             }
         })
@@ -189,8 +219,9 @@ impl Job {
                     image.sign(id, ui, &self.noted).await
                 }
                 Target::File(file) => file.upload(&self.noted).await,
-                // npm registries show what they get at once: see `expose`.
-                Target::Npm(_) | Target::Nothing => Ok(()),
+                Target::Asset(asset) => asset.upload(id, ui).await,
+                // These registries show what they get at once: see `expose`.
+                Target::Npm(_) | Target::Generic(_) | Target::Nothing => Ok(()),
             }
         })
         .await;
@@ -204,6 +235,8 @@ impl Job {
                 Target::Image(image) => image.tag(id, request.overwrite, ui, &self.noted).await?,
                 Target::File(file) => file.rename(&self.noted).await?,
                 Target::Npm(npm) => npm.publish(&self.noted).await?,
+                Target::Asset(asset) => asset.rename(request.overwrite, &self.noted).await?,
+                Target::Generic(generic) => generic.publish(id, request.overwrite, ui, &self.noted).await?,
                 Target::Nothing => {}
             }
             self.notes().done = true;
@@ -229,7 +262,8 @@ impl Job {
 
     /// Ends the job because of another one.
     pub(super) fn hold_back(&self, why: &str) {
-        self.fail(Failure { code: "held-back", message: why.to_owned(), help: None });
+        let help = "mend the other one and run the command again; or, to publish without it, add `--atomic=false`";
+        self.fail(Failure { code: "held-back", message: why.to_owned(), help: Some(help.to_owned()) });
     }
 
     async fn timed(&self, step: impl Future<Output = Result<(), Failure>>) {
@@ -245,6 +279,11 @@ impl Job {
         let Failure { code, message, help } = failure;
         let registry = self.registry.clone();
         self.notes().failure = Some(PushFailure { registry, code: code.to_owned(), message, help });
+    }
+
+    fn published(&self, path: String, url: Option<String>, archive: &Archive, state: State) -> PublishedFile {
+        let (registry, integrity, size) = (self.registry.clone(), archive.integrity.clone(), archive.size);
+        PublishedFile { registry, path, url, integrity, size, state }
     }
 
     /// The failure of a job that was interrupted.
@@ -332,21 +371,23 @@ pub(super) fn collect(request: &Request, jobs: Vec<Job>) -> Vec<Pushed> {
                 attached: notes.attached.clone(),
                 signed: notes.signed,
             }),
-            (Target::File(file), Some(state)) => pushed.files.push(PublishedFile {
+            (Target::File(file), Some(state)) => {
+                pushed.files.push(job.published(file.path(), file.url.clone(), &file.archive, state));
+            }
+            (Target::Asset(asset), Some(state)) => {
+                let archive = &asset.archive;
+                pushed.files.push(job.published(archive.name.clone(), notes.url.clone(), archive, state));
+            }
+            (Target::Generic(GenericJob { archive, .. }), Some(state)) => {
+                pushed.files.push(job.published(archive.name.clone(), notes.url.clone(), archive, state));
+            }
+            (Target::Npm(npm), Some(state)) => pushed.packages.extend(npm.release().map(|release| PublishedPackage {
                 registry: job.registry.clone(),
-                path: file.path(),
-                url: file.url.clone(),
-                integrity: file.integrity.clone(),
-                size: file.size,
-                state,
-            }),
-            (Target::Npm(npm), Some(state)) => pushed.packages.extend(npm.package().map(|package| PublishedPackage {
-                registry: job.registry.clone(),
-                name: package.name,
-                version: package.version,
+                name: release.name.clone(),
+                version: release.version.clone(),
                 tags: notes.tags.clone(),
-                integrity: npm.integrity.clone(),
-                size: npm.size,
+                integrity: npm.archive.integrity.clone(),
+                size: npm.archive.size,
                 state,
             })),
             _ => {}

@@ -1,6 +1,7 @@
 //! The OCI image layout that packaging left in the output folder. It may come from a job with less rights than this
 //! one has, so nothing of it is believed: names, sizes and digests are checked, and links are not followed.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(super) struct Image {
     pub(super) manifest: Vec<u8>,
     /// Config and layers, each digest once.
     pub(super) blobs: Vec<BlobFile>,
+    /// The manifest's annotations.
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 /// Why a layout cannot be pushed from.
@@ -86,7 +89,7 @@ struct Index {
 struct IndexEntry {
     digest: String,
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
 impl Layout {
@@ -150,7 +153,8 @@ impl Image {
                 blobs.push(blob);
             }
         }
-        Ok(Self { digest: found, manifest: bytes, blobs })
+        let annotations = manifest.annotations.unwrap_or_default();
+        Ok(Self { digest: found, manifest: bytes, blobs, annotations })
     }
 }
 

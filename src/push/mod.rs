@@ -3,18 +3,24 @@
 //!
 //! The order never changes, so that nothing is ever half-published: one login for each registry; then every tag and
 //! file that is to be written is looked at; then all images go up by digest, with what is attached to them and signed
-//! where that is asked for, and all files under temporary names; and
-//! only then, as one short step, tags are moved and files renamed.
+//! where that is asked for, and all files under temporary names; and only then, as one short step, tags are moved and
+//! files renamed. Whether one artifact's failure ends the run before a step or only that artifact's way is what
+//! [`Request::atomic`] says; the order is the same.
 
+mod archive;
 pub(crate) mod attach;
 mod dir;
+mod github;
+mod gitlab;
 mod image;
 mod job;
 mod layout;
 mod npm;
 mod provenance;
+mod release;
 mod sign;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,10 +36,14 @@ use crate::registry::{self, Session};
 use crate::ui::Ui;
 use job::Job;
 use layout::Layout;
+use release::Releases;
 use sign::Cosign;
 
 /// Artifacts that are worked on at once; requests to one host are limited by the session.
 const PARALLEL: usize = 16;
+
+/// The dist-tag of npm registries for releases.
+pub const LATEST: &str = "latest";
 
 /// What to push, and how.
 pub struct Request {
@@ -48,8 +58,13 @@ pub struct Request {
     /// Whether one artifact's failure keeps every tag of the run where it is. Without it, the tags of those that are
     /// up are moved.
     pub atomic: bool,
-    /// The dist-tag of npm registries: the channel's name; `latest` for a channel of releases.
+    /// The ids of what is not among the artifacts because it could not be made: nothing of an atomic push is published
+    /// then.
+    pub missing: Vec<String>,
+    /// The dist-tag of npm registries: the channel's name; [`LATEST`] for a channel of releases.
     pub dist_tag: String,
+    /// The commit that was built: where tags of releases are made.
+    pub commit: Option<String>,
     /// Whether cosign signs the images.
     pub sign: bool,
     /// The registries' connections and credentials.
@@ -67,10 +82,14 @@ pub struct ArtifactToPush {
     pub source: Option<(String, Registry)>,
     /// What is attached to the image.
     pub documents: Vec<Document>,
-    /// Its archive, for npm registries and folders.
+    /// Its archive, for npm registries, folders, releases and generic packages.
     pub tgz: Option<PackagedTgz>,
+    /// The name and version of its plugin's package, which the archive must have, too; `None`: whatever it has.
+    pub package: Option<(String, String)>,
     /// The tags to write, rendered; moved in this order.
     pub tags: Vec<String>,
+    /// The tags of releases on GitHub, by the registry's name; where one is missing, the archive cannot go there.
+    pub releases: BTreeMap<String, String>,
     /// Where it goes: names in the configuration, and what they stand for.
     pub registries: Vec<(String, Registry)>,
 }
@@ -82,7 +101,7 @@ pub struct Pushed {
     pub id: String,
     /// Images that stand in a registry, by digest at least.
     pub images: Vec<PublishedImage>,
-    /// Files that stand in a folder.
+    /// Files that stand in a folder, a release or a generic package.
     pub files: Vec<PublishedFile>,
     /// Packages that stand in an npm registry.
     pub packages: Vec<PublishedPackage>,
@@ -115,14 +134,14 @@ pub struct PublishedImage {
     pub signed: bool,
 }
 
-/// A file in a folder.
+/// A file in a folder, in a release on GitHub, or in a generic package on GitLab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublishedFile {
     /// The registry's name in the configuration.
     pub registry: String,
-    /// The file, relative to the folder of the configuration file.
+    /// In a folder: the file, relative to the folder of the configuration file; elsewhere its name.
     pub path: String,
-    /// Where it can be downloaded, if the registry has a `base-url`.
+    /// Where it can be downloaded, if that is known.
     pub url: Option<String>,
     /// Of its bytes.
     pub integrity: Integrity,
@@ -199,7 +218,6 @@ pub enum Error {
 
 pub use attach::{Attached, Document};
 pub use layout::Error as LayoutError;
-pub(crate) use npm::Npm;
 pub use provenance::Provenance;
 
 impl Error {
@@ -244,10 +262,12 @@ pub async fn push(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
 
 /// Makes the jobs, and looks once at each registry: whether it is there and takes our credentials.
 async fn prepare(request: &Request, layout: Option<&Layout>, cosign: Option<&Arc<Cosign>>) -> Result<Vec<Job>, Error> {
+    let releases = &Releases::default();
     let mut making = Vec::new();
     for (position, artifact) in request.artifacts.iter().enumerate() {
         for (name, registry) in &artifact.registries {
-            making.push(async move { (name, Job::new(request, position, name, registry, layout, cosign).await) });
+            let job = Job::new(request, position, name, registry, layout, releases, cosign);
+            making.push(async move { (name, job.await) });
         }
     }
     let made: Vec<_> = stream::iter(making).buffered(PARALLEL).collect().await;
@@ -297,6 +317,7 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     }
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
+    release::publish(request, jobs, ui).await;
     let may_be_lost = |notes: &job::Notes| !request.overwrite && !notes.moved.is_empty() || !notes.listed.is_empty();
     if jobs.iter().any(|job| may_be_lost(&job.notes())) {
         tokio::time::sleep(request.session.limits().settle).await;
@@ -312,9 +333,8 @@ async fn each<'a, F: Future<Output = ()>>(jobs: &'a [Job], step: impl Fn(&'a Job
 
 /// Whether one failure ends the run here: then all others are told.
 fn stops(request: &Request, jobs: &[Job], why: &str) -> bool {
-    let failed: Vec<&str> =
-        jobs.iter().filter(|job| !job.goes_on()).map(|job| request.artifacts[job.artifact].id.as_str()).collect();
-    let Some(first) = failed.first().filter(|_| request.atomic) else { return false };
+    let failed = jobs.iter().filter(|job| !job.goes_on()).map(|job| &request.artifacts[job.artifact].id);
+    let Some(first) = request.missing.iter().chain(failed).next().filter(|_| request.atomic) else { return false };
     for job in jobs.iter().filter(|job| job.goes_on()) {
         job.hold_back(&format!("{why}: `{first}`"));
     }

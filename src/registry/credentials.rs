@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::OnceCell;
 
@@ -47,6 +49,19 @@ pub enum CredentialKind {
     },
     /// What a registry's login gave instead of a password: it is exchanged for access tokens (`identitytoken`).
     IdentityToken(SecretString),
+}
+
+impl Credential {
+    /// The texts that must not be seen anywhere: also the pair as files and headers have it.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        match &self.kind {
+            CredentialKind::Password { username, password } => {
+                let pair = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
+                vec![password.expose_secret().to_owned(), pair]
+            }
+            CredentialKind::IdentityToken(token) => vec![token.expose_secret().to_owned()],
+        }
+    }
 }
 
 impl PartialEq for Credential {
@@ -173,6 +188,9 @@ impl Keychain {
                     "NODE_AUTH_TOKEN"
                         | "GITHUB_TOKEN"
                         | "GITHUB_ACTOR"
+                        | "GITHUB_API_URL"
+                        | "CI_API_V4_URL"
+                        | "CI_JOB_TOKEN"
                         | "CI_REGISTRY"
                         | "CI_REGISTRY_USER"
                         | "CI_REGISTRY_PASSWORD"
@@ -217,10 +235,33 @@ impl Keychain {
         self.variables.get("NODE_AUTH_TOKEN")
     }
 
+    /// `RHDH_PACK_<REGISTRY>_TOKEN`: for npm registries, GitHub and GitLab, which take a token without a name.
+    #[must_use]
+    pub fn token(&self, registry: &str) -> Option<&SecretString> {
+        self.variables.get(&format!("{}_TOKEN", variable_prefix(registry)))
+    }
+
+    /// `RHDH_PACK_<REGISTRY>_CA`: a PEM file with the certificate authority of the registry.
+    #[must_use]
+    pub fn authority(&self, registry: &str) -> Option<PathBuf> {
+        let file = self.variables.get(&format!("{}_CA", variable_prefix(registry)))?;
+        Some(PathBuf::from(file.expose_secret()))
+    }
+
     /// The names of all variables that hold secrets of ours: child processes must not see them.
     #[must_use]
     pub fn secret_names(&self) -> Vec<String> {
-        self.variables.keys().cloned().collect()
+        self.variables.keys().filter(|name| !name.ends_with("_URL")).cloned().collect()
+    }
+
+    /// A variable that holds a secret.
+    pub(super) fn secret(&self, name: &str) -> Option<&SecretString> {
+        self.variables.get(name)
+    }
+
+    /// A variable that holds none.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.expose_secret())
     }
 
     /// How to give credentials for a registry, for messages.

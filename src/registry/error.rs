@@ -9,6 +9,7 @@ use std::time::Duration;
 use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
 
+use super::advice::{advice, unreachable_help};
 use super::credentials;
 use crate::digest::Digest;
 
@@ -45,6 +46,19 @@ pub enum Error {
         /// What the TLS library says.
         source: Cause,
     },
+    /// The certificate authority that is to be trusted for a registry cannot be used.
+    #[error("reading the certificate authority for `{host}` in `{}`", path.display())]
+    #[diagnostic(help(
+        "`ca` in `[registries.<name>]`, or `RHDH_PACK_<REGISTRY>_CA`, names a PEM file: `-----BEGIN CERTIFICATE-----` …"
+    ))]
+    Authority {
+        /// `host[:port]`.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Cause,
+    },
     /// No connection could be made.
     #[error("reaching the registry `{host}`")]
     #[diagnostic(help("{help}"))]
@@ -59,8 +73,9 @@ pub enum Error {
     /// The registry's certificate is not one that this machine trusts.
     #[error("checking the certificate of `{host}`")]
     #[diagnostic(help(
-        "set `SSL_CERT_FILE` to a PEM file that holds the registry's certificate authority, and look whether the \
-         machine's clock is right"
+        "name the registry's certificate authority, a PEM file: `ca = \"certs/acme.pem\"` in `[registries.<name>]`, \
+         or `RHDH_PACK_<REGISTRY>_CA` or `SSL_CERT_FILE` in the environment; and look whether the machine's clock is \
+         right"
     ))]
     Certificate {
         /// `host[:port]`.
@@ -216,6 +231,7 @@ impl Error {
             self,
             Self::Credentials(_)
                 | Self::Setup { .. }
+                | Self::Authority { .. }
                 | Self::Unreachable { .. }
                 | Self::Certificate { .. }
                 | Self::Unauthorized { .. }
@@ -234,7 +250,7 @@ impl Error {
         match self {
             Self::Name { .. } => "repository-name",
             Self::Credentials(_) => "credentials",
-            Self::Setup { .. } => "tls-setup",
+            Self::Setup { .. } | Self::Authority { .. } => "tls-setup",
             Self::Unreachable { .. } => "registry-unreachable",
             Self::Certificate { .. } => "registry-certificate",
             Self::Broken { .. } => "connection-broken",
@@ -254,8 +270,19 @@ impl Error {
     /// The error for an answer with a status that says no. `body` is the answer's, as far as it was read.
     pub(super) fn refused(what: &str, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let (code, message) = words(body);
-        let help = advice(status, &code);
+        // The CNCF registry names the system's error (ENOSPC) in the detail only.
+        let text = String::from_utf8_lossy(body);
+        let help = match text.contains("no space left on device") || text.contains("\"Err\":28") {
+            true => Some("the registry's disk is full: make room there, then run the command again"),
+            false => advice(status, &code),
+        };
         Self::Refused { what: what.to_owned(), status, code, message, retry_after, help }
+    }
+
+    /// The error for a client that cannot be made.
+    pub(super) fn setup(host: &str, error: &reqwest::Error) -> Self {
+        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Self::Setup { host: host.to_owned(), source: Cause(why) }
     }
 
     /// The error for an exchange that ended without an answer.
@@ -281,54 +308,6 @@ pub(super) fn words(body: &[u8]) -> (String, String) {
     let code = serde_json::to_value(&first.code).ok();
     let code = code.and_then(|code| code.as_str().map(one_line)).unwrap_or_default();
     (code, one_line(&first.message))
-}
-
-/// What to look at when there is no connection.
-pub(super) fn unreachable_help(cause: &str) -> &'static str {
-    if cause.contains("refused") {
-        "look whether the registry runs and whether its port is right"
-    } else if cause.contains("corrupt message") {
-        "the registry does not speak TLS; where the network between is trusted, set `insecure = true` in \
-         `[registries.<name>]`"
-    } else if cause.contains("lookup") || cause.contains("resolve") || cause.contains("Name or service") {
-        "look whether the registry's name is written right, and whether this machine can resolve names"
-    } else {
-        "look at the network between here and the registry; proxies are taken from `HTTPS_PROXY` and `NO_PROXY`"
-    }
-}
-
-/// What to do about what registries say most often.
-fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
-    Some(match (code, status.as_u16()) {
-        ("DENIED" | "UNAUTHORIZED", _) | (_, 401 | 403) => {
-            "the account may not do this: give it write permission to the repository, or log in with another account \
-             (`podman login`, or `RHDH_PACK_<REGISTRY>_USERNAME` and `RHDH_PACK_<REGISTRY>_PASSWORD`)"
-        }
-        ("NAME_UNKNOWN", _) => {
-            "the registry does not make repositories by itself: create the repository there first, or correct the \
-             namespace in `oci = \"<host>/<namespace>\"`"
-        }
-        ("NAME_INVALID", _) => {
-            "correct the namespace in `oci = \"<host>/<namespace>\"`: lower case, as the registry wants it"
-        }
-        ("TOOMANYREQUESTS", _) | (_, 429) => {
-            "the registry limits how often it may be asked: wait, then run the command again"
-        }
-        ("SIZE_INVALID", _) | (_, 413) => {
-            "the registry, or a proxy before it, does not take uploads of this size: raise its limit \
-             (nginx: `client_max_body_size 0;`)"
-        }
-        ("UNSUPPORTED", _) | (_, 405) => "the registry is read-only, or does not take this kind of image",
-        ("MANIFEST_INVALID", _) => {
-            "the registry does not take images of this form: look at what it says about OCI images"
-        }
-        (_, 402 | 507) => {
-            "the registry's storage or quota is used up: delete what is not needed any more, then run again"
-        }
-        (_, 409 | 412) => "somebody else changes the same tag or repository: run the command again",
-        (_, 500..=599) => "the registry has trouble of its own: look at its status page, then run the command again",
-        _ => return None,
-    })
 }
 
 /// `, CODE: message`, as far as there is something.

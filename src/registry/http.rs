@@ -1,6 +1,7 @@
 //! One registry host: a single exchange with it, with authorization, redirects and time limits. Attempts are not
 //! repeated here (see `retry.rs`), with one exception: a 401 with a challenge is answered once.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,10 +10,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LO
 use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::advice::unreachable_help;
 use super::answer::{Answer, Download};
 use super::auth::{Account, Challenge, Scope};
 use super::blob::BlobBody;
-use super::error::{Cause, Error, unreachable_help, words};
+use super::error::{Cause, Error, words};
 use super::retry::Attempts;
 use super::{Limits, tls};
 use crate::ui::Ui;
@@ -65,20 +67,20 @@ pub(super) enum Body<'a> {
 }
 
 impl Host {
-    pub(super) fn new(authority: &str, insecure: bool, limits: Limits, ui: &Ui) -> Result<Self, Error> {
-        tls::install();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("rhdh-pack/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(limits.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(insecure);
+    /// `trusted`: a PEM file with an authority that is trusted beside those of the machine.
+    pub(super) fn new(
+        authority: &str,
+        insecure: bool,
+        trusted: Option<&Path>,
+        limits: Limits,
+        ui: &Ui,
+    ) -> Result<Self, Error> {
+        let mut builder =
+            tls::client(authority, trusted)?.connect_timeout(limits.connect).tls_danger_accept_invalid_certs(insecure);
         if is_loopback(authority) {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| Error::Setup {
-            host: authority.to_owned(),
-            source: Cause(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
-        })?;
+        let http = builder.build().map_err(|error| Error::setup(authority, &error))?;
         Ok(Self {
             authority: authority.to_owned(),
             http,
@@ -105,6 +107,8 @@ impl Host {
         if let Some(account) = accounts.iter().find(|account| account.is(credential.as_ref())) {
             return Arc::clone(account);
         }
+        // What comes from a file or a helper, the CI's log does not know as a secret.
+        credential.iter().flat_map(super::Credential::secrets).for_each(|secret| self.ui.mask(&secret));
         let account = Arc::new(Account::new(registry, credential));
         accounts.push(Arc::clone(&account));
         account
@@ -241,11 +245,19 @@ impl Host {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
+        self.transfer(ask.what, request, ask.body, ask.into).await
+    }
+
+    /// Sends a request with its body, once one of the host's slots is free.
+    pub(super) async fn transfer(
+        &self,
+        what: &str,
+        request: RequestBuilder,
+        body: Body<'_>,
+        into: Option<&Download>,
+    ) -> Result<Answer, Error> {
         let nothing = AtomicU64::new(0);
-        let (request, moved, size) = match ask.body {
-            Body::None if ask.method == Method::POST || ask.method == Method::PUT => {
-                (request.header(CONTENT_LENGTH, "0"), &nothing, 0)
-            }
+        let (request, moved, size) = match body {
             Body::None => (request, &nothing, 0),
             Body::Bytes(bytes) => (request.body(bytes.to_vec()), &nothing, bytes.len() as u64),
             Body::Blob(blob) => {
@@ -253,11 +265,14 @@ impl Host {
                 (request.body(blob.stream()), blob.moved.as_ref(), blob.file.size)
             }
         };
-        let request = request.build().map_err(|error| Error::from_reqwest(ask.what, &self.authority, &error))?;
+        let mut request = request.build().map_err(|error| Error::from_reqwest(what, &self.authority, &error))?;
+        if request.body().is_none() && [Method::POST, Method::PUT].contains(request.method()) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let _slot = self.slots.acquire().await;
-        let size = size + ask.into.map_or(0, |download| download.size);
+        let size = size + into.map_or(0, |download| download.size);
         let whole = self.limits.whole + Duration::from_secs(size / SLOWEST);
-        self.send(ask.what, request, whole, moved, ask.into).await
+        self.send(what, request, whole, moved, into).await
     }
 
     /// Sends a request and reads the whole answer, within the limits.
@@ -311,12 +326,18 @@ impl Host {
 
     fn redirected(&self, ask: &Ask<'_>, answer: &Answer, redirects: usize) -> Result<Url, Error> {
         let target = answer.location(ask.what)?;
-        let refused = |why| Error::Redirect { what: ask.what.to_owned(), to: without_query(&target), why };
         if redirects > MAX_REDIRECTS {
-            return Err(refused("after five other redirects"));
+            let (what, to) = (ask.what.to_owned(), without_query(&target));
+            return Err(Error::Redirect { what, to, why: "after five other redirects" });
         }
+        self.checked(ask.what, target)
+    }
+
+    /// The target of a redirect, if it is one to follow.
+    pub(super) fn checked(&self, what: &str, target: Url) -> Result<Url, Error> {
         if target.scheme() != "https" && !(target.scheme() == "http" && self.may_be_plain()) {
-            return Err(refused("which is not https"));
+            let (what, to) = (what.to_owned(), without_query(&target));
+            return Err(Error::Redirect { what, to, why: "which is not https" });
         }
         Ok(target)
     }

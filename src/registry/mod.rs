@@ -1,4 +1,5 @@
-//! OCI registries on the ground floor: reading and writing, credentials, retry. The registry's name and prefix from
+//! Registries on the ground floor: OCI registries, and the files of GitHub and GitLab; reading and writing, credentials,
+//! retry. The registry's name and prefix from
 //! `rhdh-plugins.toml` come in; what goes out are [`Repository`]s that blobs and manifests are read from and pushed to.
 //! `plan` reads with it, `push` writes.
 //!
@@ -17,6 +18,7 @@
 //!
 //! Wrapping it would have meant to parse all that again from its error texts.
 
+mod advice;
 mod answer;
 mod auth;
 mod auth_file;
@@ -25,6 +27,7 @@ mod copy;
 pub mod credentials;
 mod delete;
 mod error;
+mod forge;
 mod helper;
 mod http;
 mod manifest;
@@ -36,7 +39,8 @@ mod retry;
 pub mod tls;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,10 +48,12 @@ pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use delete::Deleted;
 pub use error::{Cause, Error};
+pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
 pub use probe::Existence;
 pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;
+pub use retry::Attempts;
 pub use upload::Upload;
 
 use crate::ui::Ui;
@@ -97,8 +103,13 @@ pub struct Session {
     keychain: Keychain,
     limits: Limits,
     ui: Ui,
-    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
+    /// PEM files, by the registry's name.
+    authorities: BTreeMap<String, PathBuf>,
+    hosts: Mutex<HashMap<HostKey, Arc<Host>>>,
 }
+
+/// What a connection depends on: the host, whether it may be insecure, and the authority that is trusted for it.
+type HostKey = (String, bool, Option<PathBuf>);
 
 /// One registry of the configuration: a host and the namespace in it.
 pub struct Client {
@@ -112,7 +123,21 @@ impl Session {
     /// A run's registries, which `keychain` opens. Retries are said on `ui`.
     #[must_use]
     pub fn new(keychain: Keychain, limits: Limits, ui: &Ui) -> Arc<Self> {
-        Arc::new(Self { keychain, limits, ui: ui.clone(), hosts: Mutex::default() })
+        Self::trusting(BTreeMap::new(), keychain, limits, ui)
+    }
+
+    /// As [`Session::new`], with PEM files of certificate authorities, by the name of the registry that each is trusted
+    /// for, beside those of the machine.
+    #[must_use]
+    pub fn trusting(authorities: BTreeMap<String, PathBuf>, keychain: Keychain, limits: Limits, ui: &Ui) -> Arc<Self> {
+        Arc::new(Self { keychain, limits, ui: ui.clone(), authorities, hosts: Mutex::default() })
+    }
+
+    /// The PEM file with the authority that is trusted for the registry `name`: what the environment names, else what
+    /// the configuration does.
+    #[must_use]
+    pub fn authority(&self, name: &str) -> Option<PathBuf> {
+        self.keychain.authority(name).or_else(|| self.authorities.get(name).cloned())
     }
 
     /// The credentials that the session knows.
@@ -132,16 +157,16 @@ impl Session {
     /// plain HTTP always. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the prefix is not the beginning of a repository's name, or the machine has no certificates.
+    /// When the prefix is not the beginning of a repository's name, or the certificates to trust cannot be read.
     pub fn client(self: &Arc<Self>, name: &str, prefix: &str, insecure: bool) -> Result<Client, Error> {
         // Any image will do: what is wrong with the name then is wrong with the prefix.
         let Name { host, .. } = Name::new(prefix, "x")?;
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (host, insecure);
+        let key = (host, insecure, self.authority(name));
         let host = match hosts.get(&key) {
             Some(host) => Arc::clone(host),
             None => {
-                let host = Arc::new(Host::new(&key.0, insecure, self.limits.clone(), &self.ui)?);
+                let host = Arc::new(Host::new(&key.0, insecure, key.2.as_deref(), self.limits.clone(), &self.ui)?);
                 hosts.insert(key, Arc::clone(&host));
                 host
             }

@@ -9,7 +9,7 @@ use super::error::Error;
 use crate::ui::Ui;
 
 /// The attempts at one piece of work.
-pub(super) struct Attempts<'a> {
+pub struct Attempts<'a> {
     limits: &'a Limits,
     ui: &'a Ui,
     made: u32,
@@ -26,7 +26,7 @@ impl<'a> Attempts<'a> {
     ///
     /// # Errors
     /// With `error` itself, where another attempt would not help or there are no more.
-    pub(super) async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
+    pub async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
         self.made += 1;
         if !error.transient() || self.made >= self.limits.attempts {
             return Err(error);

@@ -78,6 +78,28 @@ impl Patterns {
         Ok(Self { include, exclude })
     }
 
+    /// Whether they match a folder, relative to where they stand, wherever that folder is. As [`Patterns::expand`], but that
+    /// links are not looked at.
+    pub(super) fn matches(&self, folder: &str) -> bool {
+        let names: Vec<&str> = folder.split('/').filter(|name| !name.is_empty()).collect();
+        self.include.iter().any(|pattern| {
+            let literal = pattern.literals();
+            let mut positions = pattern.start();
+            let mut excluded: Vec<Positions> = self.exclude.iter().map(Pattern::start).collect();
+            for (depth, name) in names.iter().enumerate() {
+                let mut out = self.exclude.iter().zip(&excluded).filter(|(pattern, at)| pattern.is_match(at));
+                if NEVER.contains(name) || depth > literal && out.any(|(pattern, _)| pattern.stops_descent()) {
+                    return false;
+                }
+                positions = pattern.step(&positions, name);
+                excluded = self.exclude.iter().zip(&excluded).map(|(pattern, at)| pattern.step(at, name)).collect();
+            }
+            let counts = names.len() > literal || literal == pattern.segments.len();
+            let mut out = self.exclude.iter().zip(&excluded);
+            counts && pattern.is_match(&positions) && !out.any(|(pattern, at)| pattern.is_match(at))
+        })
+    }
+
     /// The folders below `root`/`base` that the patterns match, sorted, relative to `root`.
     pub(super) fn expand(&self, root: &Path, base: &RepoPath) -> Result<BTreeSet<RepoPath>, BadFolder> {
         let mut found = BTreeSet::new();

@@ -158,6 +158,10 @@ proptest! {
             .cloned()
             .collect();
         let given: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        let texts: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_string()).collect();
+        let read = Patterns::new(&texts).unwrap();
+        let matching: Vec<String> = all.iter().filter(|path| read.matches(path)).cloned().collect();
+        prop_assert_eq!(&matching, &expected);
         prop_assert_eq!(expand(root.path(), &given), expected);
     }
 }

@@ -5,13 +5,32 @@ use std::collections::{BTreeSet, HashMap};
 use indexmap::IndexMap;
 use nodejs_semver::{Range, Version};
 
+use super::glob::Patterns;
 use super::{Package, Workspace};
 use crate::repo_path::RepoPath;
 
 /// What a package needs at run time, hence what its plugin is made from.
 const FIELDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
 
+impl Package {
+    /// Whether it would depend on `target`, were that a package of its workspace.
+    #[must_use]
+    pub fn needs(&self, target: &Package) -> bool {
+        let name = target.manifest.name.as_deref();
+        let mut ranges = FIELDS.iter().flat_map(|field| self.manifest.ranges(field));
+        ranges.any(|(wanted, range)| Some(wanted) == name && accepts(target, range))
+    }
+}
+
 impl Workspace {
+    /// Whether patterns of a `workspaces` field of the root lead to the package in `folder`.
+    #[must_use]
+    pub fn is_led_to(&self, patterns: &[String], folder: &RepoPath) -> bool {
+        let own = self.path.as_str();
+        let inside = folder.as_str().strip_prefix(own).filter(|_| folder.is_in(&self.path)).unwrap_or_default();
+        Patterns::new(patterns).is_ok_and(|patterns| patterns.matches(inside.trim_start_matches('/')))
+    }
+
     /// The package with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Package> {

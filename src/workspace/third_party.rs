@@ -15,6 +15,10 @@ use super::{Package, Workspace};
 /// (test libraries, linters) leave no trace in a plugin.
 const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 
+/// Real lock files have some ten thousand. Where ranges cannot be followed, each may count for all versions of a name, and a
+/// hostile file could have as many as the square of its lines.
+const MAX_EDGES: usize = 20_000_000;
+
 /// A `yarn.lock`, ready to be asked. Its entries have numbers, in the order of their resolutions.
 #[derive(Debug)]
 pub struct Lockfile {
@@ -104,6 +108,10 @@ impl Lockfile {
                     missing.entry(number).or_insert_with(|| format!("{name}@{range}"));
                 }
                 edges.extend(found);
+            }
+            if edges.len() > MAX_EDGES {
+                let cause = format!("its packages depend on more than {MAX_EDGES} others");
+                return Err(LockfileError::Malformed { path: path.to_owned(), cause });
             }
             edges_end.push(edges.len());
             patches.extend(patch_file(entries.text(entry.resolution)).map(|file| (number, file)));

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rhdh_pack::digest::{Digest, Integrity};
 use rhdh_pack::package::{PackagedImage, PackagedTgz};
 use serde_json::{Value, json};
@@ -9,6 +11,11 @@ use sha2::Digest as _;
 
 /// Adds an image with one layer of `layer` to the layout in `<output>/oci`.
 pub(crate) fn add_image(output: &Path, name: &str, version: &str, layer: &[u8]) -> PackagedImage {
+    annotated(output, name, &json!({ "org.opencontainers.image.version": version }), layer)
+}
+
+/// As [`add_image`], with these annotations.
+pub(crate) fn annotated(output: &Path, name: &str, annotations: &Value, layer: &[u8]) -> PackagedImage {
     let oci = output.join("oci");
     std::fs::create_dir_all(oci.join("blobs/sha256")).unwrap();
     std::fs::write(oci.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
@@ -30,7 +37,7 @@ pub(crate) fn add_image(output: &Path, name: &str, version: &str, layer: &[u8]) 
             "mediaType": "application/vnd.oci.image.layer.v1.tar",
             "digest": layer_digest, "size": layer.len(),
         }],
-        "annotations": { "org.opencontainers.image.version": version },
+        "annotations": annotations,
     })
     .to_string();
     let digest = write_blob(output, manifest.as_bytes());
@@ -82,4 +89,18 @@ pub(crate) fn add_tgz(output: &Path, name: &str, bytes: &[u8]) -> PackagedTgz {
         integrity: Integrity::from_sha512(sha2::Sha512::digest(bytes).into()),
         size: bytes.len() as u64,
     }
+}
+
+/// An archive as `npm pack` makes it, of a package with this `package.json` and one more file.
+pub(crate) fn archive_of(manifest: &Value, content: &str) -> Vec<u8> {
+    let manifest = manifest.to_string();
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (path, content) in [("package/index.js", content), ("package/package.json", &manifest)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_entry_type(tar::EntryType::Regular);
+        archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
 }

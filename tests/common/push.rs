@@ -1,5 +1,6 @@
 //! A push of a test, made ready step by step.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) artifacts: Vec<ArtifactToPush>,
     pub(crate) overwrite: bool,
     pub(crate) atomic: bool,
+    pub(crate) missing: Vec<String>,
     pub(crate) dist_tag: String,
     pub(crate) sign: bool,
     pub(crate) variables: Vec<(&'static str, &'static str)>,
@@ -51,6 +53,7 @@ impl Setup {
             artifacts: Vec::new(),
             overwrite: false,
             atomic: true,
+            missing: Vec::new(),
             dist_tag: "latest".to_owned(),
             sign: false,
             variables: Vec::new(),
@@ -77,7 +80,9 @@ impl Setup {
             artifacts: self.artifacts.clone(),
             overwrite: self.overwrite,
             atomic: self.atomic,
+            missing: self.missing.clone(),
             dist_tag: self.dist_tag.clone(),
+            commit: Some("1".repeat(40)),
             sign: self.sign,
             session: Session::new(keychain(&self.variables), self.limits.clone(), &ui),
         };
@@ -101,7 +106,9 @@ pub(crate) fn artifact(
         source: None,
         documents: Vec::new(),
         tgz,
+        package: None,
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        releases: BTreeMap::new(),
         registries: registries.collect(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,17 @@ impl Registry {
         Self::start_with(auth, "", "")
     }
 
+    /// Open, on a disk of so many megabytes.
+    pub(crate) fn start_small(megabytes: u32) -> Self {
+        Self::start_on(Some(megabytes), Auth::Open, "", "")
+    }
+
     /// With more lines below `http:` and `storage:` in the configuration.
     pub(crate) fn start_with(auth: Auth, http: &str, storage: &str) -> Self {
+        Self::start_on(None, auth, http, storage)
+    }
+
+    fn start_on(megabytes: Option<u32>, auth: Auth, http: &str, storage: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let auth = match auth {
@@ -63,7 +72,10 @@ impl Registry {
             let file = folder.path().join("config.yml");
             std::fs::write(&file, config).unwrap();
             let log = std::fs::File::create(folder.path().join("log")).unwrap();
-            let mut command = Command::new("docker-registry");
+            let mut command = match megabytes {
+                Some(megabytes) => on_small_disk(&data, megabytes),
+                None => Command::new("docker-registry"),
+            };
             command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
             let child = command.spawn().unwrap_or_else(|error| missing("docker-registry", "docker-registry", &error));
             let mut registry =
@@ -74,6 +86,20 @@ impl Registry {
             }
         }
         panic!("docker-registry does not start: {}", std::fs::read_to_string(folder.path().join("log")).unwrap());
+    }
+
+    /// Makes the repositories of one namespace those of another, too. The registry keeps their blobs elsewhere.
+    pub(crate) fn copy_namespace(&self, from: &str, to: &str) {
+        let repositories = self.data.join("docker/registry/v2/repositories");
+        for entry in walkdir::WalkDir::new(repositories.join(from)) {
+            let entry = entry.unwrap();
+            let target = repositories.join(to).join(entry.path().strip_prefix(repositories.join(from)).unwrap());
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(target).unwrap();
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
     }
 
     /// What the registry wrote to its log.
@@ -110,6 +136,18 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The registry with a file system of its own at `data`: it ends with the process, and nobody else sees it.
+fn on_small_disk(data: &Path, megabytes: u32) -> Command {
+    std::fs::create_dir_all(data).unwrap();
+    let script = "mount -t tmpfs -o \"size=$1m\" none \"$2\" && shift 2 && exec docker-registry \"$@\"";
+    let mut command = Command::new("unshare");
+    // Who is not root becomes it in a name space of users.
+    let is_root = rustix::process::getuid().is_root();
+    command.arg(if is_root { "--mount" } else { "--map-root-user" }).arg("--mount");
+    command.args(["sh", "-c", script, "sh"]).arg(megabytes.to_string()).arg(data);
+    command
 }
 
 /// A port that was free a moment ago.

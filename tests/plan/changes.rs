@@ -186,6 +186,41 @@ fn the_rhdh_cli_of_the_lock_file_counts() {
     assert_eq!(built(&repo.since("HEAD")), [] as [&str; 0]);
 }
 
+/// Which packages belong to the workspace is the root's to say: nothing else need change.
+#[test]
+fn the_workspaces_field_decides_what_is_a_package() {
+    let repo = Repo::new();
+    repo.edit("plugins/todo-backend/package.json", "workspace:^", "^1.0.0");
+    repo.edit("plugins/todo/package.json", "\"@acme/todo-common\": \"workspace:^\"", "");
+    let entry = "\"@acme/todo-common@npm:^1.0.0\":\n  version: 1.0.0\n  resolution: \
+                 \"@acme/todo-common@npm:1.0.0\"\n  languageName: node\n  linkType: hard\n";
+    repo.write("yarn.lock", &format!("{LOCK}\n{entry}"));
+    let base = repo.commit("by version");
+    let keys = repo.keys();
+    repo.edit("package.json", "\"plugins/*\",", "\"plugins/*\", \"!plugins/todo-common\",");
+    let plan = repo.since(&base);
+    assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+    let words = "@acme/todo-common is in the workspace no more (`workspaces` in package.json)";
+    assert!(reasons(&plan, "todo-backend").contains(&words.to_owned()), "{:?}", reasons(&plan, "todo-backend"));
+    assert_eq!(reasons(&plan, "todo"), ["the bundle `both` is built from it", reasons(&plan, "todo")[1].as_str()]);
+    let now = repo.keys();
+    assert!(
+        now["todo-backend"] != keys["todo-backend"] && now["todo"] == keys["todo"] && now["other"] == keys["other"]
+    );
+    let left = repo.commit("left");
+    repo.edit("package.json", ", \"!plugins/todo-common\"", "");
+    let plan = repo.since(&left);
+    let words = "@acme/todo-common is in the workspace now (`workspaces` in package.json)";
+    assert!(reasons(&plan, "todo-backend").contains(&words.to_owned()), "{:?}", reasons(&plan, "todo-backend"));
+    assert_eq!(repo.keys(), keys);
+    // The same packages in other words.
+    repo.edit("package.json", "\"packages/*\"", "\"packages/**\"");
+    assert_eq!(built(&repo.since(&left)), ["todo", "todo-backend", "both"]);
+    repo.git(&["checkout", "--quiet", "."]);
+    repo.edit("package.json", "\"packages/*\"", "\"packages/**\"");
+    assert_eq!(built(&repo.since(&left)), [] as [&str; 0]);
+}
+
 #[test]
 fn plugins_come_and_go() {
     let repo = Repo::new();

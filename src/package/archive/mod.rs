@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -13,6 +13,7 @@ mod blocks;
 pub(crate) mod gzip;
 mod pool;
 mod read;
+mod read_back;
 pub(crate) mod tar;
 
 pub use blocks::Blocks;
@@ -34,9 +35,6 @@ pub(crate) const SHARED: u64 = 64 << 10;
 
 // What follows a shared file has nothing but that file in its window, and files come in pieces of whole blocks.
 const _: () = assert!(SHARED >= gzip::WINDOW as u64 && read::PIECE.is_multiple_of(gzip::BLOCK));
-
-/// Compressed blocks that wait for whoever reads them back.
-const READ_BACK_AHEAD: usize = 8;
 
 /// An archive that is wanted.
 #[derive(Debug)]
@@ -84,22 +82,22 @@ impl From<ReadFailure> for Failure {
     }
 }
 
-/// Writes the archives `wanted` of `members`, each to its file, and gives each to `read_back` as it is being written.
+/// Writes the archives `wanted` of `members`, each to its file, and gives each to `reader` as it is being written.
 pub(crate) fn write<T: Send>(
     members: &[Member],
     wanted: Vec<(Format, &mut File)>,
     settings: Settings,
     (pool, blocks): (&Pool, &Arc<Blocks>),
     is_cancelled: &dyn Fn() -> bool,
-    read_back: impl Fn(&mut dyn Read) -> T + Sync,
+    reader: impl Fn(&mut dyn Read) -> T + Sync,
 ) -> Result<Vec<Written<T>>, Failure> {
-    let read_back = &read_back;
+    let reader = &reader;
     std::thread::scope(|scope| {
         let mut streams = Vec::new();
         let mut readers = Vec::new();
         for (format, file) in wanted {
-            let (sender, receiver) = sync_channel(READ_BACK_AHEAD);
-            readers.push(scope.spawn(move || read_back(&mut BlockReader { receiver, block: Arc::default(), at: 0 })));
+            let (sender, mut written) = read_back::channel();
+            readers.push(scope.spawn(move || reader(&mut written)));
             streams.push(Stream::new(format, file, sender));
         }
         let shared = Vec::new();
@@ -397,25 +395,4 @@ fn folders<'a>(members: impl Iterator<Item = &'a Member>) -> BTreeSet<String> {
         }
     }
     folders
-}
-
-/// The compressed bytes, as they are written.
-struct BlockReader {
-    receiver: Receiver<Arc<Vec<u8>>>,
-    block: Arc<Vec<u8>>,
-    at: usize,
-}
-
-impl Read for BlockReader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.at == self.block.len() {
-            let Ok(block) = self.receiver.recv() else { return Ok(0) };
-            self.block = block;
-            self.at = 0;
-        }
-        let length = buffer.len().min(self.block.len() - self.at);
-        buffer[..length].copy_from_slice(&self.block[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
 }
