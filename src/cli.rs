@@ -12,7 +12,7 @@ use crate::commands::{
     VerifyOptions,
 };
 use crate::config::Attachment;
-use crate::digest::{Digest, Integrity, NotADigest};
+use crate::digest::{Digest, ExpectedIntegrity};
 use crate::package::Release;
 use crate::package::deliver::{Destination, Engine};
 use crate::plan::Legs;
@@ -210,9 +210,9 @@ enum Subcommands {
         /// The digest that the image should have
         #[arg(long, value_name = "sha256:…")]
         digest: Option<Digest>,
-        /// The integrity that the archive should have
-        #[arg(long, value_name = "sha512-…", value_parser = integrity)]
-        integrity: Option<Integrity>,
+        /// The integrity that the archive should have: sha512, sha384 or sha256
+        #[arg(long, value_name = "sha512-…")]
+        integrity: Option<ExpectedIntegrity>,
         /// Where the packages are that RHDH provides to plugins [default: the nearest node_modules with Backstage in it]
         #[arg(long, value_name = "DIR")]
         node_modules: Option<PathBuf>,
@@ -256,6 +256,12 @@ enum Subcommands {
         #[arg(value_name = "B")]
         after: String,
         /// What to print on stdout, instead of text
+        #[arg(long, value_enum)]
+        format: Option<DataFormat>,
+    },
+    /// Look at everything that a run will need: the machine, the repository, the registries, the forge
+    Doctor {
+        /// What to print on stdout
         #[arg(long, value_enum)]
         format: Option<DataFormat>,
     },
@@ -466,6 +472,7 @@ impl Cli {
             Subcommands::Diff { before, after, format } => {
                 Command::Diff(DiffOptions { before, after, json: format.is_some() })
             }
+            Subcommands::Doctor { format } => Command::Doctor { json: format.is_some() },
             Subcommands::Explain { code } => Command::Explain(code),
             Subcommands::Init { yes, github, gitlab, registry } => {
                 Command::Init(InitOptions { yes, github, gitlab, registry })
@@ -530,8 +537,4 @@ impl From<JobsArgs> for Option<usize> {
     fn from(args: JobsArgs) -> Self {
         args.jobs.map(usize::from)
     }
-}
-
-fn integrity(text: &str) -> Result<Integrity, NotADigest> {
-    Integrity::try_from(text.to_owned())
 }

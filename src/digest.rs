@@ -1,12 +1,13 @@
 //! Names of bytes: OCI digests and npm integrity values.
 
 use std::fmt;
+use std::io::Read;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 /// A sha256 digest as OCI writes it: `sha256:` and 64 hexadecimal digits, lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -128,6 +129,71 @@ impl From<Integrity> for String {
     }
 }
 
+/// An integrity value that somebody else wrote down. RHDH's installers take one of three algorithms, and nothing else of
+/// subresource integrity: no list, no options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedIntegrity {
+    text: String,
+    algorithm: Algorithm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl ExpectedIntegrity {
+    /// The integrity of `bytes`, by the same algorithm.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn of(&self, bytes: &mut impl Read) -> std::io::Result<String> {
+        fn hash<Hash: sha2::Digest>(bytes: &mut impl Read) -> std::io::Result<String> {
+            let mut hasher = Hash::new();
+            let mut piece = vec![0; 64 << 10];
+            loop {
+                match bytes.read(&mut piece)? {
+                    0 => return Ok(STANDARD.encode(hasher.finalize())),
+                    read => hasher.update(&piece[..read]),
+                }
+            }
+        }
+        Ok(match self.algorithm {
+            Algorithm::Sha256 => format!("sha256-{}", hash::<Sha256>(bytes)?),
+            Algorithm::Sha384 => format!("sha384-{}", hash::<Sha384>(bytes)?),
+            Algorithm::Sha512 => format!("sha512-{}", hash::<Sha512>(bytes)?),
+        })
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for ExpectedIntegrity {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let algorithms = [
+            ("sha256-", Algorithm::Sha256, 32),
+            ("sha384-", Algorithm::Sha384, 48),
+            ("sha512-", Algorithm::Sha512, 64),
+        ];
+        let found = algorithms.into_iter().find_map(|(prefix, algorithm, length)| {
+            let value = STANDARD.decode(text.strip_prefix(prefix)?).ok()?;
+            (value.len() == length).then_some(algorithm)
+        });
+        let expected = "one integrity value: `sha512-`, `sha384-` or `sha256-`, and the padded base64 of the hash";
+        found
+            .map(|algorithm| Self { text: text.to_owned(), algorithm })
+            .ok_or_else(|| NotADigest { text: text.to_owned(), expected })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +205,29 @@ mod tests {
         assert_eq!(digest.as_str().parse(), Ok(digest.clone()));
         assert!(digest.as_str().to_uppercase().parse::<Digest>().is_err());
         assert!("sha256:00".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn expected_integrities_are_those_that_installers_take() {
+        // `printf x | openssl dgst -sha384 -binary | base64`
+        for text in [
+            "sha256-LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=",
+            "sha384-11LCxR+6DimqGQVwqdQlPkQHegWNMpf6OlYw1b0BJiL5fCisrtMTtcg7uZDKp9qF",
+        ] {
+            assert_eq!(text.parse::<ExpectedIntegrity>().unwrap().of(&mut &b"x"[..]).unwrap(), text);
+        }
+        let right = Integrity::from_sha512(Sha512::digest(b"x").into()).to_string();
+        assert_eq!(right.parse::<ExpectedIntegrity>().unwrap().of(&mut &b"x"[..]).unwrap(), right);
+        for wrong in [
+            "sha1-AAAA",
+            "SHA512-AAAA",
+            "sha256-AAAA",
+            "sha256-abc",
+            &format!("{right} {right}"),
+            &format!("{right}?x"),
+        ] {
+            assert!(wrong.parse::<ExpectedIntegrity>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A local `dynamic-plugins-root`, as RHDH's init container would leave it: artifacts that were looked at come in; one folder
 //! a plugin goes out, with the files by which the installer knows what is installed.
 
+pub mod app_config;
+pub mod lock;
+
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
@@ -67,6 +70,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another installer is at work.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] lock::Error),
+    /// What the plugins bring along for RHDH's configuration cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    AppConfig(#[from] app_config::Error),
 }
 
 /// An image or an archive with a plugin in it, and its place among others with the same plugin.

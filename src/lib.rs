@@ -17,6 +17,7 @@ pub mod commands;
 pub mod config;
 pub mod diff;
 pub mod digest;
+pub mod doctor;
 pub mod document;
 pub mod draft;
 pub mod explain;

@@ -41,6 +41,19 @@ struct Inner {
     provider: Provider,
 }
 
+/// How one line of a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// As it should be.
+    Good,
+    /// Not looked at.
+    Skipped,
+    /// Somebody should look at it.
+    Warning,
+    /// Wrong.
+    Bad,
+}
+
 /// One running stage of one plugin, bundle or workspace. Dropped without an outcome, it leaves no line.
 #[derive(Debug)]
 pub struct Step {
@@ -134,6 +147,25 @@ impl Ui {
             }
         }
         self.line(&text);
+    }
+
+    /// Says one line of a list, with what to do below it. What is well is not said when quiet.
+    pub fn item(&self, mark: Mark, subject: &str, text: &str, help: Option<&str>) {
+        let (color, sign) = match mark {
+            Mark::Good => ("32", "✓"),
+            Mark::Skipped => ("2", "-"),
+            Mark::Warning => ("33", "!"),
+            Mark::Bad => ("31", "✗"),
+        };
+        if matches!(mark, Mark::Good | Mark::Skipped) && self.inner.verbosity < Verbosity::Normal {
+            return;
+        }
+        let mut line = format!("  {} {subject}  {text}", self.paint(color, sign));
+        if let Some(help) = help.filter(|help| !help.is_empty()) {
+            let help = help.trim_end().replace('\n', "\n            ");
+            line.push_str(&format!("\n      {}: {help}", self.paint("36", "help")));
+        }
+        self.line(&line);
     }
 
     /// Says something for those who asked for more.

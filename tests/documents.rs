@@ -76,6 +76,18 @@ fn the_schemas_are_in_step() {
 }
 
 #[test]
+fn every_key_has_a_description_and_an_example() {
+    let schema: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
+    for (name, table) in schema["properties"].as_object().unwrap() {
+        let entry = table.get("additionalProperties").filter(|inner| inner.is_object()).unwrap_or(table);
+        for (key, value) in entry["properties"].as_object().unwrap() {
+            assert!(value["description"].as_str().is_some_and(|text| text.len() > 10), "{name}.{key}");
+            assert!(value["examples"].as_array().is_some_and(|examples| !examples.is_empty()), "{name}.{key}");
+        }
+    }
+}
+
+#[test]
 fn the_reference_is_in_step() {
     let schema: Value = serde_json::from_str(&printed(&["schema"])).unwrap();
     let example = fs_err::read_to_string(root().join("rhdh-plugins.toml.example")).unwrap();

@@ -1,5 +1,6 @@
-//! The whole way on `examples/todo`: the real RHDH CLI exports its three plugins, rhdh-pack packages and pushes
-//! them to a real registry with basic auth, and skopeo, tar and node read everything back.
+//! The whole way on `examples/todo`, as a newcomer goes it: an empty clone, `init --yes`, `check`, `run` with the real RHDH
+//! CLI, `install`, and node loads what is installed. Then the same images go to a real registry with basic auth, and
+//! skopeo, tar and node read everything back. One test, because the export takes a minute.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
@@ -21,14 +22,19 @@ const PASSWORD: &str = "correct horse";
 const PLUGINS: [(&str, &str); 3] = [
     ("todo", "acme-plugin-todo"),
     ("todo-backend", "acme-plugin-todo-backend"),
-    ("todo-seed", "acme-plugin-todo-backend-module-seed"),
+    ("todo-backend-module-seed", "acme-plugin-todo-backend-module-seed"),
 ];
 
+/// Those of them that node can load.
+const BACKENDS: [&str; 2] = ["acme-plugin-todo-backend", "acme-plugin-todo-backend-module-seed"];
+
 #[test]
-fn the_whole_way_on_a_real_workspace() {
+fn from_an_empty_clone_to_a_registry() {
     let folder = tempfile::tempdir().unwrap();
-    let project = folder.path().join("todo");
-    copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/todo"), &project);
+    let project = clone_without_configuration(folder.path());
+    newcomer(&project);
+    the_plugins_load_once_installed(&project, &folder.path().join("dynamic-plugins-root"));
+
     let registry = Registry::start(Auth::Basic { username: USERNAME, password: PASSWORD });
     let auth_file = folder.path().join("auth.json");
     let auth = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
@@ -44,14 +50,14 @@ fn the_whole_way_on_a_real_workspace() {
     ));
     fs_err::write(project.join("rhdh-plugins.toml"), config).unwrap();
 
-    let run = common::rhdh_pack(&project)
-        .args(["--verbose", "run", "--channel", "next"])
+    // What is packaged is pushed by the stage of its own, as in a CI where that is another job.
+    let push = common::rhdh_pack(&project)
+        .args(["--verbose", "push", "--channel", "next"])
         .env("REGISTRY_AUTH_FILE", &auth_file)
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&run.stderr);
-    assert_eq!(run.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("rhdh-pack's own part"), "{stderr}");
+    let stderr = String::from_utf8_lossy(&push.stderr);
+    assert_eq!(push.status.code(), Some(0), "{stderr}");
     assert!(!stderr.contains(PASSWORD), "{stderr}");
 
     let result: Value = read_json(&project.join(".rhdh-pack/result.json"));
@@ -66,11 +72,11 @@ fn the_whole_way_on_a_real_workspace() {
         check_archive(&project, plugin);
     }
     let bundle = find(&result["bundles"], "todo");
-    let unpacked = read_back(&registry, &auth_file, "todo-bundle", &bundle["images"][0], folder.path());
+    let unpacked = read_back(&registry, &auth_file, "todo", &bundle["images"][0], folder.path());
     check_layer(&unpacked, &PLUGINS.map(|(_, dir)| dir));
 
     // What RHDH's backend does with it: load the entry point, expect a backend feature as its default export.
-    for dir in ["acme-plugin-todo-backend", "acme-plugin-todo-backend-module-seed"] {
+    for dir in BACKENDS {
         assert_eq!(backend_feature(&unpacked.join(dir), &project), "@backstage/BackendFeature");
     }
 
@@ -89,6 +95,51 @@ fn the_whole_way_on_a_real_workspace() {
     the_bundle_says_what_it_is(&project, &auth_file, bundle);
     the_same_bytes_again(&project, &result, folder.path());
     nothing_is_pushed_twice(&project, &auth_file, &result);
+}
+
+/// A clone of the example's sources, without its configuration, in a folder of the name `todo`.
+fn clone_without_configuration(folder: &Path) -> PathBuf {
+    let sources = folder.join("sources");
+    copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/todo"), &sources);
+    fs_err::remove_file(sources.join("rhdh-plugins.toml")).unwrap();
+    let git = |folder: &Path, arguments: &[&str]| {
+        let me = ["-c", "user.name=me", "-c", "user.email=me@acme.dev", "-c", "commit.gpgsign=false"];
+        run(common::scrubbed("git").args(me).args(arguments).current_dir(folder));
+    };
+    git(&sources, &["init", "--quiet", "--initial-branch=main"]);
+    git(&sources, &["add", "--all"]);
+    git(&sources, &["commit", "--quiet", "--message=The plugins"]);
+    git(folder, &["clone", "--quiet", "--bare", "sources", "todo.git"]);
+    git(folder, &["clone", "--quiet", "todo.git", "todo"]);
+    folder.join("todo")
+}
+
+/// What the guide tells a newcomer to do, in its order.
+fn newcomer(project: &Path) {
+    for arguments in [&["init", "--yes"][..], &["check"], &["doctor"], &["suggest"], &["--verbose", "run"]] {
+        let output = common::rhdh_pack(project).args(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+        assert_eq!(arguments.contains(&"run"), stderr.contains("rhdh-pack's own part"), "{stderr}");
+    }
+    let result: Value = read_json(&project.join(".rhdh-pack/result.json"));
+    assert_eq!((&result["outcome"], &result["channel"]), (&"success".into(), &"local".into()));
+    for (id, _) in PLUGINS {
+        assert_eq!(find(&result["plugins"], id)["state"], "packaged");
+    }
+}
+
+/// `install` puts what the last run left into a folder as RHDH's init container does, and node loads it from there. Nothing
+/// is in a registry yet: the archives are installed, into folders that npm names.
+fn the_plugins_load_once_installed(project: &Path, root: &Path) {
+    let output = common::rhdh_pack(project).arg("install").arg("--root").arg(root).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for (_, dir) in PLUGINS {
+        assert!(root.join(format!("{dir}-dynamic-0.1.0/package.json")).is_file(), "{dir}");
+    }
+    for dir in BACKENDS {
+        assert_eq!(backend_feature(&root.join(format!("{dir}-dynamic-0.1.0")), project), "@backstage/BackendFeature");
+    }
 }
 
 /// SBOM and provenance of the bundle, as `inspect` reads them from the registry.
@@ -112,7 +163,10 @@ fn the_bundle_says_what_it_is(project: &Path, auth_file: &Path, bundle: &Value) 
         sbom["components"].as_array().unwrap().iter().map(|component| component["name"].as_str().unwrap()).collect();
     assert!(["express", "luxon", "plugin-todo-common"].iter().all(|name| names.contains(name)), "{names:?}");
     let build = inspect("provenance")["predicate"]["buildDefinition"].clone();
-    assert_eq!(build["resolvedDependencies"][0]["uri"], "pkg:npm/%40red-hat-developer-hub/cli@1.9.1");
+    // The commit comes first: this is a clone.
+    let sources = build["resolvedDependencies"].as_array().unwrap();
+    assert!(sources[0]["digest"]["gitCommit"].is_string(), "{build}");
+    assert_eq!(sources[1]["uri"], "pkg:npm/%40red-hat-developer-hub/cli@1.9.1");
     assert_eq!(build["externalParameters"]["bundle"]["plugins"].as_array().unwrap().len(), PLUGINS.len());
     assert_eq!(build["internalParameters"]["contentKey"], bundle["content_key"]);
 }

@@ -32,6 +32,41 @@ fn a_list_of_the_export_utilities() {
     assert!(again.starts_with("exit code: 2") && again.contains("already"), "{again}");
 }
 
+/// Lists as people write them: each gives the same two plugins with the same arguments.
+#[test]
+fn lists_of_every_shape() {
+    let shapes = [
+        "plugins/todo:\nplugins/todo-backend: --embed-package @a/x @a/y",
+        "\u{feff}plugins/todo:\r\nplugins/todo-backend: --embed-package @a/x @a/y\r\n",
+        "---\n# all of it\n./plugins/todo/: # the page\n\nplugins/todo-backend: --embed-package @a/x --embed-package @a/y # ours\n",
+        "\"plugins/todo\": \"\"\n'plugins/todo-backend': \"--embed-package '@a/x' --embed-package=@a/y\"\n",
+        "plugins/todo: null\nplugins/todo-backend: >-\n  --embed-package @a/x\n  --embed-package @a/y\n",
+        "plugins/todo: ~\nplugins/todo-backend: |\n  --embed-package @a/x \\\n    --embed-package @a/y \\\n",
+        "plugins/todo: []\nplugins/todo-backend: [--embed-package, '@a/x', '@a/y']\n",
+        "- plugins/todo\n- plugins/todo-backend: --embed-package @a/x @a/y\n",
+        "- plugins/todo:\n- plugins/todo-backend:\n    - --embed-package @a/x\n    - --embed-package @a/y\n",
+        "{ plugins/todo: '', plugins/todo-backend: '--embed-package @a/x @a/y' }\n",
+    ];
+    let expected = "[plugins.todo]\npath = \"plugins/todo\"\n\n[plugins.todo-backend]\npath = \"plugins/todo-backend\"\n\
+                    embed-packages = [\"@a/x\", \"@a/y\"]\n";
+    for shape in shapes {
+        let repository = Repository::new();
+        repository.write("plugins-list.yaml", shape);
+        let text = imported(&repository, &[]);
+        assert!(text.ends_with(expected) && !text.contains("not carried over"), "{shape}\n{text}");
+    }
+}
+
+/// What no configuration takes is left behind, so that the one that is written is right.
+#[test]
+fn arguments_that_no_configuration_takes() {
+    let repository = Repository::new();
+    repository
+        .write("plugins-list.yaml", "plugins/todo-backend: --embed-package '' --shared-package \"a\\tb\" --minify\n");
+    let text = imported(&repository, &[]);
+    assert!(text.contains("`--embed-package`: `` is not the name of a package"), "{text}");
+}
+
 #[test]
 fn an_overlay_with_its_sources() {
     let repository = Repository::new();

@@ -90,6 +90,73 @@ fn what_cannot_be_written_is_said() {
     assert!(fs_err::read_dir(empty.path()).unwrap().next().is_none());
 }
 
+/// The workflow may come later than the configuration, which stays as it is.
+#[test]
+fn a_workflow_for_a_configuration_that_is_there() {
+    let repository = repository();
+    let config = "[registries.quay]\noci = \"quay.io/acme\"\n[plugins.todo]\npath = \"plugins/todo\"\n";
+    repository.config(config);
+    insta::assert_snapshot!("init_workflow_only", repository.run(&["init", "--yes", "--github"]));
+    let read = |file: &str| fs_err::read_to_string(repository.root().join(file)).unwrap();
+    assert_eq!(read("rhdh-plugins.toml"), config);
+    let workflow = read(".github/workflows/rhdh-pack.yml");
+    assert!(workflow.contains("branches: [\"trunk\"]") && workflow.contains("secrets.REGISTRY_PASSWORD"), "{workflow}");
+    repository.config("[plugin.todo]\n");
+    assert!(repository.run(&["init", "--yes", "--github"]).starts_with("exit code: 2"));
+}
+
+/// Five workspaces with thirty plugins, some of which have the same folder's name or the same `pluginId`.
+#[test]
+fn a_large_repository() {
+    let repository = Repository::new();
+    fs_err::remove_dir_all(repository.root().join("plugins")).unwrap();
+    for (file, text) in [("package.json", "{}"), ("backstage.json", "{}")] {
+        repository.write(file, text);
+    }
+    for at in 0..5 {
+        let workspace = format!("workspaces/w{at}");
+        repository
+            .write(
+                &format!("{workspace}/package.json"),
+                r#"{ "name": "w", "workspaces": { "packages": ["plugins/*"] } }"#,
+            )
+            .write(&format!("{workspace}/yarn.lock"), "")
+            .write(&format!("{workspace}/backstage.json"), format!(r#"{{ "version": "1.4{at}.0" }}"#));
+        for (folder, role) in [
+            (format!("p{at}"), "frontend-plugin"),
+            (format!("p{at}-backend"), "backend-plugin"),
+            (format!("p{at}-backend-module-x"), "backend-plugin-module"),
+            (format!("p{at}-tech"), "frontend-plugin-module"),
+            (format!("p{at}-common"), "common-library"),
+            ("shared".to_owned(), "frontend-plugin"),
+            ("shared-backend".to_owned(), "backend-plugin"),
+        ] {
+            let id = if folder.starts_with("shared") { "shared".to_owned() } else { format!("p{at}") };
+            let manifest = serde_json::json!({
+                "name": format!("@acme/plugin-w{at}-{folder}"), "version": "1.0.0", "backstage": { "role": role, "pluginId": id },
+            });
+            repository.write(&format!("{workspace}/plugins/{folder}/package.json"), manifest.to_string());
+        }
+    }
+    let output = repository.run(&["init", "--yes"]);
+    assert!(output.contains("30 plugins, 10 bundles"), "{output}");
+    let check = repository.run(&["check"]);
+    assert!(check.contains("30 plugins, 10 bundles, 5 yarn workspaces"), "{check}");
+    assert!(repository.run(&["plan"]).starts_with("exit code: 0"));
+}
+
+/// npm's and pnpm's repositories are told what is missing.
+#[test]
+fn repositories_of_other_package_managers() {
+    let mut all = String::new();
+    for file in ["package-lock.json", "pnpm-lock.yaml"] {
+        let repository = Repository::new();
+        repository.remove("yarn.lock").write(file, "");
+        all.push_str(&format!("== {file}\n{}", repository.run(&["init", "--yes"])));
+    }
+    insta::assert_snapshot!("init_other_managers", all);
+}
+
 /// Every workflow is YAML, also with odd branches; without a registry and a release that is known, too.
 #[test]
 fn workflows_are_yaml() {
@@ -183,22 +250,4 @@ fn a_dialogue_can_be_left() {
     terminal.exp_string("nothing was written").unwrap();
     terminal.exp_eof().unwrap();
     assert!(!repository.root().join("rhdh-plugins.toml").exists());
-}
-
-/// Every command of `docs/getting-started.md` does what it should; `run`, which takes minutes, has a test of its own.
-#[test]
-fn the_commands_of_the_guide() {
-    let guide = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/getting-started.md")).unwrap();
-    let commands: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("    rhdh-pack ")).collect();
-    assert!(commands.len() > 6, "{commands:?}");
-    for command in commands.into_iter().filter(|command| *command != "run") {
-        let repository = repository();
-        match command.split(' ').next() {
-            Some("init" | "completions") => {}
-            Some("import") => drop(repository.write("plugins-list.yaml", "plugins/todo:\n")),
-            _ => drop(repository.run(&["init", "--yes"])),
-        }
-        let output = repository.run(&command.split(' ').collect::<Vec<_>>());
-        assert!(output.starts_with("exit code: 0"), "{command}: {output}");
-    }
 }

@@ -185,6 +185,15 @@ fn archives_of_npm_and_of_tar() {
     let other = format!("sha512-{}", STANDARD.encode([7; 64]));
     let wrong = bench.expect(1, &["verify", &archive, "--no-load", "--integrity", &other]);
     assert!(wrong.contains("is expected [expected-integrity]"), "{wrong}");
+    // Every algorithm that RHDH's installers take, as openssl computes it.
+    for algorithm in ["sha256", "sha384"] {
+        let script = "printf '%s-' \"$1\"; openssl dgst \"-$1\" -binary \"$2\" | base64 -w0";
+        let value = run("openssl", "openssl", Command::new("bash").args(["-c", script, "sri", algorithm, &*archive]));
+        let value = String::from_utf8(value).unwrap();
+        bench.expect(0, &["verify", &archive, "--no-load", "--integrity", &value]);
+    }
+    let sha1 = bench.expect(2, &["verify", &archive, "--integrity", "sha1-AAAA"]);
+    assert!(sha1.contains("is not one integrity value: `sha512-`, `sha384-` or `sha256-`"), "{sha1}");
     let nothing =
         bench.expect(0, &["verify", &archive, "--no-load", "--digest", &format!("sha256:{}", "0".repeat(64))]);
     assert!(nothing.contains("`--digest` was compared with nothing"), "{nothing}");
@@ -374,12 +383,78 @@ fn plugins_are_installed_as_the_init_container_does() {
     );
     assert_eq!(file("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-config.hash"), hash(&entry));
     assert!(!root.join("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-image.hash").exists());
-    assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
+    assert_eq!(names_in(&root), ["acme-plugin-x-dynamic-1.2.3", "app-config.dynamic-plugins.yaml"]);
 
     // What an installer would not take is not installed.
     bench.write("dist-dynamic/package.json", "{}");
     bench.expect(1, &["install", "--root", "root", "dist-dynamic"]);
-    assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
+    assert_eq!(names_in(&root), ["acme-plugin-x-dynamic-1.2.3", "app-config.dynamic-plugins.yaml"]);
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// The configuration's plugin, as `rhdh-pack run` would make it here.
+fn configure(bench: &Bench, keys: &str) {
+    bench.write("package.json", r#"{ "name": "root", "workspaces": ["x"] }"#);
+    bench.write("yarn.lock", "");
+    let manifest = r#"{ "name": "@acme/plugin-x", "version": "1.2.3", "backstage": { "role": "backend-plugin" } }"#;
+    bench.write("x/package.json", manifest);
+    bench.write("rhdh-plugins.toml", format!("[rhdh]\nversion = \"1.9\"\n[plugins.x]\npath = \"x\"\n{keys}"));
+}
+
+/// What a plugin brings along for RHDH's configuration goes where RHDH is told to look, and the lock is given back.
+#[test]
+fn the_installed_plugins_configuration() {
+    let bench = Bench::new();
+    configure(&bench, "app-config = \"x/app-config.yaml\"\n");
+    bench.write("x/app-config.yaml", "x:\n  limit: 3\n");
+    let text = bench.expect(0, &["install", "--root", "root", "dist-dynamic"]);
+    assert!(text.contains("start RHDH with `--config root/app-config.dynamic-plugins.yaml`, too"), "{text}");
+    let file = fs_err::read_to_string(bench.root().join("root/app-config.dynamic-plugins.yaml")).unwrap();
+    assert_eq!(file, "dynamicPlugins:\n  rootDirectory: dynamic-plugins-root\nx:\n  limit: 3\n");
+    assert!(!bench.root().join("root/install-dynamic-plugins.lock").exists());
+}
+
+/// Somebody else's lock is waited for, and left where it is.
+#[test]
+fn another_installer_is_not_disturbed() {
+    let bench = Bench::new();
+    bench.write("root/install-dynamic-plugins.lock", "1");
+    let mut command = rhdh_pack(bench.root());
+    command.args(["install", "--root", "root", "dist-dynamic"]).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut said).unwrap();
+    assert!(said.contains("waiting for another installer: `root/install-dynamic-plugins.lock` is there"), "{said}");
+    run("kill", "procps", Command::new("kill").args(["-TERM", &child.id().to_string()]));
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(names_in(&bench.root().join("root")), ["install-dynamic-plugins.lock"]);
+}
+
+/// What the configuration allows of its own plugins is allowed here, too, and of nobody else's.
+#[test]
+fn allowed_rules_are_allowed() {
+    let bench = Bench::new();
+    bench.write("dist-dynamic/dist/large.bin", vec![7; 20_000_001]);
+    let archive = bench.npm_pack();
+    let archive = archive.to_string_lossy();
+    configure(&bench, "");
+    let text = bench.expect(1, &["verify", "--no-load", &archive]);
+    assert!(text.contains("[entry-size]"), "{text}");
+    configure(&bench, "allow = { entry-size = \"MAX_ENTRY_SIZE is raised in our cluster\" }\n");
+    let text = bench.expect(0, &["verify", "--no-load", &archive]);
+    assert!(text.contains("allowed, because MAX_ENTRY_SIZE is raised in our cluster: "), "{text}");
+    bench.write(
+        "x/package.json",
+        r#"{ "name": "@acme/plugin-y", "version": "1.2.3", "backstage": { "role": "backend-plugin" } }"#,
+    );
+    bench.expect(1, &["verify", "--no-load", &archive]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::check::count;
 use super::project::{self, Project};
 use super::{Error, Request, suggest};
 use crate::config::names::is_oci_prefix;
-use crate::config::{self, FILE_NAME};
+use crate::config::{self, FILE_NAME, Registry};
 use crate::draft::remote::Remote;
 use crate::draft::workflow::Forge;
 use crate::draft::{self, Draft, Found, FoundPlugin};
@@ -70,6 +70,9 @@ pub enum InitError {
 pub(super) fn command(request: &Request, options: &InitOptions, ui: &Ui) -> Result<u8, Error> {
     let file = request.config.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
     let root = root_of(&file)?;
+    if (options.github || options.gitlab) && file.is_file() {
+        return workflows_only(&file, &root, options, ui);
+    }
     refuse_existing(&file)?;
     if let Some(registry) = options.registry.as_deref().filter(|registry| !is_oci_prefix(registry)) {
         return Err(InitError::Registry(registry.to_owned()).into());
@@ -91,6 +94,24 @@ pub(super) fn command(request: &Request, options: &InitOptions, ui: &Ui) -> Resu
     Ok(0)
 }
 
+/// The workflow for a configuration that is there already.
+fn workflows_only(file: &Path, root: &Path, options: &InitOptions, ui: &Ui) -> Result<u8, Error> {
+    let project = project::open(file, &|_, _| false)?;
+    let mut oci = project.config.registries.values().filter_map(|registry| match registry {
+        Registry::Oci { prefix, .. } => Some(prefix.clone()),
+        _ => None,
+    });
+    let registry = options.registry.clone().or_else(|| oci.next());
+    let draft = Draft { branch: Remote::of(root).branch, registry, ..Draft::default() };
+    ui.note(&format!("`{}` is there, and stays as it is", file.display()));
+    for (forge, wanted) in [(Forge::GitHub, options.github), (Forge::GitLab, options.gitlab)] {
+        if wanted {
+            write_workflow(root, forge, &draft, ui)?;
+        }
+    }
+    Ok(0)
+}
+
 /// The folder of a configuration file that is to be written.
 pub(super) fn root_of(file: &Path) -> Result<PathBuf, InitError> {
     let absolute = std::path::absolute(file)?;
@@ -108,7 +129,8 @@ pub(super) fn no_plugins(root: &Path, found: &Found) -> InitError {
     } else {
         format!("these are plugins, but cannot be exported as they are:\n{}", left_out.join("\n"))
     };
-    InitError::NoPlugins { folder: root.to_owned(), help }
+    let other = draft::other_manager(root).map_or_else(String::new, |other| format!("\n{other}"));
+    InitError::NoPlugins { folder: root.to_owned(), help: help + &other }
 }
 
 /// Writes a draft, the schema beside it, and the flags that the plugins need; what was written has passed `check`.

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, show};
 use super::{Error, Request};
-use crate::install::{Entry, install};
+use crate::install::lock::Lock;
+use crate::install::{Entry, app_config, install};
 use crate::package::Release;
 use crate::ui::Ui;
 use crate::verify::{Verified, verify};
@@ -32,11 +33,14 @@ pub(super) async fn command(
 ) -> Result<u8, Error> {
     let looker = Looker::new(request, &asked.rhdh, ui, cancel)?;
     let what = if asked.what.is_empty() { vec![output_folder(request, &looker)] } else { asked.what.clone() };
+    let _lock = Lock::take(&asked.root, ui, cancel).await.map_err(crate::install::Error::from)?;
     let mut entries: Vec<Entry> = Vec::new();
+    let mut configs = Vec::new();
     let mut code = 0;
     for text in &what {
         let opened = looker.open(text).await?;
-        let verified = verify(text, &opened, &looker.without_loading(), cancel).await;
+        let mut verified = verify(text, &opened, &looker.without_loading(), cancel).await;
+        looker.allow(&opened, &mut verified);
         if verified.iter().any(Verified::is_bad) {
             verified.iter().for_each(|verified| show(verified, &looker.releases, false, ui));
             ui.failure(text, "not installed: RHDH's installer would not take it", None, None);
@@ -55,12 +59,17 @@ pub(super) async fn command(
             for removed in &installed.removed {
                 ui.note(&format!("  removed {removed}, another version of the same plugin"));
             }
+            configs.extend(looker.app_config(&installed.name)?.map(|config| (installed.name.clone(), config)));
             entries.push(installed.entry);
         }
     }
     if entries.is_empty() && code == 0 {
         ui.warn("there is no plugin in it: nothing was installed");
         code = 1;
+    }
+    if !entries.is_empty() {
+        app_config::write(&asked.root, &configs).map_err(crate::install::Error::from)?;
+        ui.note(&format!("start RHDH with `--config {}`, too", asked.root.join(app_config::APP_CONFIG).display()));
     }
     let plugins = std::collections::BTreeMap::from([("plugins", &entries)]);
     print(&serde_yaml::to_string(&plugins)?)?;

@@ -19,6 +19,7 @@ mod check;
 mod ci;
 mod credentials;
 mod diff;
+mod doctor;
 mod explain;
 mod export;
 mod import;
@@ -110,6 +111,11 @@ pub enum Command {
     Install(InstallOptions),
     /// What differs between two artifacts.
     Diff(DiffOptions),
+    /// Everything that a run will need, looked at before.
+    Doctor {
+        /// Whether the findings go to stdout as JSON.
+        json: bool,
+    },
     /// The text of a code; all codes.
     Explain(Option<String>),
     /// A configuration for a repository that has none.
@@ -445,12 +451,12 @@ impl Error {
             | Error::Promote(_)
             | Error::Init(_)
             | Error::Import(_)
-            | Error::Install(crate::install::Error::Folder(_)) => false,
+            | Error::Install(crate::install::Error::Folder(_) | crate::install::Error::AppConfig(_)) => false,
             Error::Export(_)
             | Error::Package(_)
             | Error::Deliver(_)
             | Error::Start(_)
-            | Error::Install(crate::install::Error::Io { .. }) => true,
+            | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Update(error) => error.is_environment(),
             Error::Prune(error) => error.is_environment(),
@@ -498,6 +504,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Inspect(options) => inspect::command(request, options, ui, cancel).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
         Command::Diff(options) => diff::command(request, options, ui, cancel).await,
+        Command::Doctor { json } => doctor::command(request, *json, ui, cancel).await,
         Command::Explain(code) => explain::command(code.as_deref()),
         Command::Init(options) => init::command(request, options, ui),
         Command::Import(list) => import::command(request, list.as_deref(), ui),

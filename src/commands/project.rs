@@ -225,7 +225,7 @@ fn project_plugin(config: &Config, plugin: &Plugin, workspaces: &Workspaces) -> 
 }
 
 /// The plugin's app-config: a YAML mapping, as RHDH merges it into its configuration.
-fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<serde_json::Value>, Box<Problem>> {
+pub(super) fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<serde_json::Value>, Box<Problem>> {
     let Some(path) = &plugin.app_config else { return Ok(None) };
     // What is not a file of the repository was reported when the configuration was read.
     let Some(file) = path.locate(&config.root).ok().filter(|file| file.is_file()) else { return Ok(None) };

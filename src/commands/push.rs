@@ -17,6 +17,7 @@ use crate::plan::ContentKey;
 use crate::push::{self, ArtifactToPush, PublishedImage};
 use crate::registry;
 use crate::report::{ArtifactResult, Failure, RunResult, State};
+use crate::ui::Ui;
 
 /// A registry by its name in the configuration, and what that stands for.
 type Place = (String, Registry);
@@ -155,11 +156,21 @@ pub(super) fn connect(session: &Session) -> Result<Arc<registry::Session>, Error
 
 /// As [`connect`], with the credentials of `login`, which win.
 pub(super) fn connect_as(session: &Session, login: Option<&Login>) -> Result<Arc<registry::Session>, Error> {
+    connect_with(session, login, registry::Limits::default(), &session.ui)
+}
+
+/// As [`connect_as`], with other limits; what is retried is said on `ui`.
+pub(super) fn connect_with(
+    session: &Session,
+    login: Option<&Login>,
+    limits: registry::Limits,
+    ui: &Ui,
+) -> Result<Arc<registry::Session>, Error> {
     let variables = credentials::variables(session, login)?;
     let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw())
         .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
     let authorities = session.project.config.authority_files();
-    Ok(registry::Session::trusting(authorities, keychain, registry::Limits::default(), &session.ui))
+    Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }
 
 /// Logs in to every registry that the run will push to, as far as that can be done without writing, so that a wrong password is found out before anything is

@@ -11,7 +11,7 @@ use crate::document;
 use crate::repo_path::RepoPath;
 use crate::rhdh::{self, Release};
 use crate::suggest::{self, Flags, Subject, Suggestion, write};
-use crate::workspace::{Lockfile, LockfileError};
+use crate::workspace::{Lockfile, LockfileError, Workspace};
 
 /// Why nothing can be suggested.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -65,6 +65,13 @@ pub(super) fn command(session: &Session, plugins: &[String], write: bool) -> Res
             .collect();
         session.ui.note(&format!("{id} needs\n{}", lines.join("\n")));
     }
+    let bare = |workspace: &&Workspace| !workspace.path.under(&project.config.root).join("node_modules").is_dir();
+    if project.workspaces.by_path.values().any(|workspace| bare(&workspace)) {
+        session.ui.note(
+            "nothing is installed yet: native modules are known by their dependencies only; after `yarn install` also by \
+             what is in them",
+        );
+    }
     if needed.is_empty() {
         session.ui.note("nothing to add: the plugins have the flags that they need");
         return Ok(0);
@@ -99,7 +106,7 @@ pub(super) fn suggestions(project: &Project, chosen: impl Fn(&str) -> bool) -> R
         }
         let ProjectPlugin { config, package, role, .. } = plugin;
         let lockfile = &lockfiles[&workspace.path];
-        let subject = Subject { workspace, package, role: *role, lockfile, release };
+        let subject = Subject { root: &project.config.root, workspace, package, role: *role, lockfile, release };
         found.push((id.as_str(), suggest::suggest(subject, &Flags::from(config))));
     }
     Ok(found)

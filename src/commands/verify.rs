@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::project::plugin_config;
 use super::{Error, Request};
 use crate::artifact::{Opened, Opener};
-use crate::config::{self, Config};
-use crate::digest::{Digest, Integrity};
+use crate::config::names::package_image_name;
+use crate::config::{self, Config, Registry};
+use crate::digest::{Digest, ExpectedIntegrity};
 use crate::document;
-use crate::package::{ArchiveKind, Finding, Release, Severity};
+use crate::package::{Allowance, ArchiveKind, Finding, Release, Severity};
 use crate::ui::{Ui, human_size};
 use crate::verify::{Loaded, Options, Report, SCHEMA_VERSION, Verified, by_rule, verify};
+use crate::workspace::PackageJson;
 
 /// What to verify, and against what.
 #[derive(Clone, Debug)]
@@ -24,7 +27,7 @@ pub struct VerifyOptions {
     /// What images should be.
     pub digest: Option<Digest>,
     /// What archives should be.
-    pub integrity: Option<Integrity>,
+    pub integrity: Option<ExpectedIntegrity>,
     /// Whether backends are loaded.
     pub load: bool,
     /// Where the packages are that RHDH provides; `None`: the nearest `node_modules`.
@@ -64,10 +67,71 @@ impl<'a> Looker<'a> {
         Ok(Opener { config: config.as_ref(), releases, ui, cancel }.open(text).await?)
     }
 
+    /// Enters what the configuration allows of its own plugins and bundles: of images in its registries or on this machine,
+    /// and of archives of its packages.
+    pub(super) fn allow(&self, opened: &Opened, verified: &mut [Verified]) {
+        let Some(config) = &self.config else { return };
+        let is_ours = |repository: &str| {
+            let (prefix, _) = repository.rsplit_once('/').unwrap_or_default();
+            config
+                .registries
+                .values()
+                .any(|registry| matches!(registry, Registry::Oci { prefix: own, .. } if own == prefix))
+        };
+        let package = |plugin: &config::Plugin| package_of(config, plugin);
+        let image_of =
+            |plugin: &config::Plugin| plugin.image.clone().or_else(|| Some(package_image_name(&package(plugin)?)));
+        let mut images = opened.images.iter();
+        for verified in verified {
+            let allow = match verified.kind {
+                Some(ArchiveKind::Image) => {
+                    let Some(image) = images.next() else { continue };
+                    if image.repository.as_deref().is_some_and(|repository| !is_ours(repository)) {
+                        continue;
+                    }
+                    let plugin =
+                        config.plugins.values().find(|plugin| image.name.is_some() && image_of(plugin) == image.name);
+                    let bundle = config.bundles.values().find(|bundle| image.name.as_ref() == Some(&bundle.image));
+                    plugin.map(|plugin| &plugin.allow).or(bundle.map(|bundle| &bundle.allow))
+                }
+                Some(ArchiveKind::Tgz) => {
+                    let name = verified.plugins.first().map(|plugin| plugin.name.as_str());
+                    self.plugin(name.unwrap_or_default()).map(|plugin| &plugin.allow)
+                }
+                None => None,
+            };
+            if let Some(allow) = allow {
+                Allowance::apply(&Allowance::of(allow), &mut verified.findings);
+            }
+        }
+    }
+
+    /// The plugin of the configuration that the package `name`, exported or not, is of.
+    fn plugin(&self, name: &str) -> Option<&config::Plugin> {
+        let config = self.config.as_ref()?;
+        let own = name.strip_suffix("-dynamic").unwrap_or(name);
+        let is_it = |plugin: &&config::Plugin| {
+            package_of(config, plugin).is_some_and(|package| package == own || package == name)
+        };
+        config.plugins.values().find(is_it)
+    }
+
+    /// What the configuration has as the app-config of the package `name`.
+    pub(super) fn app_config(&self, name: &str) -> Result<Option<serde_json::Value>, Error> {
+        let (Some(config), Some(plugin)) = (&self.config, self.plugin(name)) else { return Ok(None) };
+        let problems = |problem: Box<config::Problem>| config::Error::from(config.problems(vec![*problem]));
+        Ok(plugin_config(config, plugin).map_err(problems)?)
+    }
+
     /// The rehearsal alone.
     pub(super) fn without_loading(&self) -> Options {
         Options { releases: self.releases.clone(), digest: None, integrity: None, load: false, node_modules: None }
     }
+}
+
+/// The name of a plugin's package.
+fn package_of(config: &Config, plugin: &config::Plugin) -> Option<String> {
+    PackageJson::read(&plugin.path.under(&config.root).join("package.json")).ok()?.name
 }
 
 /// Looks at everything that is named. One that cannot be opened does not keep the others from being looked at.
@@ -97,7 +161,8 @@ pub(super) async fn command(
             load: asked.load,
             node_modules: asked.node_modules.clone().or_else(|| nearest_node_modules(text)),
         };
-        let verified = verify(text, &opened, &options, cancel).await;
+        let mut verified = verify(text, &opened, &options, cancel).await;
+        looker.allow(&opened, &mut verified);
         verified.iter().for_each(|verified| show(verified, &looker.releases, asked.load, ui));
         not_compared(&verified, asked, text, ui);
         all.extend(verified);
@@ -177,6 +242,10 @@ fn show_rule(label: &str, findings: &[&Finding], releases: &[Release], ui: &Ui) 
         String::new()
     };
     let text = format!("{}{more}{only} [{}]", first.text, first.rule.name());
+    if let Some(reason) = &first.allowed {
+        ui.note(&format!("{label}: allowed, because {reason}: {text}"));
+        return;
+    }
     match first.severity {
         Severity::Error => ui.failure(label, &text, Some(&first.help), None),
         Severity::Warn => ui.warn(&format!("{label}: {text}\n  help: {}", first.help)),

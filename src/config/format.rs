@@ -58,15 +58,19 @@ pub(super) struct Rhdh {
 pub(super) struct Inputs {
     /// Globs of files that change every plugin of their workspace. `*` stands for anything but `/`, `**` for folders.
     #[schemars(extend("default" = ["tsconfig.json", ".yarnrc.yml", "backstage.json"]))]
+    #[schemars(example = ["tsconfig.json", ".yarnrc.yml", "backstage.json", "patches/**"])]
     pub(super) global: Option<Vec<String>>,
     /// Globs of files that change nothing.
     #[schemars(extend("default" = ["**/*.md", "**/*.test.*", "dev/**"]))]
+    #[schemars(example = ["**/*.md", "**/*.test.*", "dev/**"])]
     pub(super) ignore: Option<Vec<String>>,
     /// Whether the registries are asked what they already hold, so that it is not built again.
     #[schemars(extend("default" = true))]
+    #[schemars(example = false)]
     pub(super) memory: Option<bool>,
     /// What to do where the base commit cannot be known: build all plugins, or fail.
     #[schemars(extend("default" = "all"))]
+    #[schemars(example = &"fail")]
     pub(super) on_unknown_base: Option<UnknownBase>,
 }
 
@@ -116,6 +120,7 @@ pub(super) struct Registry {
     /// With `oci`: plain HTTP, and no questions about certificates. For a registry on this machine that goes without
     /// saying.
     #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
     pub(super) insecure: Option<bool>,
     /// A PEM file with the certificate authority of the registry, which is then trusted beside those of the machine. A
     /// file outside of the repository is named by the variable `RHDH_PACK_<REGISTRY>_CA`, which wins.
@@ -123,6 +128,7 @@ pub(super) struct Registry {
     pub(super) ca: Option<String>,
     /// With `npm`: whether that may be the public npm registry. RHDH's documentation says to keep dynamic plugins off it.
     #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
     pub(super) allow_public: Option<bool>,
     /// With `github-release`: the template of the release's tag, with the variables of a channel's `tags`; by default
     /// the git tag that the run is for.
@@ -146,6 +152,7 @@ pub(super) struct Channel {
     pub(super) tags: Option<Vec<String>>,
     /// Whether a tag that exists with another content may be moved. Otherwise that is an error.
     #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
     pub(super) overwrite: Option<bool>,
     /// Ids of the registries where this channel's artifacts go, instead of their own.
     #[schemars(example = ["quay-pr"])]
@@ -161,6 +168,7 @@ pub(super) struct Channel {
     pub(super) attach: Option<Vec<Attachment>>,
     /// Whether `cosign`, which must be installed, signs each image.
     #[schemars(extend("default" = false))]
+    #[schemars(example = true)]
     pub(super) sign: Option<bool>,
 }
 
@@ -178,6 +186,7 @@ pub(super) struct Plugin {
     pub(super) image: Option<String>,
     /// Who makes `dist-dynamic`: the RHDH CLI, or your own build before rhdh-pack runs.
     #[schemars(extend("default" = "cli"))]
+    #[schemars(example = &"prebuilt")]
     pub(super) export: Option<ExportMode>,
     /// Ids of the registries where the artifacts go: images to OCI registries, tgz archives to npm registries and
     /// folders. With none, both stay in the output folder.
@@ -202,8 +211,10 @@ pub(super) struct Plugin {
     #[schemars(example = ["cpu-features"])]
     pub(super) suppress_native_packages: Option<Vec<String>>,
     /// The RHDH CLI's `--allow-native-package`: native packages to ship as they were built on this machine.
+    #[schemars(example = ["better-sqlite3"])]
     pub(super) allow_native_packages: Option<Vec<String>>,
     /// The RHDH CLI's `--ignore-version-check`: packages that may be there in versions that do not fit together.
+    #[schemars(example = ["luxon"])]
     pub(super) ignore_version_check: Option<Vec<String>>,
     /// Arguments for the RHDH CLI's `plugin export`, passed through untouched: its flags change between releases.
     #[schemars(example = ["--minify"])]
@@ -212,12 +223,14 @@ pub(super) struct Plugin {
     #[schemars(example = serde_json::json!({ "quay.expires-after": "4w" }))]
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of the image.
+    #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
     /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
     #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    #[schemars(example = 6)]
     pub(super) compression_level: Option<u8>,
     /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
     #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]
@@ -231,6 +244,7 @@ pub(super) struct Plugin {
 pub(super) struct Defaults {
     /// Who makes `dist-dynamic`: the RHDH CLI, or your own build before rhdh-pack runs.
     #[schemars(extend("default" = "cli"))]
+    #[schemars(example = &"prebuilt")]
     pub(super) export: Option<ExportMode>,
     /// Ids of the registries where the artifacts go: images to OCI registries, tgz archives to npm registries and
     /// folders. With none, both stay in the output folder.
@@ -255,21 +269,26 @@ pub(super) struct Defaults {
     #[schemars(example = ["cpu-features"])]
     pub(super) suppress_native_packages: Option<Vec<String>>,
     /// The RHDH CLI's `--allow-native-package`: native packages to ship as they were built on this machine.
+    #[schemars(example = ["better-sqlite3"])]
     pub(super) allow_native_packages: Option<Vec<String>>,
     /// The RHDH CLI's `--ignore-version-check`: packages that may be there in versions that do not fit together.
+    #[schemars(example = ["luxon"])]
     pub(super) ignore_version_check: Option<Vec<String>>,
     /// Arguments for the RHDH CLI's `plugin export`, passed through untouched: its flags change between releases.
     #[schemars(example = ["--minify"])]
     pub(super) export_args: Option<Vec<String>>,
     /// Labels of every image; those of a plugin or bundle are added to them.
+    #[schemars(example = serde_json::json!({ "quay.expires-after": "4w" }))]
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of every image; those of a plugin or bundle are added to them.
+    #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
     /// Rules of RHDH's installers that may be broken, each with the reason; those of a plugin or bundle are added to them. `rhdh-pack explain CODE` says what each rule means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
     #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    #[schemars(example = 6)]
     pub(super) compression_level: Option<u8>,
     /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
     #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]
@@ -300,12 +319,14 @@ pub(super) struct Bundle {
     #[schemars(example = serde_json::json!({ "quay.expires-after": "4w" }))]
     pub(super) labels: Option<IndexMap<String, String>>,
     /// Annotations of the image.
+    #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
     /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
     #[schemars(extend("default" = 9), range(min = 1, max = 9))]
+    #[schemars(example = 6)]
     pub(super) compression_level: Option<u8>,
     /// `artifactType` of the image's manifest, a media type. None by default: some registries refuse it.
     #[schemars(example = "application/vnd.acme.dynamic-plugin.v1")]

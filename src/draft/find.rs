@@ -14,6 +14,28 @@ use crate::workspace::{self, PackageJson, Workspaces};
 /// Folders that hold copies of packages, or none.
 const NEVER: [&str; 4] = ["node_modules", "dist", "dist-dynamic", "dist-types"];
 
+/// Lock files of other package managers, and whose they are.
+const OTHERS: [(&str, &str); 5] = [
+    ("package-lock.json", "npm"),
+    ("npm-shrinkwrap.json", "npm"),
+    ("pnpm-lock.yaml", "pnpm"),
+    ("bun.lock", "bun"),
+    ("bun.lockb", "bun"),
+];
+
+/// What to do in a repository whose packages are managed by something else than yarn; `None` where they are not.
+#[must_use]
+pub fn other_manager(root: &Path) -> Option<String> {
+    let (file, manager) = OTHERS.iter().find(|(file, _)| root.join(file).is_file())?;
+    let has_no_yarn = !root.join("yarn.lock").is_file();
+    has_no_yarn.then(|| {
+        format!(
+            "`{file}` is of {manager}, and the RHDH CLI exports from yarn workspaces only: list the folders of all packages \
+             as `workspaces` in `package.json`, run `yarn install`, and commit its `yarn.lock`"
+        )
+    })
+}
+
 /// What stands in a repository.
 #[derive(Debug, Default)]
 pub struct Found {

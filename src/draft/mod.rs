@@ -12,7 +12,7 @@ pub mod remote;
 mod render;
 pub mod workflow;
 
-pub use find::{Found, find};
+pub use find::{Found, find, other_manager};
 pub use render::render;
 
 /// What to write into a configuration.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::PluginToExport;
 use super::failure::Log;
 use crate::repo_path::RepoPath;
-use crate::workspace::{Package, Workspace};
+use crate::workspace::{Package, Workspace, siblings};
 
 /// The folders to build for the export of a plugin: its own, and those of the packages that will be embedded. None for
 /// a frontend, which is bundled from its sources.
@@ -27,7 +27,9 @@ pub(super) fn to_build(plugin: &PluginToExport, workspace: &Workspace) -> Vec<Re
 }
 
 fn search(package: &Package, names: &[String], workspace: &Workspace, found: &mut BTreeSet<RepoPath>) {
-    let names: Vec<_> = names.iter().cloned().chain(siblings(package)).collect();
+    let manifest = &package.manifest;
+    let siblings = siblings(manifest.name.as_deref().unwrap_or_default(), manifest.backstage.role.as_deref());
+    let names: Vec<_> = names.iter().cloned().chain(siblings).collect();
     for (dependency, _) in package.manifest.ranges("dependencies") {
         if names.iter().any(|name| name == dependency)
             && let Some(embedded) = workspace.named(dependency)
@@ -36,17 +38,6 @@ fn search(package: &Package, names: &[String], workspace: &Workspace, found: &mu
             search(embedded, &names, workspace, found);
         }
     }
-}
-
-fn siblings(package: &Package) -> Vec<String> {
-    let name = package.manifest.name.as_deref().unwrap_or_default();
-    let stem = match package.manifest.backstage.role.as_deref() {
-        Some("backend-plugin") => name.strip_suffix("-backend"),
-        Some("backend-plugin-module") => name.find("-backend-module-").map(|at| &name[..at]),
-        Some("node-library") => name.strip_suffix("-node"),
-        _ => None,
-    };
-    stem.map(|stem| vec![format!("{stem}-common"), format!("{stem}-node")]).unwrap_or_default()
 }
 
 /// The folders of the packages that the RHDH CLI packed, as its log says, that are not among `built`. Whatever rule a

@@ -59,8 +59,16 @@ fn yarn_install(log: &Log, scene: Scene<'_>) -> Option<ExportFailure> {
 
 /// The way to a registry.
 fn network(log: &Log, _: Scene<'_>) -> Option<ExportFailure> {
-    let certificate =
-        ["SELF_SIGNED_CERT", "self-signed certificate", "unable to get local issuer certificate", "CERT_HAS_EXPIRED"];
+    let certificate = [
+        "SELF_SIGNED_CERT",
+        "self-signed certificate",
+        "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+        "unable to verify the first certificate",
+        "unable to get local issuer certificate",
+        "ERR_TLS_CERT_ALTNAME_INVALID",
+        "CERT_NOT_YET_VALID",
+        "CERT_HAS_EXPIRED",
+    ];
     if let Some(line) = certificate.iter().find_map(|text| log.line_with(text)) {
         return Some(
             ExportFailure::new("certificate", format!("the npm registry's certificate is not trusted: {line}"))
@@ -179,7 +187,10 @@ fn packages(log: &Log, scene: Scene<'_>) -> Option<ExportFailure> {
         let allow = add(scene, "allow-native-packages", &native);
         return Some(
             ExportFailure::new("native-package", format!("native modules cannot be part of a dynamic plugin: {}", ticked(&native)))
-                .with_help(format!("where the plugin works without them:\n{suppress}\nor, where RHDH runs on the platform that you build on:\n{allow}")),
+                .with_help(format!(
+                    "where the plugin works without them:\n{suppress}\nor, where RHDH runs on the platform that you build on:\n{allow}\n{}",
+                    worked_out(scene)
+                )),
         );
     }
     let conflict = log

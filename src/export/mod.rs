@@ -23,6 +23,7 @@ mod embedded;
 pub(crate) mod environment;
 mod failure;
 mod known;
+pub mod look;
 mod npm_cache;
 mod prepare;
 mod rhdh_cli;

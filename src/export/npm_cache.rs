@@ -31,7 +31,7 @@ pub(super) struct NpmCache<'run> {
 }
 
 /// The user's cache folder for rhdh-pack.
-fn cache_folder(variables: &Variables) -> PathBuf {
+pub(super) fn cache_folder(variables: &Variables) -> PathBuf {
     use etcetera::BaseStrategy as _;
     if let Some(folder) = variables.get("RHDH_PACK_CACHE") {
         return std::path::absolute(folder).unwrap_or_else(|_| folder.into());
@@ -155,6 +155,11 @@ impl<'run> NpmCache<'run> {
             .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| Version::parse(entry.file_name().to_str()?).ok())
             .collect()
+    }
+
+    /// Where a version of a package is, or would be, for people.
+    pub(super) fn folder(&self, name: &str, version: &Version) -> String {
+        self.home(name).join(version.to_string()).display().to_string()
     }
 
     /// A file of the cache for other uses, with the folder above it.

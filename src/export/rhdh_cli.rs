@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nodejs_semver::{Range, Version};
 
+use super::look::Tool;
 use super::npm_cache::NpmCache;
 use super::{CliVersion, ExportFailure, Failed};
 use crate::rhdh::CLI_PACKAGE as PACKAGE;
@@ -57,6 +58,49 @@ pub(super) async fn in_cache(cache: &NpmCache<'_>, wanted: &CliVersion, ui: &Ui)
     };
     let folder = cache.package(PACKAGE, &version).await?;
     Ok(at(&folder)?)
+}
+
+/// Which RHDH CLI an export would take, without fetching it; and why the npm registry could not be asked, where it was.
+pub(super) async fn look(
+    cache: &NpmCache<'_>,
+    folders: &[PathBuf],
+    wanted: &CliVersion,
+) -> (Result<Tool, ExportFailure>, Option<ExportFailure>) {
+    let range = match range(wanted) {
+        Ok(range) => range,
+        Err(failure) => return (Err(failure), None),
+    };
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    if let Some(cli) = in_node_modules(&folders, wanted)
+        && let Ok(version) = Version::parse(&cli.version)
+    {
+        return (Ok(Tool { version, place: Some(cli.script.display().to_string()) }), None);
+    }
+    let usual = wanted.usual().and_then(|version| Version::parse(version).ok());
+    let fits = |version: &Version| usual.as_ref().map_or_else(|| version.satisfies(&range), |usual| usual == version);
+    let best = |versions: Vec<Version>| versions.into_iter().filter(fits).max();
+    let installed = best(cache.installed_versions(PACKAGE));
+    let here = |version: Version| Tool { place: Some(cache.folder(PACKAGE, &version)), version };
+    if let Some(version) = installed.clone().filter(|_| usual.is_some()) {
+        return (Ok(here(version)), None);
+    }
+    match (cache.versions(PACKAGE, false).await, installed) {
+        (Ok(versions), installed) => {
+            let tool = best(versions).map(|version| match installed.as_ref() == Some(&version) {
+                true => here(version),
+                false => Tool { version, place: None },
+            });
+            let missing = || {
+                let message = format!("the npm registry has no RHDH CLI `{}`", wanted.range());
+                ExportFailure::new("rhdh-cli-version", message).with_help(
+                    "name a version that it has: `[rhdh] cli = \"x.y.z\"`; `npm view @red-hat-developer-hub/cli versions` lists them",
+                )
+            };
+            (tool.ok_or_else(missing), None)
+        }
+        (Err(error), Some(version)) => (Ok(here(version)), Some(error.failure)),
+        (Err(error), None) => (Err(error.failure.clone()), Some(error.failure)),
+    }
 }
 
 /// The newest version of a release, as the registry says; where it cannot be asked, the newest in the cache.

@@ -64,13 +64,14 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) program: PathBuf,
+    pub(crate) version: Version,
 }
 
 impl Node {
     /// The node on PATH, once its version has been checked.
     pub(crate) async fn find(environment: &Environment, cancel: &CancellationToken) -> Result<Self, Error> {
         let program = find_on_path(environment, "node").ok_or(Error::NodeMissing)?;
-        let node = Self { program };
+        let mut node = Self { program, version: (OLDEST_NODE, 0_u64, 0_u64).into() };
         let shown = node.program.display().to_string();
         let broken = |cause: String| Error::NodeBroken { node: shown.clone(), cause };
         let command = node.command(["--version"], Path::new("/"), environment.for_code());
@@ -81,7 +82,11 @@ impl Node {
         let text = output.stdout.trim();
         let said = || if text.is_empty() { output.stderr.trim() } else { text }.chars().take(200).collect();
         let found = Version::parse(text.trim_start_matches('v')).map_err(|_| broken(said()))?;
-        if found.major() < OLDEST_NODE { Err(Error::NodeTooOld { node: shown, found }) } else { Ok(node) }
+        if found.major() < OLDEST_NODE {
+            return Err(Error::NodeTooOld { node: shown, found });
+        }
+        node.version = found;
+        Ok(node)
     }
 
     /// `node` with these arguments.

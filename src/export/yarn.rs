@@ -37,9 +37,25 @@ enum Wanted {
     Major(u64),
 }
 
+/// Where a workspace's yarn is.
+#[derive(Debug)]
+pub(super) enum Located {
+    /// In the repository, or on PATH.
+    Here {
+        /// How it is started.
+        launch: Launch,
+        /// Its version.
+        version: Version,
+        /// Where it comes from, for people.
+        source: String,
+    },
+    /// In an npm registry, or in the cache.
+    ToFetch(Version),
+}
+
 /// How yarn is started.
 #[derive(Clone, Debug)]
-enum Launch {
+pub(super) enum Launch {
     Script(PathBuf),
     Program(PathBuf),
 }
@@ -54,36 +70,14 @@ impl Yarn {
         environment: &Environment,
         cancel: &CancellationToken,
     ) -> Result<Self, Failed> {
-        let folder = workspace.path.under(root);
-        if let Some(script) = yarn_path(root, &folder)? {
-            let version = match version_in_name(&script) {
-                Some(version) => version,
-                None => ask_version(&Launch::Script(script.clone()), node, &folder, environment, cancel)
-                    .await
-                    .ok_or_else(|| {
-                        ExportFailure::new(
-                            "yarn-unusable",
-                            format!("`yarnPath` names `{}`, which does not run", script.display()),
-                        )
-                        .with_help("`yarn set version stable` puts a new one there")
-                    })?,
-            };
-            return Self::new(Launch::Script(script), version, "yarnPath", node, cache);
-        }
-        let wanted = wanted(workspace, &folder)?;
-        if let Some(program) = find_on_path(environment, "yarn") {
-            let launch = Launch::Program(program.clone());
-            if let Some(version) = ask_version(&launch, node, &folder, environment, cancel).await
-                && wanted.fits(&version)
-            {
-                return Self::new(launch, version, &program.display().to_string(), node, cache);
+        match locate(root, workspace, node, environment, cancel).await? {
+            Located::Here { launch, version, source } => Self::new(launch, version, &source, node, cache),
+            Located::ToFetch(version) => {
+                let package = if version.major() == 1 { "yarn" } else { "@yarnpkg/cli-dist" };
+                let installed = cache.package(package, &version.to_string()).await?;
+                Self::new(Launch::Script(installed.join("bin/yarn.js")), version, "npm", node, cache)
             }
         }
-        let version = wanted.to_fetch();
-        let (package, script) =
-            if version.major() == 1 { ("yarn", "bin/yarn.js") } else { ("@yarnpkg/cli-dist", "bin/yarn.js") };
-        let installed = cache.package(package, &version.to_string()).await?;
-        Self::new(Launch::Script(installed.join(script)), version, "npm", node, cache)
     }
 
     /// The folder to put first on PATH.
@@ -149,6 +143,40 @@ impl Wanted {
     }
 }
 
+/// Finds the yarn for a workspace; nothing is fetched.
+pub(super) async fn locate(
+    root: &Path,
+    workspace: &Workspace,
+    node: &Node,
+    environment: &Environment,
+    cancel: &CancellationToken,
+) -> Result<Located, ExportFailure> {
+    let folder = workspace.path.under(root);
+    if let Some(script) = yarn_path(root, &folder)? {
+        let launch = Launch::Script(script.clone());
+        let version = match version_in_name(&script) {
+            Some(version) => Some(version),
+            None => ask_version(&launch, node, &folder, environment, cancel).await,
+        };
+        let version = version.ok_or_else(|| {
+            let message = format!("`yarnPath` names `{}`, which does not run", script.display());
+            ExportFailure::new("yarn-unusable", message).with_help("`yarn set version stable` puts a new one there")
+        })?;
+        return Ok(Located::Here { launch, version, source: "yarnPath".to_owned() });
+    }
+    let wanted = wanted(workspace, &folder)?;
+    if let Some(program) = find_on_path(environment, "yarn") {
+        let source = program.display().to_string();
+        let launch = Launch::Program(program);
+        if let Some(version) = ask_version(&launch, node, &folder, environment, cancel).await
+            && wanted.fits(&version)
+        {
+            return Ok(Located::Here { launch, version, source });
+        }
+    }
+    Ok(Located::ToFetch(wanted.to_fetch()))
+}
+
 fn wanted(workspace: &Workspace, folder: &Path) -> Result<Wanted, ExportFailure> {
     if let Some(manager) = workspace.manifest.package_manager() {
         if manager.name != "yarn" {
@@ -156,8 +184,9 @@ fn wanted(workspace: &Workspace, folder: &Path) -> Result<Wanted, ExportFailure>
                 "the workspace `{}` is managed by `{}`; the RHDH CLI exports from yarn workspaces only",
                 workspace.path, manager.name
             );
-            return Err(ExportFailure::new("not-yarn", message)
-                .with_help("`yarn import` makes a `yarn.lock` of another lock file"));
+            return Err(ExportFailure::new("not-yarn", message).with_help(
+                "set `packageManager` to a yarn, such as `yarn@4.18.1`, run `yarn install`, and commit `yarn.lock`",
+            ));
         }
         if let Some(version) = manager.version.and_then(|version| Version::parse(version).ok()) {
             return Ok(Wanted::Exact(version));

@@ -53,7 +53,12 @@ pub(super) fn parse(arguments: &str) -> Flags {
                 }
             }
             for value in values {
-                if !list.contains(&value) {
+                // As the configuration takes them.
+                if value.trim().is_empty() || value.starts_with('-') || value.contains(char::is_control) {
+                    flags
+                        .left_behind
+                        .push(format!("`{option}`: `{}` is not the name of a package", value.escape_debug()));
+                } else if !list.contains(&value) {
                     list.push(value);
                 }
             }
@@ -95,10 +100,14 @@ fn split(text: &str) -> Vec<String> {
                 begun = true;
                 word.extend(characters.by_ref().take_while(|next| *next != character));
             }
-            '\\' => {
-                begun = true;
-                word.extend(characters.next());
-            }
+            '\\' => match characters.next() {
+                // The command goes on in the next line.
+                None | Some('\n' | '\r') => {}
+                Some(next) => {
+                    begun = true;
+                    word.push(next);
+                }
+            },
             blank if blank.is_whitespace() => {
                 if std::mem::take(&mut begun) {
                     words.push(std::mem::take(&mut word));
@@ -142,6 +151,8 @@ mod tests {
             ),
             ("--scalprum-config ./s.json --clean --dynamic-plugins-root ../x --dev", " | ./s.json | 3"),
             ("--embed-package", " |  | 0"),
+            ("--embed-package @a/x \\\n  --minify", "embed-packages=@a/x export-args=--minify |  | 0"),
+            ("--embed-package '' -- \\", "export-args=-- |  | 1"),
             ("--track-dynamic-manifest-and-lock-file", "export-args=--track-dynamic-manifest-and-lock-file |  | 0"),
         ] {
             assert_eq!(read(arguments), wanted, "{arguments}");

@@ -2,7 +2,9 @@
 //! out is a commit that is in this clone, with the reason in words, or the reason why there is none. A shallow clone
 //! is deepened, step by step, as far as the answer needs.
 
-use super::git::Git;
+use std::path::Path;
+
+use super::git::{Git, GitError};
 use crate::ci::{Ci, Event};
 
 /// How many commits each fetch adds to a shallow clone; then the rest.
@@ -19,8 +21,38 @@ pub(super) enum Base {
     Unknown { reason: String },
 }
 
+/// What a clone holds of its history, as far as a plan asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Whether it is cut off.
+    pub shallow: bool,
+    /// The commit that the next plan compares with; `None` where that is not in the clone, or there is none.
+    pub base: Option<String>,
+    /// Why that one, or why there is none.
+    pub reason: String,
+    /// True where there should be a base, and none is in the clone.
+    pub unknown: bool,
+}
+
+/// Looks at the history of the repository that `folder` is in; `None` where it is in none. Nothing is fetched.
+///
+/// # Errors
+/// When git cannot be run or does not want to read the repository.
+pub fn history(folder: &Path, ci: &Ci) -> Result<Option<History>, GitError> {
+    let Some(mut git) = Git::open(folder)? else { return Ok(None) };
+    git.may_fetch = false;
+    let head = git.commit("HEAD");
+    let (base, reason, unknown) = match find(&git, head.as_deref(), ci, None) {
+        Ok(Base::Commit { id, reason }) => (Some(id), reason, false),
+        Ok(Base::Everything { reason }) => (None, reason, false),
+        Ok(Base::Unknown { reason }) => (None, reason, true),
+        Err(error) => (None, error.to_string(), true),
+    };
+    Ok(Some(History { shallow: git.is_shallow(), base, reason, unknown }))
+}
+
 /// `commit` as people read it.
-pub(super) fn short(commit: &str) -> &str {
+pub fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
@@ -155,6 +187,9 @@ fn until<T>(git: &Git, commits: &[&str], answer: impl Fn() -> Option<T>) -> Opti
 }
 
 fn fetch(git: &Git, arguments: &[&str]) -> bool {
+    if !git.may_fetch {
+        return false;
+    }
     // No tags, no submodules, no clean-up in the background that would lock the next fetch out.
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"];
     git.run(&[&quiet, arguments].concat()).is_ok()

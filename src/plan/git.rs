@@ -39,6 +39,8 @@ pub(super) struct Git {
     given: Vec<(&'static str, OsString)>,
     /// The folder's path in the working tree: empty, or with `/` at its end.
     prefix: Vec<u8>,
+    /// Whether the clone may get what it lacks.
+    pub(super) may_fetch: bool,
 }
 
 /// Why git did not do what it should.
@@ -81,7 +83,7 @@ impl Git {
             Some((name, std::path::absolute(&value).map_or(value, PathBuf::into_os_string)))
         });
         let given: Vec<_> = given.collect();
-        let plain = Self { folder: folder.to_owned(), given: Vec::new(), prefix: Vec::new() };
+        let plain = Self { folder: folder.to_owned(), given: Vec::new(), prefix: Vec::new(), may_fetch: true };
         let with_given = Self { given: given.clone(), ..plain.clone() };
         for mut git in std::iter::once(plain).chain((!given.is_empty()).then_some(with_given)) {
             match git.run(&["rev-parse", "--show-prefix"]) {
@@ -101,7 +103,12 @@ impl Git {
 
     /// The repository in a folder below: a submodule.
     pub(super) fn below(&self, path: &[u8]) -> Self {
-        Self { folder: self.folder.join(OsStr::from_bytes(path)), given: Vec::new(), prefix: Vec::new() }
+        Self {
+            folder: self.folder.join(OsStr::from_bytes(path)),
+            given: Vec::new(),
+            prefix: Vec::new(),
+            may_fetch: self.may_fetch,
+        }
     }
 
     /// The folder that paths are relative to.

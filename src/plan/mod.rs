@@ -28,7 +28,7 @@ mod snapshot;
 mod survey;
 mod toml_diff;
 
-pub use base::NoSuchBase;
+pub use base::{History, NoSuchBase, history, short};
 pub use decide::{Found, Memory, Question, TakenTag};
 pub use git::GitError;
 pub use key::{CONTENT_KEY_ANNOTATION, ContentKey};

@@ -157,6 +157,14 @@ impl Host {
         Ok(url)
     }
 
+    /// Where tokens for this host are given, once it has said so.
+    pub(super) fn token_server(&self) -> Option<Url> {
+        match self.challenge.read().unwrap_or_else(PoisonError::into_inner).as_ref()? {
+            Challenge::Bearer { realm, .. } => Some(realm.clone()),
+            Challenge::Basic => None,
+        }
+    }
+
     /// Asks with the account's credentials whether they are accepted at all.
     pub(super) async fn login(&self, account: &Account, scope: &Scope) -> Result<(), Error> {
         let url = self.base().await?.clone();

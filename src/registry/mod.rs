@@ -32,6 +32,7 @@ mod helper;
 mod http;
 mod manifest;
 mod name;
+mod probe;
 mod referrers;
 mod repository;
 mod retry;
@@ -49,6 +50,7 @@ pub use delete::Deleted;
 pub use error::{Cause, Error};
 pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
+pub use probe::Existence;
 pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;
 pub use retry::Attempts;
@@ -188,6 +190,21 @@ impl Client {
     /// As [`Client::repository`].
     pub async fn repository_to_read(&self, image: &str) -> Result<Repository, Error> {
         self.repository_for(image, Scope::pull).await
+    }
+
+    /// `host[:port]`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host.authority
+    }
+
+    /// The credential for the repository of an image, if there is one.
+    ///
+    /// # Errors
+    /// As [`Client::repository`].
+    pub async fn credential(&self, image: &str) -> Result<Option<Credential>, Error> {
+        let Name { path, .. } = Name::new(&self.prefix, image)?;
+        Ok(self.session.keychain.find(&self.name, &self.host.authority, &path).await?)
     }
 
     /// As [`Client::repository`], for an account that may delete.

@@ -3,11 +3,13 @@
 //! what it would expect from RHDH, and what would be left as the plugin's own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 
 use crate::config::Plugin;
 use crate::rhdh::Release;
-use crate::workspace::{Lockfile, Package, Role, Root, Workspace};
+use crate::workspace::{Lockfile, Package, Role, Root, Workspace, siblings};
 
+mod native;
 pub mod write;
 
 /// A key of a plugin in the configuration, with one value that it needs.
@@ -35,6 +37,8 @@ pub enum Key {
 /// What is known of a plugin.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
+    /// The folder that all paths are relative to.
+    pub root: &'a Path,
     /// Its yarn workspace.
     pub workspace: &'a Workspace,
     /// Its package.
@@ -139,7 +143,7 @@ impl<'a> Export<'a> {
             dependencies: subject.package.manifest.ranges("dependencies").collect(),
         };
         let mut export = Self { subject, flags, parts: Vec::new() };
-        let names: Vec<String> = flags.embed.iter().cloned().chain(siblings(&own)).collect();
+        let names: Vec<String> = flags.embed.iter().cloned().chain(siblings(own.name, own.role)).collect();
         export.embed(own, &names);
         export
     }
@@ -154,7 +158,7 @@ impl<'a> Export<'a> {
                 continue;
             }
             if let Some(embedded) = self.part(Root { dependant, name, range }) {
-                let names: Vec<String> = names.iter().cloned().chain(siblings(&embedded)).collect();
+                let names: Vec<String> = names.iter().cloned().chain(siblings(embedded.name, embedded.role)).collect();
                 self.embed(embedded, &names);
             }
         }
@@ -226,6 +230,8 @@ impl<'a> Export<'a> {
 
     /// Something among the plugin's own packages that must not be there.
     fn private(&self) -> Option<Suggestion> {
+        let Subject { root, workspace, package, .. } = self.subject;
+        let folders = [package.path.under(root), workspace.path.under(root)];
         let mut seen = BTreeSet::new();
         let mut next: VecDeque<(Root<'_>, Vec<&str>)> = VecDeque::new();
         for root in self.dependencies() {
@@ -242,9 +248,11 @@ impl<'a> Export<'a> {
                 if !seen.insert((locked.name, locked.version)) {
                     continue;
                 }
-                if is_native(&locked.dependencies) {
+                let sign = native::by_dependencies(&locked.dependencies);
+                if let Some(sign) = sign.or_else(|| native::by_contents(&folders, locked.name, locked.version)) {
                     let through = way.first().map_or(String::new(), |first| format!(", brought along by `{first}`"));
-                    let reason = format!("it is a native module{through}, which cannot be part of a dynamic plugin");
+                    let reason =
+                        format!("it is a native module ({sign}){through}, which cannot be part of a dynamic plugin");
                     return Some(Suggestion {
                         key: Key::SuppressNativePackages,
                         value: locked.name.to_owned(),
@@ -288,25 +296,6 @@ impl<'a> Export<'a> {
         }
         first.into_values()
     }
-}
-
-/// The packages that the RHDH CLI embeds without being told.
-fn siblings(part: &Part<'_>) -> Vec<String> {
-    let stem = match part.role {
-        Some("backend-plugin") => part.name.strip_suffix("-backend"),
-        Some("backend-plugin-module") => part.name.find("-backend-module-").map(|at| &part.name[..at]),
-        Some("node-library") => part.name.strip_suffix("-node"),
-        _ => None,
-    };
-    stem.map(|stem| vec![format!("{stem}-common"), format!("{stem}-node")]).unwrap_or_default()
-}
-
-/// Whether these are the dependencies of a native module (the RHDH CLI asks `is-native-module`; `node-gyp` stands in
-/// lock files of yarn berry for a `binding.gyp`).
-fn is_native(dependencies: &[(&str, &str)]) -> bool {
-    const SIGNS: [&str; 7] =
-        ["bindings", "prebuild", "nan", "node-pre-gyp", "@mapbox/node-pre-gyp", "node-gyp-build", "node-gyp"];
-    dependencies.iter().any(|(name, _)| SIGNS.contains(name))
 }
 
 #[cfg(test)]

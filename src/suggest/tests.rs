@@ -36,7 +36,7 @@ fn needs(packages: &[(&str, &str)], lock: &[(&str, &[&str])], flags: &Flags) -> 
     let lockfile = Lockfile::parse(text.as_bytes(), "yarn.lock", std::iter::empty()).unwrap();
     let release = rhdh::release("1.9").unwrap();
     let role = package.manifest.role().unwrap();
-    let found = suggest(Subject { workspace, package, role, lockfile: &lockfile, release }, flags);
+    let found = suggest(Subject { root: root.path(), workspace, package, role, lockfile: &lockfile, release }, flags);
     found.iter().map(|found| format!("{} {}: {}", found.key.as_str(), found.value, found.reason)).collect()
 }
 
@@ -113,7 +113,7 @@ fn native_modules_are_found_where_they_come_from() {
     assert_eq!(
         needs(&[("backend", &backend)], &lock, &Flags::default()),
         [
-            "suppress-native-packages cpu-features: it is a native module, brought along by `ssh`, which cannot be part of a dynamic plugin"
+            "suppress-native-packages cpu-features: it is a native module (it depends on `nan`), brought along by `ssh`, which cannot be part of a dynamic plugin"
         ]
     );
     let flags = Flags { native: vec!["cpu-features".into()], ..Flags::default() };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::{Archive, Image, Opened};
-use crate::digest::{Digest, Integrity};
+use crate::digest::{Digest, ExpectedIntegrity, Integrity};
 use crate::package::rehearse::{self, Contents, ImageBytes};
 use crate::package::{ArchiveKind, Finding, Release, Rule};
 
@@ -29,7 +29,7 @@ pub struct Options {
     /// What every image should be.
     pub digest: Option<Digest>,
     /// What every archive should be.
-    pub integrity: Option<Integrity>,
+    pub integrity: Option<ExpectedIntegrity>,
     /// Whether backends are loaded: that runs their code.
     pub load: bool,
     /// Where the packages are that RHDH provides.
@@ -166,9 +166,13 @@ async fn of_archive(archive: &Archive, options: &Options, loader: &Loader<'_>) -
     let (contents, problem) = read(&archive.file);
     let folder = archive.name.strip_suffix(".tgz").unwrap_or(&archive.name);
     let (mut findings, _) = rehearse::tgz(&contents, &archive.name, folder, releases);
-    if let Some(expected) = options.integrity.as_ref().filter(|expected| **expected != archive.integrity) {
-        let text = format!("the archive has the integrity `{}`, and `{expected}` is expected", archive.integrity);
-        findings.push(Finding::new(Rule::ExpectedIntegrity, ArchiveKind::Tgz, None, releases, text));
+    if let Some(expected) = &options.integrity {
+        let found = fs_err::File::open(&archive.file).and_then(|mut file| expected.of(&mut file));
+        let found = found.unwrap_or_else(|error| error.to_string());
+        if found != expected.as_str() {
+            let text = format!("the archive has the integrity `{found}`, and `{}` is expected", expected.as_str());
+            findings.push(Finding::new(Rule::ExpectedIntegrity, ArchiveKind::Tgz, None, releases, text));
+        }
     }
     let looked_at = LookedAt { archive: &archive.file, kind: ArchiveKind::Tgz, contents: &contents };
     let plugins = plugins(&looked_at, &[("package", folder)], options, loader, &mut findings).await;

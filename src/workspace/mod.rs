@@ -19,7 +19,7 @@ mod third_party;
 pub use closure::Closure;
 pub use discover::{Error, discover};
 pub use lockfile::LockfileError;
-pub use package_json::{PackageJson, PackageManager, Role, RoleError};
+pub use package_json::{PackageJson, PackageManager, Role, RoleError, siblings};
 pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, Root};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A

@@ -32,6 +32,8 @@ pub struct Backstage {
     pub role: Option<String>,
     /// `backstage.pluginId`.
     pub plugin_id: Option<String>,
+    /// `backstage.supported-versions`: a range of Backstage versions.
+    pub supported_versions: Option<String>,
 }
 
 /// The `packageManager` field, which corepack and yarn read.
@@ -130,6 +132,27 @@ pub enum RoleError {
     },
 }
 
+/// Whether a name leads to one folder in `node_modules`: `ms`, `@acme/todo`.
+#[must_use]
+pub fn is_package_name(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let fits = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
+    parts.iter().all(fits) && (parts.len() == 1 || parts.len() == 2 && name.starts_with('@'))
+}
+
+/// The packages that the RHDH CLI embeds into one of this name and role without being told (its `searchEmbedded`): the
+/// siblings `X-common` and `X-node` of `X-backend`, `X-backend-module-Y` and `X-node`.
+#[must_use]
+pub fn siblings(name: &str, role: Option<&str>) -> Vec<String> {
+    let stem = match role {
+        Some("backend-plugin") => name.strip_suffix("-backend"),
+        Some("backend-plugin-module") => name.find("-backend-module-").map(|at| &name[..at]),
+        Some("node-library") => name.strip_suffix("-node"),
+        _ => None,
+    };
+    stem.map(|stem| vec![format!("{stem}-common"), format!("{stem}-node")]).unwrap_or_default()
+}
+
 impl PackageJson {
     /// Reads the `package.json` at `path`.
     ///
@@ -157,6 +180,7 @@ impl PackageJson {
             Some(Value::Object(mut backstage)) => Backstage {
                 role: take_text(&mut backstage, "role", path)?,
                 plugin_id: take_text(&mut backstage, "pluginId", path)?,
+                supported_versions: take_text(&mut backstage, "supported-versions", path)?,
             },
             Some(other) => return Err(mismatch(path, "backstage", &other, "an object")),
         };
