@@ -4,12 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    Command, DiffOptions, ExportOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, Login,
-    PlanOptions, PlanOutput, PromoteOptions, PruneOptions, PushOptions, Request, RunOptions, SchemaOf, UpdateOptions,
-    VerifyOptions,
+    Command, DiffOptions, InitOptions, InspectOptions, InspectOutput, InstallOptions, PlanOutput, PromoteOptions,
+    PruneOptions, Request, RunOptions, SchemaOf, UpdateOptions, VerifyOptions,
 };
 use crate::config::Attachment;
 use crate::digest::{Digest, ExpectedIntegrity};
@@ -18,6 +17,9 @@ use crate::package::deliver::{Destination, Engine};
 use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Verbosity;
+use groups::{CommentArgs, DryRunArgs, ExportArgs, JobsArgs, PlanArgs, PlanFormat, PushArgs};
+
+mod groups;
 
 /// Export, package and push Backstage plugins as Red Hat Developer Hub dynamic plugins.
 #[derive(Debug, Parser)]
@@ -316,89 +318,6 @@ enum Subcommands {
     },
 }
 
-#[derive(Debug, Args)]
-struct PlanArgs {
-    /// The channel [default: the one that is for this CI event; `local` outside a CI]
-    #[arg(long, value_name = "NAME")]
-    channel: Option<String>,
-    /// Only this plugin; may be repeated
-    #[arg(long = "plugin", value_name = "ID")]
-    plugins: Vec<String>,
-    /// Only this bundle, and its plugins; may be repeated
-    #[arg(long = "bundle", value_name = "ID")]
-    bundles: Vec<String>,
-    /// Everything, changed or not
-    #[arg(long, conflicts_with_all = ["plugins", "bundles"])]
-    all: bool,
-    /// Compare with this revision [default: the one for this CI event; outside a CI the merge base with the default
-    /// branch]
-    #[arg(long, value_name = "REV")]
-    base: Option<String>,
-    /// Plan this revision, which must be checked out [default: what stands on disk, committed or not]
-    #[arg(long, value_name = "REV")]
-    head: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum PlanFormat {
-    /// plan.json
-    Json,
-}
-
-#[derive(Debug, Args)]
-struct ExportArgs {
-    /// Do not run `yarn install`
-    #[arg(long)]
-    no_install: bool,
-    /// Do not run `yarn tsc`
-    #[arg(long)]
-    no_tsc: bool,
-    /// Stop everything at the first plugin that fails
-    #[arg(long)]
-    fail_fast: bool,
-    #[command(flatten)]
-    jobs: JobsArgs,
-}
-
-#[derive(Debug, Args)]
-struct DryRunArgs {
-    /// Do everything but write to registries
-    #[arg(long)]
-    dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-struct PushArgs {
-    #[command(flatten)]
-    dry_run: DryRunArgs,
-    /// Move no tag unless every plugin and bundle of the run is up [default: in channels that do not overwrite]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    atomic: Option<bool>,
-    /// The name to log in with; its password comes from stdin
-    #[arg(long, value_name = "NAME", requires = "registry_password_stdin")]
-    registry_username: Option<String>,
-    /// Read the password from stdin
-    #[arg(long, requires = "registry_username")]
-    registry_password_stdin: bool,
-    /// The registry of the configuration that the two are for [default: the only OCI registry host]
-    #[arg(long, value_name = "ID", requires = "registry_username")]
-    registry: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct CommentArgs {
-    /// In a CI, for a pull request, with a token: keep one comment on it up to date
-    #[arg(long, value_name = "BOOL", env = "RHDH_PACK_COMMENT", default_value_t = true, action = ArgAction::Set)]
-    comment: bool,
-}
-
-#[derive(Debug, Args)]
-struct JobsArgs {
-    /// How many plugins are exported, and files compressed, at once [default: what cores and memory allow]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
-}
-
 impl Cli {
     /// The folder to start in.
     #[must_use]
@@ -509,32 +428,4 @@ fn manual(subcommand: Option<&str>) -> Vec<u8> {
     // Writing to memory does not fail.
     let _ = clap_mangen::Man::new(page).render(&mut text);
     text
-}
-
-impl From<PlanArgs> for PlanOptions {
-    fn from(args: PlanArgs) -> Self {
-        let PlanArgs { channel, plugins, bundles, all, base, head } = args;
-        Self { channel, plugins, bundles, all, base, head }
-    }
-}
-
-impl From<ExportArgs> for ExportOptions {
-    fn from(args: ExportArgs) -> Self {
-        let ExportArgs { no_install, no_tsc, fail_fast, jobs } = args;
-        Self { jobs: jobs.into(), install: !no_install, tsc: !no_tsc, fail_fast }
-    }
-}
-
-impl From<PushArgs> for PushOptions {
-    fn from(args: PushArgs) -> Self {
-        let PushArgs { dry_run, atomic, registry_username, registry, .. } = args;
-        let dry_run = dry_run.dry_run;
-        Self { dry_run, atomic, login: registry_username.map(|username| Login { username, registry }) }
-    }
-}
-
-impl From<JobsArgs> for Option<usize> {
-    fn from(args: JobsArgs) -> Self {
-        args.jobs.map(usize::from)
-    }
 }
