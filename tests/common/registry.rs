@@ -50,9 +50,12 @@ impl Registry {
         let auth = match auth {
             Auth::Open => String::new(),
             Auth::Basic { username, password } => {
-                let output =
-                    run("htpasswd", "apache2-utils", Command::new("htpasswd").args(["-Bbn", username, password]));
+                // By stdin: another test may look for this password in the command lines of the whole machine.
                 let file = folder.path().join("htpasswd");
+                std::fs::write(&file, password).unwrap();
+                let stdin = std::fs::File::open(&file).unwrap();
+                let mut command = Command::new("htpasswd");
+                let output = run("htpasswd", "apache2-utils", command.args(["-Bin", username]).stdin(stdin));
                 std::fs::write(&file, output).unwrap();
                 format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display())
             }
