@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::certificates::Certificate;
 use common::http::{Server, answer, forward};
 use common::plugins::make_executable;
 use common::push::messages;
@@ -239,6 +240,26 @@ fn a_release_has_sbom_provenance_and_signature_and_inspect_shows_them() {
     assert_eq!(again["signed"], true);
     assert!(again["attached"].as_array().unwrap().iter().all(|one| one["state"] == "already-there"), "{again}");
     assert!(!tools.path().join("record").exists());
+}
+
+#[test]
+fn cosign_trusts_the_authority_of_the_registry_too() {
+    let certificates = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(certificates.path());
+    let server = authority.server(certificates.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let registry = Registry::start_with(Auth::Open, &tls, "");
+    let repository = packaged(&registry.host, "sign = true");
+    fs_err::copy(&authority.certificate, repository.root().join("acme.pem")).unwrap();
+    let file = repository.root().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, config.replace("[registries.cncf]\n", "[registries.cncf]\nca = \"acme.pem\"\n")).unwrap();
+    let (tools, path) = cosign();
+    let output = program(repository.root()).arg("push").env("PATH", &path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+    let expected = format!("sign\n--yes\n--registry-cacert\n{}/acme.pem\n{reference}\n", repository.root().display());
+    assert_eq!(fs_err::read_to_string(tools.path().join("record/arguments")).unwrap(), expected);
 }
 
 #[test]
