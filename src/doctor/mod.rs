@@ -8,7 +8,6 @@ use serde::Serialize;
 
 pub mod forge;
 pub mod machine;
-mod npm;
 pub mod plugin;
 pub mod registries;
 pub mod repository;
