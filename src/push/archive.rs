@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::job::Failure;
 use super::layout;
+use super::notes::Failure;
 use super::{ArtifactToPush, Request};
 use crate::digest::{Digest, Integrity};
 use crate::package::{PackagedTgz, tgz_name};

@@ -10,8 +10,9 @@ use tempfile::NamedTempFile;
 
 use super::archive::{Archive, integrity_of};
 use super::image::lock;
-use super::job::{Failure, Job, Notes};
+use super::job::Job;
 use super::layout;
+use super::notes::{Failure, Notes};
 use super::{Request, State};
 use crate::digest::Integrity;
 use crate::repo_path::{RepoPath, RepoPathError};
