@@ -24,6 +24,18 @@ pub enum Error {
     /// It could not be read or written.
     #[error("the document could not be read or written")]
     Io(#[from] std::io::Error),
+    /// It could not be written; the one before is still there.
+    #[error("writing `{}`", path.display())]
+    #[diagnostic(help(
+        "look whether the folder may be written to and has room, then run the same command again: what it did is not \
+         done twice"
+    ))]
+    Unwritten {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// It is larger than any document of a run.
     #[error("`{}` is larger than 64 MiB", path.display())]
     #[diagnostic(help("it was not written by rhdh-pack: delete it and run `rhdh-pack {writer}` again"))]
@@ -62,7 +74,7 @@ impl Error {
     /// True where the environment is to blame (exit code 3), not the document.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(self, Error::Io(_))
+        matches!(self, Error::Io(_) | Error::Unwritten { .. })
     }
 }
 
@@ -96,8 +108,7 @@ pub fn read<T: DeserializeOwned>(path: &Path, supported: u32, writer: &'static s
 pub fn write<T: Serialize>(path: &Path, document: &T) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(document).map_err(std::io::Error::from)?;
     text.push(b'\n');
-    write_file(path, &text)?;
-    Ok(())
+    write_file(path, &text).map_err(|source| Error::Unwritten { path: path.to_owned(), source })
 }
 
 /// Writes `bytes` to `path` through a temporary file beside it; makes the folder where it is missing.
