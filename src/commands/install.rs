@@ -49,13 +49,11 @@ pub(super) async fn command(
         }
         for installed in install(&asked.root, &opened, &verified)? {
             let folder = asked.root.join(&installed.dir);
-            ui.note(&format!(
-                "{} {}: {} files in {}",
-                installed.name,
-                installed.version,
-                installed.files,
-                folder.display()
-            ));
+            let done = match installed.files {
+                Some(files) => format!("{files} files in {}", folder.display()),
+                None => format!("stands in {} already", folder.display()),
+            };
+            ui.note(&format!("{} {}: {done}", installed.name, installed.version));
             for removed in &installed.removed {
                 ui.note(&format!("  removed {removed}, another version of the same plugin"));
             }

@@ -51,7 +51,7 @@ pub fn render(result: &RunResult) -> Result<String, serde_yaml::Error> {
     if local {
         text.push_str(
             "# Entries that begin with `./` were not pushed anywhere: copy their archives from the tgz/ folder beside\n\
-             # this file into RHDH's dynamic-plugins-root.\n",
+             # this file to where RHDH's installer finds its dynamic-plugins.yaml. It looks there, not in its root.\n",
         );
     }
     text.push_str(if entries.is_empty() { "plugins: []\n" } else { "plugins:\n" });
