@@ -59,6 +59,12 @@ pub fn render(result: &RunResult) -> Result<String, serde_yaml::Error> {
     Ok(text)
 }
 
+/// Whether there is nothing that RHDH could install.
+#[must_use]
+pub fn is_empty(result: &RunResult) -> bool {
+    result.plugins.iter().all(|plugin| places(result, plugin).is_empty())
+}
+
 /// The same as values of RHDH's Helm chart.
 ///
 /// # Errors
