@@ -80,6 +80,21 @@ fn nothing_was_run_yet() {
     assert!(!repository.root().join("root").exists());
 }
 
+/// A release that is not out yet, or a slip of the finger.
+#[test]
+fn releases_that_nobody_knows() {
+    let repository = Repository::new();
+    let said = |version: &str| {
+        repository.package("plugins/todo", "@acme/plugin-todo", "1.0.0", "backend-plugin");
+        repository.config(format!("[rhdh]\nversion = \"{version}\"\n[plugins.todo]\npath = \"plugins/todo\"\n"));
+        let output = rhdh_pack(repository.root()).arg("check").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said("19.0").contains("warning: RHDH 19.0 is none that this rhdh-pack knows (1.9, "), "{}", said("19.0"));
+    assert!(!said("1.10").contains("warning"), "{}", said("1.10"));
+}
+
 /// Commands, keys and URLs in an error are in one piece: they are there to be copied.
 #[test]
 fn what_is_to_be_copied_is_in_one_piece() {
