@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+mod exports;
+mod files;
 pub mod forge;
 pub mod machine;
 pub mod plugin;
