@@ -80,9 +80,9 @@ impl Forge {
                 let parents: Vec<Value> = parents.iter().map(|sha| json!({ "sha": sha })).collect();
                 good(json!({ "message": message, "tree": { "sha": format!("t{tree}:") }, "parents": parents }))
             }
-            // A tree is named by its number and the folder in it.
+            // A tree is named by its number and the folder in it, with `~` for `/`.
             "GET" if path.starts_with("/git/trees/t") => {
-                let name = rest("/git/trees/t").unwrap();
+                let name = rest("/git/trees/t").unwrap().replace('~', "/");
                 let (tree, folder) = name.split_once(':').unwrap();
                 let mut entries = BTreeMap::new();
                 for (path, (mode, _)) in &self.trees[tree.parse::<usize>().unwrap()] {
@@ -95,12 +95,15 @@ impl Forge {
                     } else {
                         format!("b{tree}:{path}")
                     };
-                    entries.insert(name.to_owned(), json!({ "path": name, "mode": mode, "type": "blob", "sha": sha }));
+                    entries.insert(
+                        name.to_owned(),
+                        json!({ "path": name, "mode": mode, "type": "blob", "sha": sha.replace('/', "~") }),
+                    );
                 }
                 good(json!({ "tree": entries.into_values().collect::<Vec<_>>() }))
             }
             "GET" if path.starts_with("/git/blobs/b") => {
-                let name = rest("/git/blobs/b").unwrap();
+                let name = rest("/git/blobs/b").unwrap().replace('~', "/");
                 let (tree, path) = name.split_once(':').unwrap();
                 let text = STANDARD.encode(&self.trees[tree.parse::<usize>().unwrap()][path].1);
                 let lines: Vec<String> =
@@ -140,7 +143,8 @@ impl Forge {
                 good(json!({}))
             }
             "GET" if path.starts_with("/pulls?") => {
-                assert_eq!(path, format!("/pulls?state=open&head=acme:{BRANCH}&base=trunk"));
+                let branch = BRANCH.replace('/', "%2F");
+                assert_eq!(path, format!("/pulls?state=open&head=acme%3A{branch}&base=trunk"));
                 good(json!(self.pulls))
             }
             "POST" if path == "/pulls" => {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::npm::{Npm, SaidError};
-use super::{Area, Finding, State, counted, listed, with_causes};
+use super::{Area, Finding, State, counted, listed};
 use crate::config::Registry;
-use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Session};
+use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Session, with_causes};
 
 const HERE: Area = Area::Registries;
 
