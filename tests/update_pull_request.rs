@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::http::{Request, Server, answer};
 use common::rhdh_pack;
+use common::tunnel::{HOST, Tunnel};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -331,4 +332,27 @@ fn what_is_no_file_there_is_said() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn it_goes_through_the_proxy_to_a_host_of_a_private_authority() {
+    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", BEFORE)]));
+    let tunnel = Tunnel::to(&server.host);
+    let folder = folder('a');
+    let run = |no_proxy: &str| {
+        let mut command = rhdh_pack(folder.path());
+        tunnel.around(&mut command).args(["--out-dir", "out", "update", "--pr", "acme/gitops", "d.yaml"]);
+        command
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_REPOSITORY", "acme/plugins")
+            .env("GITHUB_WORKSPACE", folder.path());
+        command.env("GITHUB_API_URL", format!("https://{HOST}")).env("GH_TOKEN", "there").env("NO_PROXY", no_proxy);
+        command.output().unwrap()
+    };
+    let output = run("*");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(tunnel.asked.lock().unwrap().len(), 0);
+    let output = run("");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(forge.lock().unwrap().pulls.len(), 1);
 }
