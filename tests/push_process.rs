@@ -97,6 +97,22 @@ fn whole_tags(base: &str) -> BTreeSet<String> {
     found
 }
 
+/// What a second run on this machine finds in the output folder is not yet in the registries of another channel.
+#[test]
+fn what_is_up_to_date_here_is_pushed_all_the_same() {
+    let registry = Registry::start(Auth::Open);
+    let project = copy_for(&packaged(100), &format!("{}/acme", registry.host));
+    let run = rhdh_pack(project.path()).args(["run", "--all"]).env("HOME", project.path()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(result(project.path())["plugins"][0]["state"], "up-to-date");
+    let pushed = push(project.path()).args(["--channel", "next"]).output().unwrap();
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    assert_eq!(result(project.path())["plugins"][0]["state"], "published");
+    for name in PLUGINS {
+        assert!(registry.skopeo_digest(&format!("acme/acme-{name}"), "next", &[]).is_some(), "{name}");
+    }
+}
+
 #[test]
 fn killed_at_any_moment_nothing_is_half_published() {
     let registry = Registry::start(Auth::Open);

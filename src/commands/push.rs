@@ -28,6 +28,14 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
     };
     // The result may come from a job with less rights: where it goes is not for it to say.
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
+    if result.channel != channel.name {
+        // What was up to date for another channel, as in the output folder for one without registries, may not be so here.
+        let held = |artifact: &&mut ArtifactResult| artifact.state == State::UpToDate && session.is_packaged(artifact);
+        for artifact in result.artifacts_mut().filter(held) {
+            artifact.state = State::Packaged;
+            artifact.images.clear();
+        }
+    }
     result.channel.clone_from(&channel.name);
     check_images(session, &result)?;
     let registries = connect_as(session, options.login.as_ref())?;

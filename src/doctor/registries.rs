@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Area, Finding, State, counted, listed, with_causes};
+use super::{Area, Finding, State, counted, files, listed};
 use crate::config::Registry;
-use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session};
+use crate::registry::{
+    Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session, with_causes,
+};
 
 const HERE: Area = Area::Registries;
 
@@ -69,12 +71,8 @@ pub async fn examine(subject: &Subject<'_>, session: &Arc<Session>, root: &Path)
         Registry::Npm { url: None, .. } => {
             vec![HERE.skipped(what, "each package names its own npm registry, in `publishConfig`: none was asked")]
         }
-        Registry::GitHubRelease { .. } | Registry::GitLabPackages { .. } => {
-            vec![HERE.skipped(
-                what,
-                "whether files may be published there shows when they are; the forge's token is looked at below",
-            )]
-        }
+        Registry::GitHubRelease { repository, .. } => files::github(&what, subject, session, repository).await,
+        Registry::GitLabPackages { project } => files::gitlab(&what, subject, session, project).await,
         Registry::Dir { path, .. } => vec![dir(&what, &path.under(root))],
     }
 }
