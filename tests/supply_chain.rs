@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::certificates::Certificate;
 use common::http::{Server, answer, forward};
 use common::plugins::make_executable;
 use common::push::messages;
@@ -239,6 +240,45 @@ fn a_release_has_sbom_provenance_and_signature_and_inspect_shows_them() {
     assert_eq!(again["signed"], true);
     assert!(again["attached"].as_array().unwrap().iter().all(|one| one["state"] == "already-there"), "{again}");
     assert!(!tools.path().join("record").exists());
+}
+
+#[test]
+fn cosign_trusts_the_authority_of_the_registry_too() {
+    let certificates = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(certificates.path());
+    let server = authority.server(certificates.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let registry = Registry::start_with(Auth::Open, &tls, "");
+    let host = registry.host.clone();
+    let repository = packaged(&registry.host, "sign = true");
+    fs_err::copy(&authority.certificate, repository.root().join("acme.pem")).unwrap();
+    let file = repository.root().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, config.replace("[registries.cncf]\n", "[registries.cncf]\nca = \"acme.pem\"\n")).unwrap();
+    let (tools, path) = cosign();
+    let output = program(repository.root()).arg("push").env("PATH", &path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+    let trusted = repository.root().join("acme.pem").display().to_string();
+    let expected = format!("sign\n--yes\n--registry-cacert\n{trusted}\n{reference}\n");
+    assert_eq!(fs_err::read_to_string(tools.path().join("record/arguments")).unwrap(), expected);
+
+    // And so does cosign itself.
+    for release in ["trixie", "forky"] {
+        let signer = Signer::of(release);
+        let registry = Registry::start_with(Auth::Open, &tls, "");
+        let elsewhere = config.replace(&host, &registry.host);
+        fs_err::write(&file, elsewhere.replace("[registries.cncf]\n", "[registries.cncf]\nca = \"acme.pem\"\n"))
+            .unwrap();
+        let mut command = program(repository.root());
+        let output = command.arg("push").envs(signer.variables.iter().map(|(k, v)| (k, v))).output().unwrap();
+        assert!(output.status.success(), "{release}: {}", String::from_utf8_lossy(&output.stderr));
+        let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+        let key = signer.path("cosign.pub");
+        let verify = ["verify", "--key", &key, "--insecure-ignore-tlog", &reference];
+        assert!(!signer.run(&verify).status.success(), "{release}");
+        assert!(signer.run(&[&verify[..], &["--registry-cacert", &trusted]].concat()).status.success(), "{release}");
+    }
 }
 
 #[test]

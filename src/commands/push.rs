@@ -174,9 +174,10 @@ pub(super) fn connect_with(
     limits: registry::Limits,
     ui: &Ui,
 ) -> Result<Arc<registry::Session>, Error> {
-    let variables = credentials::variables(session, login)?;
+    let (variables, origins) = credentials::variables(session, login)?;
     let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw())
-        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
+        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?
+        .given_in(origins);
     let authorities = session.project.config.authority_files();
     Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }

@@ -29,7 +29,7 @@ pub(super) async fn github(
     };
     let path: Vec<&str> = ["repos"].into_iter().chain(repository.split('/')).collect();
     let asked = format!("asking for `{repository}`");
-    let found = match forge.get::<Value>(&asked, &forge.url(&path)).await {
+    let found = match forge.find::<Value>(&asked, &forge.url(&path)).await {
         Ok(Some(found)) => found,
         Ok(None) => return vec![nowhere(what, repository, "github-release", "repository")],
         Err(error) => return vec![HERE.error(what, &error)],
@@ -73,7 +73,7 @@ pub(super) async fn gitlab(what: &str, subject: &Subject<'_>, session: &Arc<Sess
     let asked = format!("asking for the packages of `{project}`");
     let mut url = forge.url(&["projects", project, "packages"]);
     url.query_pairs_mut().append_pair("per_page", "1");
-    match forge.get::<Value>(&asked, &url).await {
+    match forge.find::<Value>(&asked, &url).await {
         Ok(Some(_)) => {}
         Ok(None) => return vec![nowhere(what, project, "gitlab-packages", "project")],
         Err(error) => return vec![HERE.error(what, &error)],
@@ -81,8 +81,8 @@ pub(super) async fn gitlab(what: &str, subject: &Subject<'_>, session: &Arc<Sess
     let there = HERE.ok(what, format!("the packages of `{project}` can be read"));
     let what = format!("{what}: push");
     // A job's token may ask for neither.
-    let about = forge.get::<Value>(&asked, &forge.url(&["projects", project])).await.ok().flatten();
-    let token = forge.get::<Value>(&asked, &forge.url(&["personal_access_tokens", "self"])).await.ok().flatten();
+    let about = forge.find::<Value>(&asked, &forge.url(&["projects", project])).await.ok().flatten();
+    let token = forge.find::<Value>(&asked, &forge.url(&["personal_access_tokens", "self"])).await.ok().flatten();
     let scopes: Option<Vec<&str>> =
         token.as_ref().and_then(|token| Some(token["scopes"].as_array()?.iter().filter_map(Value::as_str).collect()));
     let level = about.as_ref().and_then(role);

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Area, Finding, State, counted, files, listed, with_causes};
+use super::{Area, Finding, State, counted, files, listed};
 use crate::config::Registry;
-use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session};
+use crate::registry::{
+    Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session, with_causes,
+};
 
 const HERE: Area = Area::Registries;
 
