@@ -413,7 +413,7 @@ where
     T: std::str::FromStr,
     T::Err: miette::Diagnostic,
 {
-    text.parse().map_err(|error: T::Err| match error.help() {
+    text.parse().map_err(|error: T::Err| match miette::Diagnostic::help(&error) {
         Some(help) => format!("{error}; {help}"),
         None => error.to_string(),
     })
