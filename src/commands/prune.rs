@@ -169,6 +169,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
         match prune_target(&registries, target, &order, &session.ui).await {
             Ok(pruned) => {
                 all.deleted.extend(pruned.deleted);
+                all.attached.extend(pruned.attached);
                 all.kept.extend(pruned.kept);
             }
             Err(error) => {
@@ -182,7 +183,8 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
 }
 
 fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Result<u8, Error> {
-    let list: String = pruned.deleted.iter().map(|reference| format!("{reference}\n")).collect();
+    let list: String =
+        pruned.deleted.iter().chain(&pruned.attached).map(|reference| format!("{reference}\n")).collect();
     std::io::stdout().write_all(list.as_bytes()).map_err(document::Error::from)?;
     for Kept { reference, why, help } in &pruned.kept {
         session.ui.failure(reference, why, help.as_deref(), None);
@@ -190,6 +192,9 @@ fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Resu
     let verb = if dry_run { "would be deleted" } else { "deleted" };
     let kept = if pruned.kept.is_empty() { String::new() } else { format!(", {} not", pruned.kept.len()) };
     session.ui.note(&format!("{} tags of {closed} closed pull requests {verb}{kept}", pruned.deleted.len()));
+    if !pruned.attached.is_empty() {
+        session.ui.note(&format!("{} tags of what was attached to them deleted", pruned.attached.len()));
+    }
     Ok(u8::from(!pruned.kept.is_empty() || session.cancel.is_cancelled()))
 }
 
