@@ -1,7 +1,6 @@
 //! `rhdh-pack plan`: what will be built and why.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,9 +41,7 @@ pub(super) async fn command(session: &Session, options: &PlanOptions, output: &P
         }
         PlanOutput::Matrix(legs) => Ok(matrix(session, &plan, *legs)),
     };
-    let written = text.and_then(|text| writeln!(std::io::stdout(), "{text}"));
-    // Nobody reads on: nothing to tell them.
-    drop(written);
+    document::print(format!("{}\n", text.map_err(document::Error::from)?).as_bytes())?;
     Ok(0)
 }
 

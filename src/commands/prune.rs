@@ -1,7 +1,6 @@
 //! `rhdh-pack prune`: the tags of closed pull requests are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 
 use secrecy::SecretString;
 
@@ -183,9 +182,17 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
 }
 
 fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Result<u8, Error> {
-    let list: String =
-        pruned.deleted.iter().chain(&pruned.attached).map(|reference| format!("{reference}\n")).collect();
-    std::io::stdout().write_all(list.as_bytes()).map_err(document::Error::from)?;
+    let gone = pruned.deleted.iter().chain(&pruned.attached);
+    document::print(
+        gone.map(|reference| {
+            format!(
+                "{reference}
+"
+            )
+        })
+        .collect::<String>()
+        .as_bytes(),
+    )?;
     for Kept { reference, why, help } in &pruned.kept {
         session.ui.failure(reference, why, help.as_deref(), None);
     }

@@ -1,7 +1,6 @@
 //! `rhdh-pack update`: the references and integrity values of what was published, in files that exist; here, or by a
 //! pull request in another repository.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -169,7 +168,7 @@ fn say(files: &[(String, Updated)], options: &UpdateOptions, ui: &Ui) -> Result<
         }
     }
     if options.check {
-        std::io::stdout().write_all(list.as_bytes()).map_err(document::Error::from)?;
+        document::print(list.as_bytes())?;
     }
     Ok(())
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::registry::with_causes;
 
+mod exports;
+mod files;
 pub mod forge;
 pub mod machine;
-mod npm;
 pub mod plugin;
 pub mod registries;
 pub mod repository;

@@ -1,7 +1,6 @@
-//! Registries on the ground floor: OCI registries, and the forges GitHub and GitLab; reading and writing, credentials,
-//! retry. The registry's name and prefix from
-//! `rhdh-plugins.toml` come in; what goes out are [`Repository`]s that blobs and manifests are read from and pushed to.
-//! `plan` reads with it, `push` writes.
+//! Registries on the ground floor: OCI registries, npm registries, and the forges GitHub and GitLab; reading and writing,
+//! credentials, retry. The registry's name and prefix from `rhdh-plugins.toml` come in; what goes out are [`Repository`]s
+//! that blobs and manifests are read from and pushed to. `plan` and `doctor` read with it, `push` writes.
 //!
 //! # What comes from oci-client, and what does not
 //!
@@ -32,6 +31,7 @@ mod helper;
 mod http;
 mod manifest;
 mod name;
+mod npm;
 mod probe;
 mod referrers;
 mod repository;
@@ -51,6 +51,7 @@ pub(crate) use error::with_causes;
 pub use error::{Cause, Error};
 pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
+pub(crate) use npm::{Npm, NpmError};
 pub use probe::Existence;
 pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;

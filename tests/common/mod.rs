@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 pub(crate) mod certificates;
+pub(crate) mod faults;
 pub(crate) mod forges;
 pub(crate) mod http;
 pub(crate) mod layout;
