@@ -235,6 +235,57 @@ fn other_sources_and_other_images_are_not_promoted() {
 }
 
 #[test]
+fn what_differs_from_what_was_tested_is_said_by_name() {
+    let registry = Registry::start(Auth::Open);
+    let repository = repository(&registry.host, &registry.host);
+    let git = |arguments: &[&str]| {
+        let mut command = common::scrubbed("git");
+        command.current_dir(repository.root()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments);
+        String::from_utf8(common::registry::run("git", "git", &mut command)).unwrap().trim().to_owned()
+    };
+    repository.write(".gitignore", "/.rhdh-pack\n");
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=tested"]);
+    let tested = git(&["rev-parse", "HEAD"]);
+    good(&repository, &[EVENT_PR, &[("GITHUB_SHA", &tested)]].concat(), &["run", "--all"]);
+
+    build(&repository, "plugins/todo", "exports.default = { other: 1 };\n");
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.config(config.replace("[plugins.todo]\n", "[plugins.todo]\nlabels = { team = \"todo\" }\n"));
+    git(&["commit", "--quiet", "--all", "--message=more"]);
+    let head = git(&["rev-parse", "HEAD"]);
+    let promote = || {
+        let event = [EVENT_MAIN, &[("GITHUB_SHA", &head)]].concat();
+        let (code, said) = run(&repository, &event, &["promote", "--from", "pr", "--to", "next", "--pr", "17"]);
+        assert_eq!(code, Some(1), "{said}");
+        let result = result(&repository);
+        let error = |kind: &str| {
+            let error = &result[kind][0]["error"];
+            assert_eq!(error["code"], "promote-other-content", "{said}");
+            (error["message"].as_str().unwrap().to_owned(), error["help"].as_str().unwrap().to_owned())
+        };
+        (error("plugins"), error("bundles").0)
+    };
+    let ((message, help), of_bundle) = promote();
+    let since = format!("was made of other sources than these: since `{}`, ", &tested[..12]);
+    assert!(message.contains(&since), "{message}");
+    assert!(message.contains("plugins/todo/src/index.ts") && message.contains("`labels` changed"), "{message}");
+    assert!(!message.contains("content key"), "{message}");
+    assert_eq!(help, format!("check out the commit that was tested: `git checkout {tested}`"));
+    assert!(of_bundle.contains("todo changed: "), "{of_bundle}");
+
+    // A clone without that commit.
+    let shallow = repository.root().join(".git");
+    fs_err::remove_dir_all(&shallow).unwrap();
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=only"]);
+    let ((message, help), _) = promote();
+    assert!(message.contains("it has content key `") && help.contains(&format!("git fetch origin {tested}")), "{help}");
+}
+
+#[test]
 fn archives_stay_and_it_is_said() {
     let registry = Registry::start(Auth::Open);
     let repository = repository(&registry.host, &registry.host);

@@ -361,6 +361,10 @@ fn a_release_enters_its_checksums_tags_itself_and_moves_the_major_tag() {
     for target in targets {
         common::plugins::write(&work, &format!("dist/rhdh-pack-{target}"), target);
     }
+    // This machine's is a program.
+    let os = if cfg!(target_os = "macos") { "apple-darwin" } else { "unknown-linux-musl" };
+    let own = work.join(format!("dist/rhdh-pack-{}-{os}", std::env::consts::ARCH));
+    fs_err::copy(env!("CARGO_BIN_EXE_rhdh-pack"), own).unwrap();
     common::plugins::write(&work, "dist/rhdh-pack.cdx.json", "{}");
     let run = bash(&work, &release_step("publish", "sha256sum"), &[("VERSION", "1.4.0")]);
     assert!(run.status.success(), "{}", said(&run));
@@ -373,6 +377,29 @@ fn a_release_enters_its_checksums_tags_itself_and_moves_the_major_tag() {
         let sum = checksums[format!("1.4.0/{target}")].as_str().unwrap();
         assert!(sums.contains(&format!("{sum}  rhdh-pack-{target}")), "{text}");
     }
+
+    // The action of that release takes what was built.
+    let (temp, served) = (folder.path().join("temp"), work.join("dist"));
+    fs_err::create_dir(&temp).unwrap();
+    let server = common::http::Server::start(move |request| {
+        let name = request.target.strip_prefix("/v1.4.0/").unwrap_or("none");
+        let bytes = fs_err::read(served.join(name)).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
+        [head.as_bytes(), &bytes].concat()
+    });
+    let install = fs_err::read_to_string(work.join("support/install.sh")).unwrap();
+    assert!(install.contains("RHDH_PACK_DOWNLOAD_URL"));
+    let (installed, url) = (temp.join("output"), format!("http://{}", server.host));
+    let variables = [
+        ("RUNNER_TEMP", temp.to_str().unwrap()),
+        ("GITHUB_OUTPUT", installed.to_str().unwrap()),
+        ("RHDH_PACK_DOWNLOAD_URL", &url),
+    ];
+    let run = bash(&work, "bash support/install.sh", &variables);
+    assert!(run.status.success(), "{}", said(&run));
+    let binary = fs_err::read_to_string(installed).unwrap();
+    let run = bash(&work, &format!("{} --version", binary.trim().strip_prefix("binary=").unwrap()), &[]);
+    assert_eq!(said(&run).trim(), concat!("rhdh-pack ", env!("CARGO_PKG_VERSION")));
 
     // GitHub's program writes down what it is given; the tags and the commit are git's.
     let bin = folder.path().join("bin");
@@ -417,16 +444,47 @@ fn a_release_enters_its_checksums_tags_itself_and_moves_the_major_tag() {
 
 #[test]
 fn a_binary_that_is_not_static_is_not_released() {
+    // The step's script, in a folder where the build is done: what it made is this test's own build, which needs libraries.
     let folder = tempfile::tempdir().unwrap();
-    let script = release_step("binary", "ldd");
-    let run = |program: &str| {
-        fs_err::create_dir_all(folder.path().join("dist")).unwrap();
-        fs_err::copy(program, folder.path().join("dist/rhdh-pack-x")).unwrap();
-        bash(folder.path(), &script, &[("TARGET", "x")])
-    };
-    // This test's own build of the program needs libraries.
-    let dynamic = run(env!("CARGO_BIN_EXE_rhdh-pack"));
-    assert!(!dynamic.status.success(), "{}", said(&dynamic));
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let built = folder.path().join("target").join(&target).join("release");
+    fs_err::create_dir_all(&built).unwrap();
+    fs_err::create_dir_all(folder.path().join(".ci")).unwrap();
+    fs_err::copy(root().join(".ci/build-release"), folder.path().join(".ci/build-release")).unwrap();
+    fs_err::copy(env!("CARGO_BIN_EXE_rhdh-pack"), built.join("rhdh-pack")).unwrap();
+    assert!(release_step("binary", "build-release").contains("bash .ci/build-release \"$TARGET\""));
+    let script = format!("cargo() {{ :; }}; export -f cargo; bash .ci/build-release {target}");
+    let run = bash(folder.path(), &script, &[]);
+    assert!(!run.status.success() && folder.path().join("dist").exists(), "{}", said(&run));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("libc.so"), "{}", said(&run));
+}
+
+#[test]
+fn the_crate_has_what_it_is_built_of_and_nothing_of_its_own_pipelines() {
+    let script = "cargo package --offline --no-verify --allow-dirty --list";
+    let run = bash(root(), script, &[]);
+    assert!(run.status.success(), "{}", said(&run));
+    let list = String::from_utf8(run.stdout).unwrap();
+    let files: std::collections::BTreeSet<&str> = list.lines().collect();
+    for file in ["Cargo.lock", "LICENSE", "README.md", "src/main.rs", "benches/package.rs"] {
+        assert!(files.contains(file), "{file}");
+    }
+    // What the sources include from elsewhere.
+    for entry in walkdir::WalkDir::new(root().join("src")) {
+        let entry = entry.unwrap();
+        if entry.path().extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        for part in fs_err::read_to_string(entry.path()).unwrap().split("include_str!(\"").skip(1) {
+            let path = entry.path().parent().unwrap().join(part.split('"').next().unwrap());
+            let path = path.canonicalize().unwrap();
+            let path = path.strip_prefix(root().canonicalize().unwrap()).unwrap().to_str().unwrap();
+            assert!(files.contains(path), "{path}");
+        }
+    }
+    for left_out in [".github/", ".ci/", "target/", ".tools/"] {
+        assert!(!files.iter().any(|file| file.starts_with(left_out)), "{left_out}");
+    }
 }
 
 /// The jobs of a component, with its inputs' defaults.

@@ -292,6 +292,98 @@ fn a_registry_that_deletes_images_only_keeps_what_another_tag_holds() {
 }
 
 #[test]
+fn what_is_attached_goes_with_the_last_tag_of_its_image() {
+    let forge = github(&[]);
+    let registry = Registry::start(Auth::Open);
+    let repository = repository(&registry.host);
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    let config = config.replace("overwrite = true\n", "overwrite = true\nattach = [\"sbom\", \"provenance\"]\n");
+    repository.config(config.replace("[defaults]\n", "[defaults]\nexport = \"prebuilt\"\n"));
+    repository.package("plugins/todo", "@acme/plugin-todo", "1.0.0", "backend-plugin");
+    let run = |number: &str| {
+        let manifest = json!({
+            "name": "@acme/plugin-todo-dynamic", "version": "1.0.0", "main": "dist/index.cjs.js",
+            "backstage": { "role": "backend-plugin" },
+        });
+        repository
+            .write("plugins/todo/dist-dynamic/package.json", manifest.to_string())
+            .write("plugins/todo/dist-dynamic/dist/index.cjs.js", format!("exports.default = {number};\n"));
+        let mut command = common::rhdh_pack(repository.root());
+        command.args(["run", "--all"]).envs([("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "pull_request")]);
+        let (code, _, said) = ended(command.env("GITHUB_REF", format!("refs/pull/{number}/merge")));
+        assert_eq!(code, Some(0), "{said}");
+        let result = fs_err::read(repository.root().join(".rhdh-pack/result.json")).unwrap();
+        let image = serde_json::from_slice::<Value>(&result).unwrap()["plugins"][0]["images"][0].clone();
+        let attached =
+            image["attached"].as_array().unwrap().iter().map(|one| one["digest"].as_str().unwrap().to_owned());
+        (image["digest"].as_str().unwrap().replace(':', "-"), attached.collect::<Vec<String>>())
+    };
+    let (stays, documents_that_stay) = run("17");
+    let (goes, documents_that_go) = run("18");
+    assert_eq!([documents_that_stay.len(), documents_that_go.len()], [2, 2]);
+    let skopeo = |arguments: &[&str]| {
+        let output = Command::new("skopeo").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let image = |tag: &str| format!("docker://{}/acme-pr/todo:{tag}", registry.host);
+    let copy = |from: &str, to: &str| {
+        skopeo(&[
+            "copy",
+            "--preserve-digests",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+            &image(from),
+            &image(to),
+        ]);
+    };
+    copy("pr_17__1.0.0", "1.0.0");
+    // A signature as cosign 2 makes it; and a list that names the image of somebody else.
+    push(&registry, &[(&format!("{goes}.sig"), 's')]);
+    let other = |tag: &str| registry.skopeo_digest("acme-pr/todo", tag, &[]).unwrap();
+    let list = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": documents_that_go.iter().chain([&other("1.0.0")]).map(|digest| json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+        })).collect::<Vec<_>>(),
+    });
+    let url = format!("http://{}/v2/acme-pr/todo/manifests/", registry.host);
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--request", "PUT", "--data", &list.to_string(), &format!("{url}{goes}")]);
+    common::registry::run(
+        "curl",
+        "curl",
+        curl.args(["--header", "Content-Type: application/vnd.oci.image.index.v1+json"]),
+    );
+    let is_there = |digest: &String| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--header"]);
+        curl.args(["Accept: application/vnd.oci.image.manifest.v1+json", &format!("{url}{digest}")]);
+        String::from_utf8(curl.output().unwrap().stdout).unwrap() == "200"
+    };
+    assert!(documents_that_go.iter().all(is_there));
+
+    let (code, deleted, said) = prune(&repository, &forge, &["--keys", "--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!deleted.iter().any(|reference| reference.contains("sha256-")), "{deleted:?}");
+    let (code, deleted, said) = prune(&repository, &forge, &["--keys"]);
+    // The image of 17 is released: it stays, with what is attached to it.
+    assert_eq!(code, Some(1), "{said}");
+    let gone: Vec<&str> = deleted.iter().map(|reference| reference.rsplit(':').next().unwrap()).collect();
+    assert_eq!(gone.len(), 4, "{gone:?}");
+    assert!(gone.contains(&goes.as_str()) && gone.contains(&format!("{goes}.sig").as_str()), "{gone:?}");
+    assert_eq!(documents_that_go.iter().filter(|digest| is_there(digest)).count(), 0);
+    assert!(documents_that_stay.iter().all(is_there));
+    let tags: Value =
+        serde_json::from_slice(&skopeo(&["list-tags", "--tls-verify=false", &image("x").replace(":x", "")])).unwrap();
+    let left: Vec<&str> = tags["Tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+    assert!(
+        left.contains(&stays.as_str()) && left.contains(&"1.0.0") && !left.iter().any(|tag| tag.contains(&goes)),
+        "{left:?}"
+    );
+}
+
+#[test]
 fn ghcr_deletes_images_through_github() {
     let forge = Server::start(|request| {
         assert_eq!(request.header("authorization"), Some("Bearer gh-token"));

@@ -99,7 +99,9 @@ pub(super) async fn comment(session: &Session, result: &RunResult, wanted: bool)
         Ok(Kept::Created | Kept::Updated) => session.ui.verbose("the comment of the pull request is up to date"),
         // Tokens of pull requests from forks can only read.
         Err(error) if error.is_denied() => {
-            session.ui.note(&format!("no comment on the pull request: {error}; the job summary has its text"));
+            session.ui.note(&format!(
+                "no comment on the pull request: the token may not write one ({error}); the job summary has its text"
+            ));
         }
         Err(error) => {
             let why = with_causes(&error);

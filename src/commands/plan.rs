@@ -93,7 +93,13 @@ pub(super) fn begin(config_file: &Path, options: &PlanOptions) -> Result<Sight, 
     }))
 }
 
-fn survey(session: &Session, channel: &ChosenChannel, options: &PlanOptions, sight: &Sight) -> Result<Survey, Error> {
+/// Looks at what there is to plan, asking nobody but git.
+pub(super) fn survey(
+    session: &Session,
+    channel: &ChosenChannel,
+    options: &PlanOptions,
+    sight: &Sight,
+) -> Result<Survey, Error> {
     let project = &session.project;
     let started = Timestamp::now();
     let target = |own: &[String], named: &Named<'_>| {

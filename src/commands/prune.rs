@@ -168,6 +168,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
         match prune_target(&registries, target, &order, &session.ui).await {
             Ok(pruned) => {
                 all.deleted.extend(pruned.deleted);
+                all.attached.extend(pruned.attached);
                 all.kept.extend(pruned.kept);
             }
             Err(error) => {
@@ -181,14 +182,26 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
 }
 
 fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Result<u8, Error> {
-    let list: String = pruned.deleted.iter().map(|reference| format!("{reference}\n")).collect();
-    document::print(list.as_bytes())?;
+    let gone = pruned.deleted.iter().chain(&pruned.attached);
+    document::print(
+        gone.map(|reference| {
+            format!(
+                "{reference}
+"
+            )
+        })
+        .collect::<String>()
+        .as_bytes(),
+    )?;
     for Kept { reference, why, help } in &pruned.kept {
         session.ui.failure(reference, why, help.as_deref(), None);
     }
     let verb = if dry_run { "would be deleted" } else { "deleted" };
     let kept = if pruned.kept.is_empty() { String::new() } else { format!(", {} not", pruned.kept.len()) };
     session.ui.note(&format!("{} tags of {closed} closed pull requests {verb}{kept}", pruned.deleted.len()));
+    if !pruned.attached.is_empty() {
+        session.ui.note(&format!("{} tags of what was attached to them deleted", pruned.attached.len()));
+    }
     Ok(u8::from(!pruned.kept.is_empty() || session.cancel.is_cancelled()))
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Url;
 use serde::Deserialize;
 
+use super::attached::subject;
 use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
 use crate::registry::forge::{Error, Forge};
 
@@ -23,6 +24,9 @@ pub struct Package<'a> {
 #[derive(Deserialize)]
 struct Version {
     id: u64,
+    /// The digest of its manifest.
+    #[serde(default)]
+    name: String,
     #[serde(default)]
     metadata: Metadata,
 }
@@ -50,15 +54,15 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
     let doomed: BTreeSet<String> = tags.filter(|tag| goes(tag)).cloned().collect();
     let mut pruned = Pruned::default();
     let reference = |tag: &String| format!("ghcr.io/{}/{}:{tag}", package.owner, package.name);
-    for version in versions {
-        let holders = version.metadata.container.tags;
+    let mut gone = BTreeSet::new();
+    for version in &versions {
+        let holders = &version.metadata.container.tags;
         if !holders.iter().any(|tag| doomed.contains(tag)) {
             continue;
         }
-        let outcome = if !all_go(&holders, &doomed, order.keys) {
-            let why =
-                format!("ghcr.io deletes whole images only, and {} holds the same one", others(&holders, &doomed));
-            Err((why, whole_images_help(&holders, &doomed)))
+        let outcome = if !all_go(holders, &doomed, order.keys) {
+            let why = format!("ghcr.io deletes whole images only, and {} holds the same one", others(holders, &doomed));
+            Err((why, whole_images_help(holders, &doomed)))
         } else if order.dry_run {
             Ok(())
         } else {
@@ -69,7 +73,10 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
             })
         };
         match outcome {
-            Ok(()) => pruned.deleted.extend(holders.iter().map(reference)),
+            Ok(()) => {
+                pruned.deleted.extend(holders.iter().map(reference));
+                gone.insert(version.name.as_str());
+            }
             Err((why, help)) => {
                 let kept = holders.iter().filter(|tag| doomed.contains(*tag));
                 pruned.kept.extend(kept.map(|tag| Kept {
@@ -78,6 +85,19 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
                     help: help.clone(),
                 }));
             }
+        }
+    }
+    // The documents themselves have no tag, and GitHub does not say of which image they are: only their lists are found.
+    let is_of_gone = |tag: &String| subject(tag).is_some_and(|subject| gone.contains(subject.as_str()));
+    let lists = versions.iter().filter(|version| {
+        let tags = &version.metadata.container.tags;
+        !tags.is_empty() && tags.iter().all(is_of_gone)
+    });
+    for version in lists.filter(|_| !order.dry_run) {
+        let url = package.url(owners, &[&version.id.to_string()]);
+        // Nobody misses what is left of them.
+        if package.forge.delete("deleting what was attached to an image", &url).await.is_ok() {
+            pruned.attached.extend(version.metadata.container.tags.iter().map(reference));
         }
     }
     Ok(pruned)

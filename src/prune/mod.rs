@@ -4,6 +4,7 @@
 //! A tag is deleted alone where the registry can do that. Where it can delete whole images only, an image goes when all of
 //! its tags go, and otherwise stays: what another tag holds, the tag of a content key among them, is never deleted.
 
+mod attached;
 mod ghcr;
 pub mod pulls;
 mod repository;
@@ -28,6 +29,8 @@ pub struct Order<'a> {
 pub struct Pruned {
     /// References that are gone, or would be: `host/namespace/name:tag`.
     pub deleted: Vec<String>,
+    /// What was attached to images that have no tags any more, by its tags.
+    pub attached: Vec<String>,
     /// References that were to go and are not gone: what is in the way, and what to do.
     pub kept: Vec<Kept>,
 }

@@ -35,28 +35,34 @@ pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Res
         let keys = work.keys(&doomed).await?;
         doomed.extend(keys);
     }
+    // For somebody who only wants to know, that would be too many questions.
+    let subjects = if order.dry_run { BTreeMap::new() } else { work.subjects(&doomed).await? };
     for tag in &doomed {
         if let Err(error) = work.delete(tag, &doomed).await {
             let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
             work.keep(tag, with_causes(&error), help);
         }
     }
+    // What has gone has gone: it is said, whatever comes after.
+    if let Err(error) = work.delete_attached(subjects).await {
+        work.keep("sha256-…", with_causes(&error), None);
+    }
     Ok(work.pruned)
 }
 
-struct Work<'a> {
-    repository: &'a Repository,
+pub(super) struct Work<'a> {
+    pub(super) repository: &'a Repository,
     order: &'a Order<'a>,
-    tags: Vec<String>,
+    pub(super) tags: Vec<String>,
     /// The tags of each image, once somebody wanted to know.
-    holders: Option<BTreeMap<Digest, Vec<String>>>,
+    pub(super) holders: Option<BTreeMap<Digest, Vec<String>>>,
     /// Whether the registry deletes tags alone; `None`: nobody has tried yet.
-    alone: Option<bool>,
+    pub(super) alone: Option<bool>,
     /// Whether it deleted more than it was asked for: then it is asked for nothing more.
     lost: bool,
     /// The tags that are gone.
-    gone: BTreeSet<String>,
-    pruned: Pruned,
+    pub(super) gone: BTreeSet<String>,
+    pub(super) pruned: Pruned,
 }
 
 impl Work<'_> {
@@ -165,7 +171,7 @@ impl Work<'_> {
     }
 
     /// Which tags hold which image.
-    async fn holders(&mut self) -> Result<&BTreeMap<Digest, Vec<String>>, Error> {
+    pub(super) async fn holders(&mut self) -> Result<&BTreeMap<Digest, Vec<String>>, Error> {
         if self.holders.is_none() {
             let repository = self.repository;
             let looks = self.tags.iter().map(|tag| async move {
@@ -188,12 +194,12 @@ impl Work<'_> {
         self.gone.insert(tag.to_owned());
     }
 
-    fn keep(&mut self, tag: &str, why: String, help: Option<String>) {
+    pub(super) fn keep(&mut self, tag: &str, why: String, help: Option<String>) {
         let reference = self.reference(tag);
         self.pruned.kept.push(Kept { reference, why, help });
     }
 
-    fn reference(&self, tag: &str) -> String {
+    pub(super) fn reference(&self, tag: &str) -> String {
         format!("{}:{tag}", self.repository)
     }
 }

@@ -117,7 +117,8 @@ fn compose(result: &RunResult, detail: Detail, head: String, more: &str) -> Resu
     }
     for (section, kept) in sections.iter().zip(kept) {
         if kept {
-            text.push_str(&folded(section.title, &section.body));
+            // What somebody must do something about is not hidden.
+            text.push_str(&folded(section.title, &section.body, section.title == FAILURES));
         } else {
             missing.push(section.title.to_lowercase());
         }
@@ -178,8 +179,10 @@ fn row(result: &RunResult, artifact: &ArtifactResult, detail: Detail) -> String 
         State::Failed => "**failed**",
         state => state.as_str(),
     };
+    // On a phone, the state stands outside of what one sees.
+    let mark = if artifact.state == State::Failed { "❌ " } else { "" };
     format!(
-        "| {} | {} | {} | {image} | {size} | {state} |\n",
+        "| {mark}{} | {} | {} | {image} | {size} | {state} |\n",
         escape(clip(&artifact.label(), 200)),
         why.join("; "),
         escape(clip(&artifact.version, 100)),
@@ -248,10 +251,9 @@ fn attached(image: &PublishedImage) -> String {
 
 fn failure(artifact: &ArtifactResult, detail: Detail) -> Option<String> {
     let failure = artifact.error.as_ref()?;
-    let mut text =
-        format!("**{}**\n\n{}\n", escape(&artifact.label()), fenced("", clip(&failure.message, detail.text)));
+    let mut text = format!("**{}**\n\n{}\n", escape(&artifact.label()), said(clip(&failure.message, detail.text)));
     if let Some(help) = &failure.help {
-        text.push_str(&format!("What to do:\n\n{}\n", fenced("", clip(help, detail.text))));
+        text.push_str(&format!("What to do:\n\n{}\n", said(clip(help, detail.text))));
     }
     let from = failure.log_tail.len().saturating_sub(detail.log_lines);
     let tail = failure.log_tail[from..].join("\n");
@@ -259,6 +261,11 @@ fn failure(artifact: &ArtifactResult, detail: Detail) -> Option<String> {
         text.push_str(&format!("The end of the log:\n\n{}\n", fenced("", clip_start(&tail, detail.text))));
     }
     Some(text)
+}
+
+/// A message: running text where it is one line, which then fits any screen; what has lines keeps them.
+fn said(text: &str) -> String {
+    if text.contains('\n') { fenced("", text) } else { format!("{}\n", prose(text)) }
 }
 
 fn warnings(result: &RunResult, detail: Detail) -> Option<Section> {

@@ -16,6 +16,7 @@ mod license;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -304,15 +305,9 @@ fn split(name: &str) -> (Option<&str>, &str) {
 }
 
 /// RFC 3986: all but unreserved characters as `%XX`.
-fn percent(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+fn percent(text: &str) -> PercentEncode<'_> {
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED)
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! `rhdh-pack promote`: from one channel to another, the very image that was tested. Nothing is built: for each plugin
-//! and bundle, the image under the one channel's tags is looked up, its content key compared with that of the sources as
-//! they stand here, and the same bytes brought to the other channel's registries, under its tags.
+//! Looking up what is to be promoted: the image under the one channel's tags, made of the sources as they stand here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::push::ToPush;
-use super::session::Session;
-use super::tags::{self, Named};
-use super::{Error, PlanOptions, ci, plan, push, report};
+use super::super::Error;
+use super::super::session::Session;
+use super::super::tags::{self, Named};
+use super::PromoteError;
+use super::differences::OtherContent;
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -19,185 +18,25 @@ use crate::push::{ArtifactToPush, Document, PublishedImage};
 use crate::registry::{self, Manifest, ManifestRef, Repository};
 use crate::report::{ArtifactResult, Failure, RunResult, State};
 
-/// What to promote.
-#[derive(Clone, Debug)]
-pub struct PromoteOptions {
-    /// The channel that the images are in.
-    pub from: String,
-    /// The channel that they go to.
-    pub to: String,
-    /// Ids of plugins; with `bundles` empty too: everything.
-    pub plugins: Vec<String>,
-    /// Ids of bundles.
-    pub bundles: Vec<String>,
-    /// The pull request whose images are meant.
-    pub pull_request: Option<u64>,
-    /// Leave the registries as they are.
-    pub dry_run: bool,
-}
-
-/// Why nothing can be promoted.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum PromoteError {
-    /// The configuration does not allow it.
-    #[error("channel `{to}` takes nothing from `{from}`")]
-    #[diagnostic(
-        code("promote-not-allowed"),
-        help(
-            "if whoever may push to `{from}` may release, add to `rhdh-plugins.toml`:\n[channels.{to}]\npromote-from = {list}"
-        )
-    )]
-    NotAllowed {
-        /// The channel that the images are in.
-        from: String,
-        /// The channel that they were to go to.
-        to: String,
-        /// The list that would allow it, as TOML.
-        list: String,
-    },
-    /// It has no tags, so nothing can be found in it.
-    #[error("channel `{channel}` has no tags")]
-    #[diagnostic(
-        code("promote-no-tags"),
-        help(
-            "images are found by the tags of their channel: add `tags = [\"{channel}__{{version}}\"]` to `[channels.{channel}]`"
-        )
-    )]
-    NoTags {
-        /// The channel.
-        channel: String,
-    },
-    /// Its tags have the number of a pull request, and nobody says which.
-    #[error("`{{pr}}` of `{template}` has no value here")]
-    #[diagnostic(
-        code("promote-no-pull-request"),
-        help("name the pull request that was tested: `rhdh-pack promote … --pr NUMBER`")
-    )]
-    NoPullRequest {
-        /// The tag's template.
-        template: String,
-    },
-    /// Only archives, which are not promoted.
-    #[error("channel `{channel}` has no OCI registry for any of the plugins and bundles")]
-    #[diagnostic(
-        code("promote-no-registry"),
-        help("only images are promoted; `rhdh-pack run --channel {channel}` publishes archives")
-    )]
-    NoRegistry {
-        /// The channel.
-        channel: String,
-    },
-}
-
 /// An image that was found.
 struct Source {
     registry: (String, Registry),
     manifest: Manifest,
 }
 
-/// Looks everything up, then pushes all of it.
-pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Result<u8, Error> {
-    let (from, to) = (session.channel(&options.from)?, session.channel(&options.to)?);
-    check(&from, &to)?;
-    // The pull request is that of the images; the tags that are written are those of this occasion.
-    let tested = match options.pull_request {
-        Some(number) => Event::PullRequest { number },
-        None => session.ci.event.clone(),
-    };
-    let registries = push::connect(session)?;
-    let (plugins, bundles) = (options.plugins.clone(), options.bundles.clone());
-    let all = plugins.is_empty() && bundles.is_empty();
-    let planning = PlanOptions { channel: Some(to.name.clone()), plugins, bundles, all, ..PlanOptions::default() };
-    let mut plan = plan::plan(session, &to, &planning, &registries).await?;
-    let actions = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
-    for action in actions.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
-        if *action == Action::Build {
-            *action = Action::Copy;
-        }
-    }
-    let mut result = session.new_result(&plan, None);
-    session.write_plan(&plan)?;
-    ci::hand_over_plan(session, &plan)?;
-    tags::check(session, &to, &result)?;
-    say_what_stays(session, &to, &mut result)?;
-
-    let promotion = Promotion { session, tested: &tested, from: &from, to: &to, registries: &registries };
-    let artifacts = promotion.find_all(&mut result).await?;
-    result.dry_run = options.dry_run;
-    if options.dry_run {
-        for artifact in &artifacts {
-            promotion.would_push(artifact, &mut result)?;
-        }
-    } else {
-        let to_push = ToPush { artifacts, missing: Vec::new(), atomic: !to.channel.overwrite };
-        push::push_artifacts(session, &to, &registries, to_push, &mut result).await?;
-    }
-    result.finish(|artifact| {
-        push::is_done(session, &to, artifact) || options.dry_run && artifact.state == State::Packaged
-    });
-    session.write_result(&result)?;
-    report::report(session, &result)?;
-    Ok(result.exit_code())
-}
-
-fn check(from: &ChosenChannel, to: &ChosenChannel) -> Result<(), PromoteError> {
-    if !to.channel.promote_from.contains(&from.name) {
-        let names = to.channel.promote_from.iter().chain([&from.name]);
-        let list = format!("[{}]", names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "));
-        return Err(PromoteError::NotAllowed { from: from.name.clone(), to: to.name.clone(), list });
-    }
-    match [from, to].into_iter().find(|channel| channel.channel.tags.is_empty()) {
-        Some(channel) => Err(PromoteError::NoTags { channel: channel.name.clone() }),
-        None => Ok(()),
-    }
-}
-
-/// Says which archives stay where they are, and leaves out what has no image in the channel.
-fn say_what_stays(session: &Session, to: &ChosenChannel, result: &mut RunResult) -> Result<(), Error> {
-    let mut staying = Vec::new();
-    let mut images = 0;
-    let planned: Vec<String> =
-        result.artifacts().filter(|artifact| artifact.action == Action::Copy).map(ArtifactResult::label).collect();
-    for label in &planned {
-        let Some(artifact) = result.labelled(label) else { continue };
-        let own = session.declared(artifact)?.registries;
-        let (oci, others): (Vec<_>, Vec<_>) = (session.project.config.registries_for(to, own).into_iter())
-            .partition(|(_, registry)| matches!(registry, Registry::Oci { .. }));
-        if !others.is_empty() {
-            let names: Vec<String> = others.iter().map(|(name, _)| format!("`{name}`")).collect();
-            staying.push(format!("{label} to {}", names.join(", ")));
-        }
-        if oci.is_empty() {
-            (artifact.action, artifact.state) = (Action::Skip, State::Skipped);
-        } else {
-            images += 1;
-        }
-    }
-    if !staying.is_empty() {
-        session.ui.warn(&format!(
-            "archives are not promoted: {}; `rhdh-pack run --channel {}` publishes them",
-            staying.join("; "),
-            to.name
-        ));
-    }
-    if images == 0 && !planned.is_empty() {
-        return Err(PromoteError::NoRegistry { channel: to.name.clone() }.into());
-    }
-    Ok(())
-}
-
-struct Promotion<'a> {
-    session: &'a Session,
+/// What of a run to promote everything needs.
+pub(super) struct Promotion<'a> {
+    pub(super) session: &'a Session,
     /// The occasion on which the images were made.
-    tested: &'a Event,
-    from: &'a ChosenChannel,
-    to: &'a ChosenChannel,
-    registries: &'a Arc<registry::Session>,
+    pub(super) tested: &'a Event,
+    pub(super) from: &'a ChosenChannel,
+    pub(super) to: &'a ChosenChannel,
+    pub(super) registries: &'a Arc<registry::Session>,
 }
 
 impl Promotion<'_> {
     /// What is to be pushed. What cannot be promoted has failed; in a channel whose tags may not move, all has then.
-    async fn find_all(&self, result: &mut RunResult) -> Result<Vec<ArtifactToPush>, Error> {
+    pub(super) async fn find_all(&self, result: &mut RunResult) -> Result<Vec<ArtifactToPush>, Error> {
         let planned: Vec<ArtifactResult> =
             result.artifacts().filter(|artifact| artifact.state == State::Planned).cloned().collect();
         let mut artifacts = Vec::new();
@@ -312,7 +151,11 @@ impl Promotion<'_> {
                 let annotations = manifest.annotations();
                 let made_of = annotations.get(CONTENT_KEY_ANNOTATION).and_then(|text| ContentKey::parse(text));
                 if made_of.as_ref() != Some(key) {
-                    others.push((reference, made_of));
+                    others.push(OtherContent {
+                        reference,
+                        image: format!("{repository}@{}", manifest.digest),
+                        made_of,
+                    });
                     continue;
                 }
                 // Two images of one content, one of them under the tag of the key: somebody else's, perhaps.
@@ -325,8 +168,8 @@ impl Promotion<'_> {
                 });
             }
         }
-        Ok(Err(match others.into_iter().next() {
-            Some((reference, made_of)) => other_content(&artifact.id, &reference, made_of.as_ref(), key),
+        Ok(Err(match others.first() {
+            Some(other) => self.other_content(artifact, other, key).await,
             None => not_found(self.from, self.to, &looked_for),
         }))
     }
@@ -388,7 +231,7 @@ impl Promotion<'_> {
     }
 
     /// Enters where `artifact` would be pushed.
-    fn would_push(&self, artifact: &ArtifactToPush, result: &mut RunResult) -> Result<(), Error> {
+    pub(super) fn would_push(&self, artifact: &ArtifactToPush, result: &mut RunResult) -> Result<(), Error> {
         let Some(image) = &artifact.image else { return Ok(()) };
         let prefixes = artifact.registries.iter().filter_map(|(_, registry)| match registry {
             Registry::Oci { prefix, .. } => Some(format!("{prefix}/{}", image.name)),
@@ -421,15 +264,6 @@ fn not_found(from: &ChosenChannel, to: &ChosenChannel, looked_for: &[String]) ->
         to.name
     );
     Failure::new("promote-not-found", message, Some(help))
-}
-
-fn other_content(id: &str, reference: &str, made_of: Option<&ContentKey>, key: &ContentKey) -> Failure {
-    let made_of = made_of.map_or("no content key".to_owned(), |key| format!("content key `{key}`"));
-    let message = format!("`{reference}` was made of other sources than these: it has {made_of}, these have `{key}`");
-    let help = format!(
-        "check out the commit that was tested; `rhdh-pack plan --base <that commit> --explain {id}` says what differs"
-    );
-    Failure::new("promote-other-content", message, Some(help))
 }
 
 fn two_images(reference: &str, key: &ContentKey, tagged: &Digest, other: &Digest) -> Failure {
