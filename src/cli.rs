@@ -33,19 +33,19 @@ or the repository is wrong; 3 the environment is (no node, no registry, not logg
 )]
 pub struct Cli {
     /// Work as if started in this folder
-    #[arg(short = 'C', value_name = "DIR", global = true)]
+    #[arg(short = 'C', value_name = "DIR", global = true, help_heading = "Global options")]
     directory: Option<PathBuf>,
     /// The configuration file [default: rhdh-plugins.toml, here or in the nearest folder above]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
     config: Option<PathBuf>,
     /// The output folder [default: .rhdh-pack beside the configuration file]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
     out_dir: Option<PathBuf>,
     /// Say only what is wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = "Global options", conflicts_with = "verbose")]
     quiet: bool,
     /// Say more: why, how long, which commands are run
-    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    #[arg(short, long, global = true, help_heading = "Global options", action = ArgAction::SetTrue)]
     verbose: bool,
     #[command(subcommand)]
     command: Subcommands,
@@ -125,10 +125,10 @@ enum Subcommands {
         jobs: JobsArgs,
         /// Where the images go besides the output folder: `oci-archive:FILE`, `docker-archive:FILE`, or `dir:FOLDER`
         /// for the plugins themselves
-        #[arg(long, value_name = "DEST")]
+        #[arg(long, value_name = "DEST", value_parser = taught::<Destination>)]
         output: Option<Destination>,
         /// Load the images into the container engine `podman`, `docker` or `buildah`, too
-        #[arg(long, value_name = "ENGINE")]
+        #[arg(long, value_name = "ENGINE", value_parser = taught::<Engine>)]
         load: Option<Engine>,
     },
     /// Push what was packaged to its registries
@@ -208,7 +208,7 @@ enum Subcommands {
         #[arg(required = true, value_name = "REF|TGZ|DIR|LAYOUT")]
         what: Vec<String>,
         /// The RHDH release whose rules apply; may be repeated [default: the configuration's, else all known]
-        #[arg(long, value_name = "X.Y")]
+        #[arg(long, value_name = "X.Y", value_parser = taught::<Release>)]
         rhdh: Vec<Release>,
         /// The digest that the image should have
         #[arg(long, value_name = "sha256:…")]
@@ -246,7 +246,7 @@ enum Subcommands {
         #[arg(value_name = "REF|TGZ|DIR|LAYOUT")]
         what: Vec<String>,
         /// The RHDH release whose rules apply; may be repeated [default: the configuration's, else all known]
-        #[arg(long, value_name = "X.Y")]
+        #[arg(long, value_name = "X.Y", value_parser = taught::<Release>)]
         rhdh: Vec<Release>,
     },
     /// Print what differs between two artifacts: files, packages, package.json
@@ -405,6 +405,18 @@ impl Cli {
         };
         Request { config: self.config, out_dir: self.out_dir, command }
     }
+}
+
+/// Reads a value; the error says what to write, too.
+fn taught<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr,
+    T::Err: miette::Diagnostic,
+{
+    text.parse().map_err(|error: T::Err| match miette::Diagnostic::help(&error) {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
+    })
 }
 
 fn completions(shell: clap_complete::Shell) -> Vec<u8> {

@@ -25,6 +25,18 @@ pub enum Error {
     #[error("the document could not be read or written")]
     #[diagnostic(help("check its permissions, and the space left with `df -h`"))]
     Io(#[from] std::io::Error),
+    /// It could not be written; the one before is still there.
+    #[error("writing `{}`", path.display())]
+    #[diagnostic(help(
+        "look whether the folder may be written to and has room, then run the same command again: what it did is not \
+         done twice"
+    ))]
+    Unwritten {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// What was asked for could not be written to stdout.
     #[error("writing to stdout")]
     #[diagnostic(help("check the space left where it goes with `df -h`"))]
@@ -67,7 +79,7 @@ impl Error {
     /// True where the environment is to blame (exit code 3), not the document.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(self, Error::Io(_) | Error::Stdout(_))
+        matches!(self, Error::Io(_) | Error::Unwritten { .. } | Error::Stdout(_))
     }
 }
 
@@ -113,8 +125,7 @@ pub fn print(text: &[u8]) -> Result<(), Error> {
 pub fn write<T: Serialize>(path: &Path, document: &T) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(document).map_err(std::io::Error::from)?;
     text.push(b'\n');
-    write_file(path, &text)?;
-    Ok(())
+    write_file(path, &text).map_err(|source| Error::Unwritten { path: path.to_owned(), source })
 }
 
 /// Writes `bytes` to `path` through a temporary file beside it; makes the folder where it is missing.

@@ -80,6 +80,22 @@ fn nothing_was_run_yet() {
     assert!(!repository.root().join("root").exists());
 }
 
+/// A value that is wrong is answered with one that is right.
+#[test]
+fn values_of_options() {
+    let repository = repository();
+    for (arguments, said) in [
+        (["package", "--load", "dokcer"], "an engine is `podman`, `docker` or `buildah`"),
+        (["package", "--output", "x"], "write `oci-archive:FILE`"),
+        (["verify", "--rhdh=latest", "x"], "write it as `x.y`"),
+    ] {
+        let output = rhdh_pack(repository.root()).args(arguments).output().unwrap();
+        let found = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{found}");
+        assert!(found.contains(said), "{found}");
+    }
+}
+
 /// A release that is not out yet, or a slip of the finger.
 #[test]
 fn releases_that_nobody_knows() {

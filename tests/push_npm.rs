@@ -4,9 +4,14 @@
 
 mod common;
 
+use std::process::{Command, Output};
+
+use common::certificates::Certificate;
 use common::http::{Server, forward};
 use common::layout::{add_tgz, archive_of};
 use common::push::{Setup, artifact, messages};
+use common::repository::Repository;
+use common::rhdh_pack;
 use common::verdaccio::Verdaccio;
 use rhdh_pack::config::Registry;
 use rhdh_pack::push::State;
@@ -151,4 +156,79 @@ async fn a_package_may_name_its_registry_and_nothing_more() {
         let found = messages(&of(None, false, &publishing(&nothing)).push().await.unwrap());
         assert!(found[0].contains("names no registry that can be used"), "{found:?}");
     }
+}
+
+/// A plugin whose archive goes to the npm registry that `registry` describes, packaged, and its `push`.
+fn project(registry: &str, publish_config: &Value) -> (Repository, Command) {
+    let repository = Repository::new();
+    let manifest = |name: &str| {
+        json!({
+            "name": name, "version": "1.0.0", "main": "dist/index.cjs.js", "files": ["dist"], "publishConfig": publish_config,
+            "backstage": { "role": "backend-plugin", "pluginId": "todo" },
+        })
+        .to_string()
+    };
+    repository
+        .write("plugins/todo/package.json", manifest("@acme/todo"))
+        .write("plugins/todo/dist-dynamic/package.json", manifest("@acme/todo-dynamic"))
+        .write("plugins/todo/dist-dynamic/dist/index.cjs.js", "exports.default = {};\n")
+        .write("plugins/todo/dist-dynamic/dist/configSchema.json", "{}")
+        .config(format!(
+            "[defaults]\nexport = \"prebuilt\"\nregistries = [\"npm\"]\n[registries.npm]\n{registry}\n\
+             [channels.release]\ntags = [\"{{version}}\"]\n[plugins.todo]\npath = \"plugins/todo\"\n"
+        ));
+    for command in [&["plan", "--all", "--channel", "release"][..], &["export"], &["package"]] {
+        let output = rhdh_pack(repository.root()).args(command).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let mut command = rhdh_pack(repository.root());
+    command.arg("push").env("HOME", repository.root()).env_remove("NPM_CONFIG_USERCONFIG");
+    (repository, command)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_users_own_npmrc_opens_the_registry_of_a_package() {
+    let verdaccio = Verdaccio::start();
+    let (repository, mut push) = project("npm = \"publishConfig\"", &json!({ "registry": verdaccio.url }));
+    let output = push.output().unwrap();
+    assert!(output.status.code() == Some(1) && said(&output).contains("npm login"), "{}", said(&output));
+    let host = verdaccio.url.strip_prefix("http:").unwrap();
+    // What the file names, npm may see.
+    repository.write(".npmrc", format!("{host}:_authToken=${{NODE_AUTH_TOKEN}}\n"));
+    let output = push.env("NODE_AUTH_TOKEN", &verdaccio.token).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let result = fs_err::read(repository.root().join(".rhdh-pack/result.json")).unwrap();
+    let package = serde_json::from_slice::<Value>(&result).unwrap()["plugins"][0]["npm"][0].clone();
+    assert_eq!((&package["name"], &package["state"]), (&json!("@acme/todo-dynamic"), &json!("new")));
+    assert_eq!(verdaccio.view("@acme/todo-dynamic@1.0.0")["dist"]["integrity"], package["integrity"]);
+    assert!(!String::from_utf8_lossy(&result).contains(&verdaccio.token));
+}
+
+#[test]
+fn an_npm_registry_may_have_an_authority_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(folder.path());
+    let verdaccio = Verdaccio::start_over_tls(&authority.server(folder.path()), &authority);
+    let registry = format!("npm = \"{}\"", verdaccio.url);
+    let (repository, mut push) = project(&registry, &json!({}));
+    // npm tries again by itself, for more than a minute.
+    push.env("npm_config_fetch_retries", "0");
+    push.envs([("RHDH_PACK_NPM_USERNAME", "ann"), ("RHDH_PACK_NPM_PASSWORD", "s3cret-pass")]);
+    let output = push.output().unwrap();
+    assert!(output.status.code() == Some(1) && said(&output).contains("RHDH_PACK_<REGISTRY>_CA"), "{}", said(&output));
+    fs_err::copy(&authority.certificate, repository.root().join("acme.pem")).unwrap();
+    let file = repository.root().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, config.replace(&registry, &format!("{registry}\nca = \"acme.pem\""))).unwrap();
+    // Also where npm has a file of its own, with others in it, and where it has none.
+    for own in ["cafile=/etc/ssl/certs/ca-certificates.crt", "cafile=null"] {
+        repository.write(".npmrc", format!("{own}\n"));
+        let output = push.output().unwrap();
+        assert!(output.status.success(), "{own}: {}", said(&output));
+    }
+    assert_eq!(verdaccio.view("@acme/todo-dynamic@1.0.0")["version"], "1.0.0");
 }

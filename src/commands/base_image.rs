@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::push::Named;
 use super::session::Session;
+use super::tags::Named;
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::{Because, ChosenChannel};

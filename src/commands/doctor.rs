@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::count;
 use super::project::{self, Project};
-use super::push::{self, Named};
+use super::push;
 use super::session::Session;
+use super::tags::Named;
 use super::verify::print_json;
 use super::{Error, Request};
 use crate::ci::{Ci, Event};

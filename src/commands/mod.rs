@@ -38,6 +38,7 @@ mod run;
 mod schema;
 mod session;
 mod suggest;
+mod tags;
 mod update;
 mod verify;
 

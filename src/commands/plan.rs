@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::push::Named;
 use super::session::Session;
+use super::tags::Named;
 use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
 use crate::ci::{Ci, Provider};
 use crate::config::Registry;

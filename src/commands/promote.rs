@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::push::{Named, ToPush};
+use super::push::ToPush;
 use super::session::Session;
+use super::tags::{self, Named};
 use super::{Error, PlanOptions, ci, plan, push, report};
 use crate::ci::Event;
 use crate::config::Registry;
@@ -117,7 +118,7 @@ pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Resu
     let mut result = session.new_result(&plan, None);
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
-    push::check_tags(session, &to, &result)?;
+    tags::check(session, &to, &result)?;
     say_what_stays(session, &to, &mut result)?;
 
     let promotion = Promotion { session, tested: &tested, from: &from, to: &to, registries: &registries };
@@ -215,7 +216,7 @@ impl Promotion<'_> {
                     };
                     (entry.image, entry.state) = (Some(image.clone()), State::Packaged);
                     let registries = self.oci(self.to, &artifact)?;
-                    let tags = push::tags(self.session, self.to, result, &artifact)?;
+                    let tags = tags::of(self.session, self.to, result, &artifact)?;
                     let source = Some(source.registry);
                     artifacts.push(ArtifactToPush {
                         id: label,
@@ -256,7 +257,7 @@ impl Promotion<'_> {
         result: &mut RunResult,
     ) -> Result<Result<Option<Source>, Failure>, Error> {
         let Some(key) = &artifact.content_key else { return Ok(Err(no_key())) };
-        let target = push::tags(self.session, self.to, result, artifact)?;
+        let target = tags::of(self.session, self.to, result, artifact)?;
         match self.published(artifact, &target).await? {
             Ok(Some(images)) => {
                 if let Some(entry) = result.labelled(&artifact.label()) {

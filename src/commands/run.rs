@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::session::Session;
-use super::{Error, ExportOptions, PushOptions, RunOptions, ci, export, package, plan, push, report};
+use super::{Error, ExportOptions, PushOptions, RunOptions, ci, export, package, plan, push, report, tags};
 use crate::package::compress_ahead;
 use crate::plan::Plan;
 use crate::report::{ArtifactResult, RunResult, State};
@@ -29,7 +29,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     }
     session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
-    push::check_tags(session, &channel, &result)?;
+    tags::check(session, &channel, &result)?;
     if !how_to_push.dry_run {
         push::log_in(session, &channel, &registries, &result).await?;
     }

@@ -1,7 +1,7 @@
 //! The tgz archives of the output folder, which may come from a job with less rights than this one has: their bytes are
 //! compared with what packaging made, and what they say of themselves is fit for npm's command line and for URLs.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::job::Failure;
 use super::layout;
+use super::notes::Failure;
 use super::{ArtifactToPush, Request};
 use crate::digest::{Digest, Integrity};
 use crate::package::{PackagedTgz, tgz_name};
@@ -90,7 +90,7 @@ impl Archive {
         let failed = |error: std::io::Error| Failure {
             code: "archive",
             message: format!("copying `{}`: {error}", self.path.display()),
-            help: None,
+            help: help(&error),
         };
         let (integrity, size) = integrity_of(layout::open(&self.path).map_err(failed)?, sink).await.map_err(failed)?;
         if integrity == self.integrity && size == self.size {
@@ -189,6 +189,12 @@ pub(super) fn foreign_key(publish_config: &Map<String, Value>) -> Option<&str> {
 pub(super) fn is_plain(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric() || "@_".contains(first))
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "@/-_.~+".contains(character))
+}
+
+/// What to do about a disk of this machine.
+pub(super) fn help(error: &std::io::Error) -> Option<String> {
+    let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    is_full.then(|| "make room on this machine's disk, then run the command again".to_owned())
 }
 
 /// The integrity and the number of bytes of what `file` has, which is given to `sink` piece by piece.

@@ -14,7 +14,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::image::{ImageJob, lock};
-use super::job::{Failure, Notes};
+use super::notes::{Failure, Notes};
 use super::provenance::{self, Provenance};
 use super::{State, layout};
 use crate::config::Attachment;

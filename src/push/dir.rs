@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::archive::{Archive, integrity_of};
+use super::archive::{self, Archive, integrity_of};
 use super::image::lock;
-use super::job::{Failure, Job, Notes};
+use super::job::Job;
 use super::layout;
+use super::notes::{Failure, Notes};
 use super::{Request, State};
 use crate::digest::Integrity;
 use crate::repo_path::{RepoPath, RepoPathError};
@@ -93,7 +94,11 @@ impl FileJob {
         let folder = self.located()?;
         let failed = |error: std::io::Error| self.failed("copying", &error);
         let mut copy = tempfile::Builder::new().prefix(".rhdh-pack-").tempfile_in(folder).map_err(failed)?;
-        self.archive.read(|piece| copy.write_all(piece)).await?;
+        let mut unwritten = None;
+        let write =
+            |piece: &[u8]| copy.write_all(piece).inspect_err(|error| unwritten = Some(self.failed("copying", error)));
+        let read = self.archive.read(write).await;
+        unwritten.map_or(read, Err)?;
         *self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(copy);
         Ok(())
     }
@@ -131,7 +136,7 @@ impl FileJob {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> Failure {
-        Failure { code: "folder", message: format!("{what} `{}`: {error}", self.path()), help: None }
+        Failure { code: "folder", message: format!("{what} `{}`: {error}", self.path()), help: archive::help(error) }
     }
 }
 
@@ -157,7 +162,7 @@ pub(super) async fn list(request: &Request, jobs: &[Job]) {
             update(&folder, new.collect()).map_err(|error| Failure {
                 code: "folder",
                 message: format!("writing `{LISTING}` beside `{}`: {error}", first.path()),
-                help: None,
+                help: archive::help(&error),
             })
         });
         if let Err(failure) = outcome {

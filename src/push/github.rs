@@ -10,7 +10,7 @@ use serde_json::json;
 use super::State;
 use super::archive::Archive;
 use super::image::lock;
-use super::job::{Failure, Notes};
+use super::notes::{Failure, Notes};
 use super::release::{Place, SharedRelease, gone};
 use crate::registry::{BlobFile, Error, Sent};
 use crate::ui::Ui;

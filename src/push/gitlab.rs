@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::State;
 use super::archive::Archive;
 use super::image::lock;
-use super::job::{Failure, Notes};
+use super::notes::{Failure, Notes};
 use crate::digest::Digest;
 use crate::registry::{BlobFile, Error, Forge, Sent};
 use crate::ui::Ui;

@@ -11,8 +11,8 @@ use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 
 use super::State;
 use super::attach::Document;
-use super::job::{Failure, Notes};
 use super::layout::Image;
+use super::notes::{Failure, Notes};
 use super::sign::Signing;
 use crate::digest::Digest;
 use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey};

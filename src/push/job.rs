@@ -1,26 +1,24 @@
 //! One artifact on its way to one registry: what is to be done, and what has been done so far. What has been done is
 //! kept outside of the running futures, so that it is known when they are dropped.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::archive::Archive;
-use super::attach::Attached;
 use super::dir::FileJob;
 use super::github::AssetJob;
 use super::gitlab::GenericJob;
 use super::image::ImageJob;
 use super::layout::{self, Image, Layout};
+use super::notes::{Failure, Notes};
 use super::npm::NpmJob;
 use super::release::Releases;
 use super::sign::{Cosign, Signing};
 use super::{PublishedFile, PublishedImage, PublishedPackage, PushFailure, Pushed, Request, State};
 use crate::config::Registry;
-use crate::digest::Digest;
 use crate::package::PackagedImage;
-use crate::registry::{self, Forge, ForgeKind, ManifestRef, Referrer, Repository};
+use crate::registry::{self, Forge, ForgeKind, ManifestRef, Repository};
 use crate::ui::Ui;
 
 /// One artifact on its way to one registry.
@@ -41,61 +39,6 @@ enum Target {
     Generic(GenericJob),
     /// Nothing can be done; the failure is noted.
     Nothing,
-}
-
-/// What has been done.
-#[derive(Default)]
-pub(super) struct Notes {
-    /// Whether the image is up by digest, or the file is there.
-    pub(super) state: Option<State>,
-    /// Whether everything that was to be done is done.
-    done: bool,
-    /// Where a file can be downloaded, where the registry says so.
-    pub(super) url: Option<String>,
-    /// Tags that are as they should be.
-    pub(super) tags: Vec<String>,
-    /// Those of them that this run moved, and where they pointed before.
-    pub(super) moved: Vec<(String, Option<Digest>)>,
-    /// Where tags point that are to be moved.
-    pub(super) before: BTreeMap<String, Digest>,
-    /// Documents that are attached to the image.
-    pub(super) attached: Vec<Attached>,
-    /// Those of them that this run entered in the list that clients keep.
-    pub(super) listed: Vec<Referrer>,
-    /// Whether the image is signed.
-    pub(super) signed: bool,
-    /// The tag that is being moved: nobody knows whether it is, should the run end now.
-    pub(super) moving: Option<String>,
-    failure: Option<PushFailure>,
-    seconds: f64,
-}
-
-/// Why a job does not go on.
-#[derive(Clone)]
-pub(super) struct Failure {
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-}
-
-impl Failure {
-    /// Any error with its causes on one line.
-    pub(super) fn of(code: &'static str, error: &(impl miette::Diagnostic + 'static)) -> Self {
-        let mut message = error.to_string();
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        Self { code, message, help: error.help().map(|help| help.to_string()) }
-    }
-}
-
-impl From<registry::Error> for Failure {
-    fn from(error: registry::Error) -> Self {
-        Self::of(error.code(), &error)
-    }
 }
 
 impl Job {

@@ -15,6 +15,7 @@ mod gitlab;
 mod image;
 mod job;
 mod layout;
+mod notes;
 mod npm;
 mod provenance;
 mod release;
@@ -318,7 +319,7 @@ async fn publish(request: &Request, jobs: &[Job], ui: &Ui) {
     each(jobs, |job| job.expose(request, ui)).await;
     dir::list(request, jobs).await;
     release::publish(request, jobs, ui).await;
-    let may_be_lost = |notes: &job::Notes| !request.overwrite && !notes.moved.is_empty() || !notes.listed.is_empty();
+    let may_be_lost = |notes: &notes::Notes| !request.overwrite && !notes.moved.is_empty() || !notes.listed.is_empty();
     if jobs.iter().any(|job| may_be_lost(&job.notes())) {
         tokio::time::sleep(request.session.limits().settle).await;
     }

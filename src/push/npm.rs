@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::archive::{self, Archive, Package, is_plain};
 use super::image::lock;
-use super::job::{Failure, Notes};
+use super::notes::{Failure, Notes};
 use super::{LATEST, Request, State};
 use crate::config::names::is_public_npm;
 use crate::registry::{Npm, NpmError};
@@ -261,6 +261,17 @@ fn refusal(release: &Release, error: NpmError) -> Failure {
             Some(
                 "log in (`npm login --registry=<url>`), or set `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or \
                  `RHDH_PACK_<REGISTRY>_USERNAME` and `RHDH_PACK_<REGISTRY>_PASSWORD`",
+            ),
+        ),
+        "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+        | "SELF_SIGNED_CERT_IN_CHAIN"
+        | "DEPTH_ZERO_SELF_SIGNED_CERT"
+        | "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
+        | "CERT_HAS_EXPIRED" => (
+            "registry-certificate",
+            Some(
+                "name the registry's certificate authority, a PEM file: `ca = \"certs/acme.pem\"` in \
+                 `[registries.<name>]`, or `RHDH_PACK_<REGISTRY>_CA` in the environment",
             ),
         ),
         "ECONNREFUSED" | "ENOTFOUND" | "ETIMEDOUT" | "EAI_AGAIN" => {

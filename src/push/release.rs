@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::Request;
-use super::job::{Failure, Job};
+use super::job::Job;
+use super::notes::Failure;
 use crate::digest::Digest;
 use crate::registry::{self, BlobFile, Error, Forge, ForgeKind, Sent};
 use crate::ui::Ui;

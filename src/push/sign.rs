@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::image::{ImageJob, lock};
-use super::job::{Failure, Notes};
+use super::notes::{Failure, Notes};
 use crate::registry::{Credential, CredentialKind};
 use crate::ui::Ui;
 

@@ -181,11 +181,8 @@ impl Account {
 
     async fn fetch(&self, host: &Host, realm: &Url, service: Option<&str>, scope: &Scope) -> Result<Token, Error> {
         let what = format!("asking `{}` for a token", realm.host_str().unwrap_or_default());
-        if realm.scheme() != "https" && !host.may_be_plain() {
-            return Err(Error::Redirect { what, to: realm.to_string(), why: "which is not https" });
-        }
+        let mut url = host.checked(&what, realm.clone())?;
         let started = Instant::now();
-        let mut url = realm.clone();
         let mut form = Vec::new();
         if let Some(service) = service {
             form.push(("service", service));

@@ -17,7 +17,7 @@ use super::error::Error;
 use crate::digest::Digest;
 
 /// What is read at once. Four of these are under way at most.
-const PIECE: usize = 512 * 1024;
+const PIECE: usize = 128 * 1024;
 
 /// A blob in a file: its name and place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LO
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::address::{host_of, is_link_local, is_loopback};
 use super::advice::unreachable_help;
 use super::answer::{Answer, Download};
 use super::auth::{Account, Challenge, Scope};
@@ -130,11 +131,15 @@ impl Host {
                 Ok(url) => return Ok(url),
                 Err(error) => error,
             };
-            if self.may_be_plain()
-                && let Ok(url) = self.greet("http").await
-            {
-                return Ok(url);
-            }
+            let error = match self.may_be_plain() {
+                true => match self.greet("http").await {
+                    Ok(url) => return Ok(url),
+                    // Who does not speak TLS has said something all the same.
+                    Err(plain @ (Error::Slow { .. } | Error::Refused { .. } | Error::Garbage { .. })) => plain,
+                    Err(_) => error,
+                },
+                false => error,
+            };
             attempts.wait_after(error).await?;
         }
     }
@@ -200,7 +205,8 @@ impl Host {
     /// Asks once. Any status is an answer but 401, which is answered with credentials once and is an error then.
     pub(super) async fn exchange(&self, ask: Ask<'_>) -> Result<Answer, Error> {
         let base = self.base().await?;
-        let mut url = ask.url.clone();
+        // Where uploads go on, and where lists do, the registry says, too.
+        let mut url = self.checked(ask.what, ask.url.clone())?;
         let mut redirects = 0;
         let mut answered = false;
         loop {
@@ -344,13 +350,16 @@ impl Host {
         self.checked(ask.what, target)
     }
 
-    /// The target of a redirect, if it is one to follow.
+    /// A URL that somebody else gave, if it is one to ask.
     pub(super) fn checked(&self, what: &str, target: Url) -> Result<Url, Error> {
-        if target.scheme() != "https" && !(target.scheme() == "http" && self.may_be_plain()) {
-            let (what, to) = (what.to_owned(), without_query(&target));
-            return Err(Error::Redirect { what, to, why: "which is not https" });
-        }
-        Ok(target)
+        let why = if target.scheme() != "https" && !(target.scheme() == "http" && self.may_be_plain()) {
+            "which is not https"
+        } else if is_link_local(&target) && target.host_str() != host_of(&self.authority).as_deref() {
+            "which is an address of this machine's own network only"
+        } else {
+            return Ok(target);
+        };
+        Err(Error::Redirect { what: what.to_owned(), to: without_query(&target), why })
     }
 }
 
@@ -379,36 +388,9 @@ async fn while_moving<T>(moved: &AtomicU64, idle: Duration, future: impl Future<
     }
 }
 
-/// True for `localhost`, `127.0.0.0/8` and `[::1]`, with or without port.
-fn is_loopback(authority: &str) -> bool {
-    let Ok(url) = Url::parse(&format!("http://{authority}")) else { return false };
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        None => false,
-    }
-}
-
 /// Queries of upload URLs hold the state of the session, signed: not for logs.
 fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for loopback in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
-            assert!(is_loopback(loopback), "{loopback}");
-        }
-        for other in ["quay.io", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "0.0.0.0"] {
-            assert!(!is_loopback(other), "{other}");
-        }
-    }
 }

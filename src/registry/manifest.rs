@@ -16,7 +16,9 @@ use super::repository::Repository;
 use crate::digest::Digest;
 
 /// Pages of tags that are read at most; of 1,000 tags each where the registry gives so many.
-const MAX_PAGES: usize = 1_000;
+const MAX_PAGES: usize = 2_000;
+/// Bytes of all these pages.
+const MAX_TAGS: usize = 256 << 20;
 
 /// What a manifest is asked for by.
 #[derive(Clone, Copy, Debug)]
@@ -181,16 +183,20 @@ impl Repository {
         let garbage = |why: &str| Error::Garbage { what: what.clone(), why: why.to_owned() };
         let mut url = self.url(&["tags", "list"]).await?;
         url.set_query(Some("n=1000"));
-        let mut tags = Vec::new();
+        let (mut tags, mut read) = (Vec::new(), 0);
         for _ in 0..MAX_PAGES {
-            let Some(answer) = self.ask_url(&what, &Method::GET, &url, &[], Body::None).await? else { break };
+            let Some(answer) = self.ask_url(&what, &Method::GET, &url, &[], Body::None).await? else { return Ok(tags) };
             let page: Page =
                 serde_json::from_slice(&answer.body).map_err(|_| garbage("the answer is not a list of tags"))?;
             tags.extend(page.tags.unwrap_or_default());
             let Some(next) = next_page(&answer) else { return Ok(tags) };
+            read += answer.body.len();
+            if next == url || read > MAX_TAGS {
+                break;
+            }
             url = next;
         }
-        Ok(tags)
+        Err(garbage("the list has no end"))
     }
 }
 

@@ -17,6 +17,7 @@
 //!
 //! Wrapping it would have meant to parse all that again from its error texts.
 
+mod address;
 mod advice;
 mod answer;
 mod auth;

@@ -115,12 +115,8 @@ impl Npm {
 
     /// Runs npm for the registry at `url`; its stdout.
     pub(crate) async fn run(&self, url: &Url, arguments: &[&str]) -> Result<Vec<u8>, NpmError> {
-        let mut command = Command::new("npm");
+        let mut command = self.command();
         command.args(arguments).arg("--json").arg(format!("--registry={url}"));
-        command.current_dir(self.folder()).stdin(Stdio::null()).kill_on_drop(true);
-        for name in &self.hidden {
-            command.env_remove(name);
-        }
         if let Some((key, secret)) = &self.secret {
             let config = self.user_config(url, key).map_err(NpmError::Folder)?;
             // Only the name of the variable stands in the file.
@@ -128,6 +124,9 @@ impl Npm {
         }
         if let Some(authority) = &self.authority {
             command.env("NODE_EXTRA_CA_CERTS", authority);
+            if let Some(all) = self.all_authorities(authority).await.map_err(NpmError::Folder)? {
+                command.arg("--cafile").arg(all);
+            }
         }
         let name = || arguments.first().copied().unwrap_or_default().to_owned();
         let output = tokio::time::timeout(LIMIT, command.output())
@@ -141,6 +140,35 @@ impl Npm {
             serde_json::from_slice::<Output>(&output.stdout).map(|output| output.error).unwrap_or_default();
         let summary = if summary.is_empty() { format!("npm ended with {}", output.status) } else { summary };
         Err(NpmError::Said { error: code, summary })
+    }
+
+    /// npm, in its folder, without secrets.
+    fn command(&self) -> Command {
+        let mut command = Command::new("npm");
+        command.current_dir(self.folder()).stdin(Stdio::null()).kill_on_drop(true);
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// The authorities of npm's own configuration and `authority`, where that has a file of them: npm trusts nothing else
+    /// then, whatever Node does.
+    async fn all_authorities(&self, authority: &Path) -> std::io::Result<Option<PathBuf>> {
+        let path = self.folder().join("authorities.pem");
+        if path.exists() {
+            return Ok(Some(path));
+        }
+        let output = tokio::time::timeout(LIMIT, self.command().args(["config", "get", "cafile"]).output()).await;
+        let output = output.ok().transpose()?.map(|output| output.stdout).unwrap_or_default();
+        let named = String::from_utf8_lossy(&output);
+        if matches!(named.trim(), "" | "null" | "undefined") {
+            return Ok(None);
+        }
+        // npm goes without a file that is not there.
+        let own = fs_err::read_to_string(named.trim()).unwrap_or_default();
+        fs_err::write(&path, format!("{own}\n{}", fs_err::read_to_string(authority)?))?;
+        Ok(Some(path))
     }
 
     /// The user's own `.npmrc` and our secret, as long as this lives.

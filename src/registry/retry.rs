@@ -33,7 +33,8 @@ impl<'a> Attempts<'a> {
         }
         let wait = error.retry_after().unwrap_or_else(|| backoff(self.limits.first_wait, self.made));
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() + wait > self.limits.patience {
+        // A registry may ask for any wait.
+        if since.elapsed().saturating_add(wait) > self.limits.patience {
             return Err(error);
         }
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));

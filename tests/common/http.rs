@@ -57,6 +57,17 @@ impl Request {
         // What a client that was killed did not send is missing then.
         let _ = (&self.stream).take(missing as u64).read_to_end(&mut self.body);
     }
+
+    /// Answers with `head`, and then with `piece` again and again, `pause` apart, until the client has enough.
+    pub(crate) fn pour(&mut self, head: &str, piece: &[u8], pause: Duration) -> Vec<u8> {
+        self.read_body(usize::MAX);
+        let mut sent = self.stream.write_all(head.as_bytes());
+        while sent.is_ok() {
+            std::thread::sleep(pause);
+            sent = self.stream.write_all(piece);
+        }
+        Vec::new()
+    }
 }
 
 /// A whole answer, after which the connection is closed.

@@ -50,7 +50,7 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         }
         match &entry.kind {
             EntryKind::Link(target) => {
-                add(Rule::EntryType, format!("`{path}` is a link to `{target}`, which installers leave out"));
+                add(Rule::EntryType, format!("`{path}` is a link to `{target}`, which installers leave out or refuse"));
             }
             EntryKind::Special => {
                 add(Rule::EntryType, format!("`{path}` is a device, a pipe or of an unknown type"));
