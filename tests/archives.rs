@@ -100,6 +100,35 @@ fn gnu_tar_reads_layer_and_tgz() {
     run(Command::new("gzip").arg("--test").stdin(std::fs::File::open(&packaged.layer).unwrap()), "gzip");
 }
 
+/// Files are compressed once for all archives from 64 KiB, in blocks of 128 KiB, and read in pieces of 512 KiB.
+#[test]
+fn files_of_sizes_at_the_limits_keep_their_content() {
+    // A period below the 32 KiB that deflate looks back: every block refers to what stands before it.
+    let period: Vec<u8> = (0..5_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let content = |size: usize| -> Vec<u8> { period.iter().copied().cycle().take(size).collect() };
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("dist-dynamic");
+    backend(&root);
+    let sizes: Vec<usize> = [32, 64, 96, 128, 160, 512, 544, 1024]
+        .iter()
+        .flat_map(|kilobytes: &usize| (kilobytes << 10) - 1..=(kilobytes << 10) + 1)
+        .collect();
+    for size in &sizes {
+        write(&root, &format!("dist/{size:07}.bin"), content(*size));
+    }
+    let request = request(&folder.path().join("out"), &root);
+    let artifact = package_one(&request).unwrap();
+    let tgz = request.output.join(artifact.tgz.unwrap().file);
+    for (archive, top) in [(layer(&request.output), DIR), (tgz, "package")] {
+        let entries = entries(&archive);
+        for size in &sizes {
+            let entry = &entries[&format!("{top}/dist/{size:07}.bin")];
+            assert!(entry.content == content(*size), "{size} bytes in {}", archive.display());
+        }
+        run(Command::new("gzip").arg("--test").stdin(std::fs::File::open(&archive).unwrap()), "gzip");
+    }
+}
+
 #[test]
 fn python_reads_layer_and_tgz() {
     const SCRIPT: &str = r"

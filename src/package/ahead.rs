@@ -52,10 +52,14 @@ fn compress(path: &Path, level: u32, blocks: &Blocks, stop: &Receiver<()>) -> st
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let mut buffer = Vec::new();
+    // Every archive compresses that for itself.
+    let mut at = file.by_ref().take(gzip::WINDOW as u64).read_to_end(&mut buffer)?;
     loop {
         let window = buffer.len().min(gzip::WINDOW);
         buffer.drain(..buffer.len() - window);
-        let read = file.by_ref().take(gzip::BLOCK as u64).read_to_end(&mut buffer)?;
+        let rest = gzip::BLOCK - at % gzip::BLOCK;
+        let read = file.by_ref().take(rest as u64).read_to_end(&mut buffer)?;
+        at += read;
         let stopped = stop.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected);
         if read == 0 || stopped {
             return Ok(());

@@ -1,10 +1,10 @@
 //! The content key: one sha256 over everything that an artifact is made from. Equal keys mean equal artifacts, so it is
 //! the name under which registries remember what was built.
 //!
-//! # Format 2
+//! # Format 3
 //!
 //! A sequence of fields, each written as its length in bytes (64 bits, little endian) and its bytes. First the field
-//! `rhdh-pack content key 2`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
+//! `rhdh-pack content key 3`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
 //! changes. Then one record for each input, of three fields: kind, name, value. Records are sorted by kind and name.
 //!
 //! | kind | name | value |
@@ -27,7 +27,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-const FORMAT: &[u8] = b"rhdh-pack content key 2";
+const FORMAT: &[u8] = b"rhdh-pack content key 3";
 
 /// The annotation of an image's manifest that holds its content key.
 pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
@@ -142,11 +142,11 @@ mod tests {
 
     /// The keys of published images depend on it: a new value here must go with a new number in the format.
     #[test]
-    fn format_2_is_fixed() {
+    fn format_3_is_fixed() {
         let mut records = Records::default();
         records.add("cli", "", "1.9.1");
         let key = records.key();
-        assert_eq!(key.tag(), "key-895fbf0329f50b2587da");
-        assert_eq!(key.as_str(), "895fbf0329f50b2587da56f1d4d1b399cbb4cc64ce51e82f87ca4cf00fe1d895");
+        assert_eq!(key.tag(), "key-06ce107ecac5c035f8b0");
+        assert_eq!(key.as_str(), "06ce107ecac5c035f8b0c30c2024f04f1f057f4e016b7e26b7bec1989275231a");
     }
 }

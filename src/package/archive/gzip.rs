@@ -3,7 +3,7 @@
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// Bytes of input in a block. Part of the recipe: another value gives other archives.
+/// Bytes of input in a block. Part of the recipe: another value gives other archives; larger ones are no smaller.
 pub(crate) const BLOCK: usize = 128 << 10;
 
 /// Deflate refers to at most this many bytes before the current one.

@@ -29,12 +29,14 @@ use tar::Kind;
 /// npm's time for every file: 1985-10-26T08:15:00Z, in seconds since 1970.
 pub(crate) const NPM_TIME: u64 = 499_162_500;
 
-/// Files of at least this many bytes are compressed once for all archives. Part of the recipe: another value gives other
-/// archives. Each costs its archive some two hundred bytes: it is compressed without what stands before it.
+/// Files of at least this many bytes are compressed once for all archives, but for their first window: that refers to
+/// what stands before, which differs, and what follows it can refer to nothing but the file. Part of the recipe: another
+/// value gives other archives.
 pub(crate) const SHARED: u64 = 64 << 10;
 
-// What follows a shared file has nothing but that file in its window, and files come in pieces of whole blocks.
-const _: () = assert!(SHARED >= gzip::WINDOW as u64 && read::PIECE.is_multiple_of(gzip::BLOCK));
+// Something is left to share after the first window, and files come in pieces of whole blocks.
+const _: () = assert!(SHARED > gzip::WINDOW as u64 && read::PIECE.is_multiple_of(gzip::BLOCK));
+const _: () = assert!(gzip::BLOCK > gzip::WINDOW);
 
 /// An archive that is wanted.
 #[derive(Debug)]
@@ -242,9 +244,6 @@ impl Writer<'_> {
             }
             if size < SHARED {
                 self.add(index, piece.content)?;
-            } else if piece.first && self.streams[index].buffer.len() > self.streams[index].window {
-                // What stood before ends here.
-                self.submit(index, false)?;
             }
         }
         if size >= SHARED {
@@ -260,10 +259,8 @@ impl Writer<'_> {
 
     /// Adds a piece of a file, which is compressed once, to all streams.
     fn share(&mut self, piece: &Piece<'_>) -> Result<(), Failure> {
-        if piece.first {
-            self.shared.clear();
-        }
-        for block in piece.content.chunks(gzip::BLOCK) {
+        for (number, block) in piece.content.chunks(gzip::BLOCK).enumerate() {
+            let block = if piece.first && number == 0 { self.begin_shared(block)? } else { block };
             self.make_room()?;
             let mut buffer = std::mem::take(&mut self.shared);
             let window = buffer.len();
@@ -281,6 +278,20 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the first window of a shared file to each stream, ends their blocks there, and returns what is left of the
+    /// file's first block.
+    fn begin_shared<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], Failure> {
+        let (start, rest) = block.split_at(gzip::WINDOW);
+        for index in 0..self.streams.len() {
+            self.add(index, start)?;
+            if self.streams[index].buffer.len() > self.streams[index].window {
+                self.submit(index, false)?;
+            }
+        }
+        self.shared = start.to_vec();
+        Ok(rest)
     }
 
     fn finish(&mut self, index: usize) -> Result<(), Failure> {

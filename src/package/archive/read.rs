@@ -175,10 +175,11 @@ impl<'a> ReadAhead<'a> {
                 fill(&mut open, &mut buffer).map_err(|error| failed(Problem::unreadable(file.real(), &error)))?;
             let first = position == 0;
             position += read as u64;
-            if read == 0 || position > file.size() {
+            let last = position == file.size();
+            // Pieces are whole, but for the last: others rely on that.
+            if position > file.size() || !last && read < PIECE {
                 return Err(changed(turn, file).into());
             }
-            let last = position == file.size();
             take(Piece { turn, file, content: &buffer[..read], first, last })?;
         }
         Source::check(&open, file.real(), &file.identity).map_err(failed)
