@@ -18,6 +18,7 @@ use common::certificates::Certificate;
 use common::http::{Server, answer, forward};
 use common::registry::{Auth, Registry, get};
 use common::repository::Repository;
+use common::tunnel::{HOST, Tunnel};
 use common::{rhdh_pack, tokens};
 use rhdh_pack::digest::Digest;
 use serde_json::Value;
@@ -486,6 +487,27 @@ fn a_password_comes_from_stdin() {
     for arguments in [&["--registry-username", "ann"][..], &["--registry-password-stdin"], &["--registry", "cncf"]] {
         assert_eq!(push(copy.path()).args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_registry_behind_a_proxy_is_reached_through_it_unless_no_proxy_says_otherwise() {
+    let registry = Registry::start(Auth::Open);
+    let upstream = registry.host.clone();
+    let server = Server::start(move |request| forward(&upstream, request));
+    let tunnel = Tunnel::to(&server.host);
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{HOST}/acme"));
+    let mut direct = push(copy.path());
+    let output = tunnel.around(&mut direct).env("NO_PROXY", HOST).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(tunnel.asked.lock().unwrap().len(), 0);
+
+    let output = tunnel.around(&mut push(copy.path())).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in PLUGINS {
+        assert!(registry.stored(&format!("acme/acme-{name}"), "next").is_some(), "{name}");
+    }
+    assert!(tunnel.asked.lock().unwrap().iter().all(|line| *line == format!("CONNECT {HOST}:443 HTTP/1.1")));
 }
 
 #[test]

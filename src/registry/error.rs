@@ -165,7 +165,8 @@ pub enum Error {
     /// The registry sends us somewhere we do not go.
     #[error("{what}: the registry redirects to `{to}`, {why}")]
     #[diagnostic(help(
-        "ask the registry's administrators: uploads may be redirected with 307 and 308, and never to plain HTTP"
+        "ask the registry's administrators: uploads may be redirected with 307 and 308, and never to plain HTTP or \
+         to a link-local address"
     ))]
     Redirect {
         /// What was being done.
