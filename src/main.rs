@@ -8,6 +8,10 @@ use rhdh_pack::cli::Cli;
 use rhdh_pack::commands;
 use rhdh_pack::ui::Ui;
 
+/// See `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.verbosity());

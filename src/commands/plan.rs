@@ -22,17 +22,30 @@ use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 
 /// The stage alone: writes `plan.json`, and shows what was asked for.
-pub(super) async fn command(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
+pub(super) async fn command(mut session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
+    let code = show(&session, options, output).await?;
+    // No git outlives the program. All else that was read is not given back piece by piece: the process ends.
+    drop(session.sight.take());
+    std::mem::forget(session);
+    Ok(code)
+}
+
+async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
     let plan = plan(session, &channel, options, &push::connect(session)?).await?;
-    session.write_plan(&plan)?;
+    let document = session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     let text = match output {
         PlanOutput::Table => {
             session.ui.note(plan.table().trim_end());
             return Ok(0);
         }
-        PlanOutput::Json => serde_json::to_string_pretty(&plan).map_err(std::io::Error::from),
+        PlanOutput::Json => {
+            let mut stdout = std::io::stdout().lock();
+            // Nobody reads on: nothing to tell them.
+            drop(stdout.write_all(&document).and_then(|()| stdout.flush()));
+            return Ok(0);
+        }
         PlanOutput::Explain(id) => {
             let Some(text) = plan.explain(id) else {
                 // Every plugin of the configuration is in the plan: this says which there are.
