@@ -194,8 +194,9 @@ enum Subcommands {
         /// Write nothing; print what would change, and end with 1 if anything would
         #[arg(long, conflicts_with = "pr")]
         check: bool,
-        /// Open or update a pull request in this repository on GitHub, where the files are, instead of writing them here
-        #[arg(long, value_name = "OWNER/NAME")]
+        /// Open or update a pull request (on GitLab a merge request) in this repository, where the files are, instead of
+        /// writing them here
+        #[arg(long, value_name = "[HOST/]OWNER/NAME")]
         pr: Option<String>,
     },
     /// Check the configuration and the plugins it names, and do nothing else

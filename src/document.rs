@@ -23,7 +23,12 @@ pub enum Error {
     },
     /// It could not be read or written.
     #[error("the document could not be read or written")]
+    #[diagnostic(help("check its permissions, and the space left with `df -h`"))]
     Io(#[from] std::io::Error),
+    /// What was asked for could not be written to stdout.
+    #[error("writing to stdout")]
+    #[diagnostic(help("check the space left where it goes with `df -h`"))]
+    Stdout(#[source] std::io::Error),
     /// It is larger than any document of a run.
     #[error("`{}` is larger than 64 MiB", path.display())]
     #[diagnostic(help("it was not written by rhdh-pack: delete it and run `rhdh-pack {writer}` again"))]
@@ -62,7 +67,7 @@ impl Error {
     /// True where the environment is to blame (exit code 3), not the document.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(self, Error::Io(_))
+        matches!(self, Error::Io(_) | Error::Stdout(_))
     }
 }
 
@@ -86,6 +91,18 @@ pub fn read<T: DeserializeOwned>(path: &Path, supported: u32, writer: &'static s
     match value.get("schema_version").and_then(serde_json::Value::as_u64) {
         Some(found) if found > u64::from(supported) => Err(Error::Version { path: path.to_owned(), found, supported }),
         _ => serde_json::from_value(value).map_err(malformed),
+    }
+}
+
+/// Writes `text` to stdout, which carries data only. A reader that has seen enough, as `head` has, is no failure.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(text: &[u8]) -> Result<(), Error> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
     }
 }
 

@@ -43,8 +43,8 @@ pub struct Installed {
     pub version: String,
     /// How RHDH would be told to install it.
     pub entry: Entry,
-    /// Number of files.
-    pub files: u64,
+    /// Number of files that were written; `None` where the same stood there already, and nothing was done.
+    pub files: Option<u64>,
     /// Entries of the archive that installers leave out.
     pub left_out: Vec<String>,
     /// Folders of the same package that were removed.
@@ -156,7 +156,12 @@ fn install_one(root: &Path, source: &Source<'_>, plugin: &VerifiedPlugin) -> Res
     let entry = entry(source, &dir);
     let folder = root.join(&dir);
     let failed = |source| Error::Io { folder: folder.clone(), source };
-    let Unpacked { files, left_out, .. } = fill(root, source, &entry, &folder).map_err(failed)?;
+    let (files, left_out) = if is_installed(source, &entry, &folder) {
+        (None, Vec::new())
+    } else {
+        let Unpacked { files, left_out, .. } = fill(root, source, &entry, &folder).map_err(failed)?;
+        (Some(files), left_out)
+    };
     let removed = remove_others(root, &plugin.name, &dir).map_err(failed)?;
     let (name, version) = (plugin.name.clone(), plugin.version.clone());
     Ok(Installed { dir, name, version, entry, files, left_out, removed })
@@ -173,20 +178,28 @@ fn entry(source: &Source<'_>, dir: &str) -> Entry {
     Entry { package, integrity: source.integrity.cloned(), disabled: false }
 }
 
+/// Whether an installer noted that it made `folder` of the same: entries are pinned by digest or integrity.
+fn is_installed(source: &Source<'_>, entry: &Entry, folder: &Path) -> bool {
+    let note = |name: &str| fs_err::read_to_string(folder.join(name)).ok();
+    note(CONFIG_HASH).is_some_and(|hash| hash.trim() == config_hash(entry))
+        && source.image.is_none_or(|image| note(IMAGE_HASH).is_some_and(|hash| hash.trim() == image.digest.hex()))
+}
+
 /// Makes `folder` in one step: RHDH's backend may be watching.
 fn fill(root: &Path, source: &Source<'_>, entry: &Entry, folder: &Path) -> std::io::Result<Unpacked> {
     fs_err::create_dir_all(root)?;
-    let new = tempfile::Builder::new().prefix(".partial-").tempdir_in(root)?;
-    let unpacked = unpack(source.archive, source.top, new.path())?;
-    fs_err::write(new.path().join(CONFIG_HASH), config_hash(entry))?;
+    let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(root)?;
+    // Below the temporary folder, which nobody else may read: this one has the mode that the umask gives it.
+    let new = partial.path().join("plugin");
+    let unpacked = unpack(source.archive, source.top, &new)?;
+    fs_err::write(new.join(CONFIG_HASH), config_hash(entry))?;
     if let Some(image) = source.image {
-        fs_err::write(new.path().join(IMAGE_HASH), image.digest.hex())?;
+        fs_err::write(new.join(IMAGE_HASH), image.digest.hex())?;
     }
-    fs_err::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     if folder.is_dir() {
         fs_err::remove_dir_all(folder)?;
     }
-    fs_err::rename(new.keep(), folder)?;
+    fs_err::rename(new, folder)?;
     Ok(unpacked)
 }
 
@@ -212,7 +225,8 @@ fn remove_others(root: &Path, name: &str, keep: &str) -> std::io::Result<Vec<Str
 }
 
 /// The sha256 of the entry as `json.dumps(entry, sort_keys=True)` of `install-dynamic-plugins.py` writes it, with what
-/// that adds: the level of the main file, and that a local package is no folder.
+/// that adds: the level of the main file, and that a local package is no folder. The installer in TypeScript, of RHDH 2,
+/// computes the same, but for local archives: there, it adds the time at which the file was changed.
 fn config_hash(entry: &Entry) -> String {
     let mut text = String::from("{");
     if entry.package.starts_with("./") {
@@ -249,5 +263,23 @@ mod tests {
     #[test]
     fn strings_are_written_as_python_does() {
         assert_eq!(python_string("a\"ü😀"), r#""a\"\u00fc\ud83d\ude00""#);
+    }
+
+    /// The expected values stood in `dynamic-plugin-config.hash` after RHDH's own installers had run on these entries: the
+    /// one in Python (RHDH 1.9) and the one in TypeScript for the image, the one in Python for the archive.
+    #[test]
+    fn entries_have_the_hashes_that_the_installers_gave_them() {
+        let image = "oci://127.0.0.1/acme/acme-plugin-todo@sha256:\
+                     bf588fd5a55fc52e735e7b1d86126261669e2c52cf22f6b9252a9c621bde179a!acme-plugin-todo";
+        let integrity =
+            "sha512-0a1nKfr361PT6/uymuI6KuVLq+epulg6FD7JBM/TMoXfrL9eEk1Oa7ct6qHg3d6X4LKb+OCm5IUWoGkQ/qrZ9A==";
+        let hash = |package: &str, integrity: Option<&str>| {
+            let integrity = integrity.map(|text| serde_json::from_value(text.into()).unwrap());
+            config_hash(&Entry { package: package.to_owned(), integrity, disabled: false })
+        };
+        assert_eq!(hash(image, None), "2ec136df148e8719f23e5c314c8b570dc2fceedc94db199a415af8ff314ce897");
+        let archive = "./acme-plugin-todo-backend-dynamic-0.1.0.tgz";
+        let expected = "85f036d12be6692d64bf5d7ff3894e8ca76a4c6b1c9f732956438251410b1cdc";
+        assert_eq!(hash(archive, Some(integrity)), expected);
     }
 }

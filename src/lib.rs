@@ -22,7 +22,6 @@ pub mod document;
 pub mod draft;
 pub mod explain;
 pub mod export;
-pub mod forge;
 pub mod import;
 pub mod inspect;
 pub mod install;

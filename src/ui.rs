@@ -124,7 +124,13 @@ impl Ui {
     /// Shows why the program could not do its work, with causes, places in the source, and help. Always said.
     pub fn report(&self, error: &dyn Diagnostic) {
         let theme = if self.inner.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(self.inner.width).with_links(false);
+        // Lines end at blanks only: commands, URLs and keys are there to be copied.
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(self.inner.width)
+            .with_links(false)
+            .with_break_words(false)
+            .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+            .with_word_splitter(textwrap::WordSplitter::NoHyphenation);
         let mut text = String::new();
         // Writing to a string does not fail; the error alone is better than nothing.
         if handler.render_report(&mut text, error).is_err() {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::http::{Request, Server, answer, forward};
+use common::faults::Fault;
+use common::http::{Server, answer, forward};
 use common::layout::layer;
 use common::push::{Setup, messages};
 use common::referrers::with_referrers;
@@ -381,21 +382,19 @@ async fn a_copied_image_keeps_the_documents_of_those_who_built_it() {
     assert_eq!(digests(&serde_json::from_slice(&list).unwrap()).len(), 2);
 }
 
-/// What goes wrong with one request, or with all from it on.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Closed,
-    AnswerLost,
-    Truncated,
-    Unavailable,
-    DeniedFromHereOn,
-}
+/// What goes wrong with one request, or, where that says so, with all from it on.
+const FAULTS: [(Fault, bool); 5] = [
+    (Fault::Closed, false),
+    (Fault::AnswerLost, false),
+    (Fault::Truncated, false),
+    (Fault::Status("503 Service Unavailable"), false),
+    (Fault::Status("403 Forbidden"), true),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 10)]
 async fn every_fault_at_every_request_leaves_all_or_no_tag_and_a_second_run_completes() {
     let registry = Arc::new(Registry::start(Auth::Open));
-    let faults = [Fault::Closed, Fault::AnswerLost, Fault::Truncated, Fault::Unavailable, Fault::DeniedFromHereOn];
-    let tries = faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)]);
+    let tries = (0..FAULTS.len()).flat_map(|fault| [(fault, false), (fault, true)]);
     let tries: Vec<_> =
         tries.map(|(fault, with_lists)| tokio::spawn(try_fault(Arc::clone(&registry), fault, with_lists))).collect();
     let (mut cases, mut failed) = (0, 0);
@@ -407,8 +406,9 @@ async fn every_fault_at_every_request_leaves_all_or_no_tag_and_a_second_run_comp
     assert!(cases > 150 && failed > 20, "{cases} {failed}");
 }
 
-/// Lets `fault` happen at each request of a push in turn; how often it was tried, and how often the push failed.
-async fn try_fault(registry: Arc<Registry>, fault: Fault, with_lists: bool) -> (usize, usize) {
+/// Lets a fault happen at each request of a push in turn; how often it was tried, and how often the push failed.
+async fn try_fault(registry: Arc<Registry>, which: usize, with_lists: bool) -> (usize, usize) {
+    let (fault, forever) = FAULTS[which];
     let (mut cases, mut failed) = (0, 0);
     let lists = with_referrers(&registry.host, false);
     let behind = if with_lists { lists.host.clone() } else { registry.host.clone() };
@@ -418,10 +418,10 @@ async fn try_fault(registry: Arc<Registry>, fault: Fault, with_lists: bool) -> (
         let (upstream, count) = (behind.clone(), Arc::clone(&next));
         let front = Server::start(move |request| {
             let number = count.fetch_add(1, Ordering::SeqCst);
-            let is_hit = number == at || number > at && matches!(fault, Fault::DeniedFromHereOn);
+            let is_hit = number == at || number > at && forever;
             if is_hit { fault.reply(&upstream, request) } else { forward(&upstream, request) }
         });
-        let namespace = format!("{}/{}-{at}", if with_lists { "lists" } else { "tag" }, fault as u8);
+        let namespace = format!("{}/{which}-{at}", if with_lists { "lists" } else { "tag" });
         let (mut setup, image) = setup(&format!("{}/{namespace}", front.host));
         let outcome = setup.push().await;
         let is_over = next.load(Ordering::SeqCst) <= at;
@@ -445,26 +445,6 @@ async fn try_fault(registry: Arc<Registry>, fault: Fault, with_lists: bool) -> (
         cases += 1;
         if is_over {
             return (cases, failed);
-        }
-    }
-}
-
-impl Fault {
-    fn reply(self, upstream: &str, request: &mut Request) -> Vec<u8> {
-        request.read_body(usize::MAX);
-        match self {
-            Self::Closed => Vec::new(),
-            Self::AnswerLost => {
-                forward(upstream, request);
-                Vec::new()
-            }
-            Self::Truncated => {
-                let mut reply = forward(upstream, request);
-                reply.truncate(reply.len() / 2);
-                reply
-            }
-            Self::Unavailable => answer("503 Service Unavailable", "Retry-After: 0\r\n", ""),
-            Self::DeniedFromHereOn => answer("403 Forbidden", "", r#"{"errors":[{"code":"DENIED"}]}"#),
         }
     }
 }

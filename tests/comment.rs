@@ -5,11 +5,19 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::http::{Request, Server, answer};
 use common::repository::Repository;
+use common::tunnel::{HOST, Tunnel};
+use rhdh_pack::registry::Limits;
+use rhdh_pack::report::comment::{self, Place};
+use rhdh_pack::ui::{Ui, Verbosity};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 const MARKER: &str = "<!-- rhdh-pack: rhdh-plugins.toml -->";
@@ -367,6 +375,81 @@ fn a_comment_that_would_be_too_long_names_what_it_left_out() {
     assert!(last.contains("[the job summary](https://github.com/acme/plugins/actions/runs/42)"), "{last}");
     let summary = fs_err::read_to_string(&summary).unwrap();
     assert!(summary.contains("todo-399") && summary.len() < 1 << 20, "{}", summary.len());
+}
+
+#[test]
+fn the_comment_goes_through_the_proxy_to_a_host_of_a_private_authority() {
+    let (server, forge) = github(Forge { user: Some("robot"), ..Forge::default() });
+    let tunnel = Tunnel::to(&server.host);
+    let mut result = mixed_result();
+    result["outcome"] = json!("success");
+    let run = |change: &dyn Fn(&mut Command)| {
+        let repository = repository(&result);
+        let mut command = report(&repository, "unused");
+        let api = format!("https://{HOST}");
+        tunnel.around(&mut command).env("GITHUB_API_URL", &api).env("GITHUB_GRAPHQL_URL", format!("{api}/graphql"));
+        change(&mut command);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let said = run(&|_| {});
+    assert_eq!(forge.lock().unwrap().comments.len(), 1, "{said}");
+    assert!(tunnel.asked.lock().unwrap().iter().all(|line| *line == format!("CONNECT {HOST}:443 HTTP/1.1")));
+
+    // Nobody else knows the authority; and what `NO_PROXY` names is not looked for behind the proxy.
+    let said = run(&|command| _ = command.env_remove("SSL_CERT_FILE"));
+    assert!(said.contains("checking the certificate of `git.forge.test`"), "{said}");
+    tunnel.asked.lock().unwrap().clear();
+    let said = run(&|command| _ = command.env("NO_PROXY", "example.com,.forge.test"));
+    assert!(said.contains("reaching `git.forge.test`"), "{said}");
+    assert_eq!(*tunnel.asked.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(forge.lock().unwrap().comments.len(), 1);
+}
+
+#[tokio::test]
+async fn answers_that_do_not_end_are_given_up() {
+    let (soon, late) = (Duration::from_millis(500), Duration::from_secs(60));
+    let limits =
+        |idle, whole| Limits { idle, whole, first_wait: Duration::from_millis(1), attempts: 2, ..Limits::default() };
+    // An answer that never begins; one that comes byte by byte, for ever; one that is larger than any answer.
+    for (kind, limits, words) in [
+        ("silent", limits(soon, late), "nothing moved"),
+        ("drops", limits(late, soon), "not finished after"),
+        ("large", limits(late, late), "is larger than"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+                    let piece = if kind == "large" { vec![b' '; 65536] } else { vec![b' '] };
+                    let _ = stream.read(&mut [0; 4096]);
+                    let mut going = kind != "silent" && stream.write_all(head.as_bytes()).is_ok();
+                    while going {
+                        going = stream.write_all(&piece).is_ok();
+                        std::thread::sleep(Duration::from_millis(if kind == "drops" { 20 } else { 0 }));
+                    }
+                    // Until the client goes away.
+                    let _ = stream.read_to_end(&mut Vec::new());
+                });
+            }
+        });
+        for is_github in [true, false] {
+            let (api, token) = (format!("http://{host}"), SecretString::from("token"));
+            let place = if is_github {
+                let (graphql, repository) = (format!("{api}/graphql"), "acme/plugins".to_owned());
+                Place::GitHub { api, graphql, repository, number: 7, token }
+            } else {
+                Place::GitLab { api, project: "9".to_owned(), number: 7, token }
+            };
+            let kept =
+                comment::keep(&place, "rhdh-plugins.toml", "x", limits.clone(), &Ui::new(Verbosity::Quiet)).await;
+            let error = kept.unwrap_err().to_string();
+            assert!(error.contains(words), "{kind}: {error}");
+        }
+    }
 }
 
 /// GitLab, as far as notes go.

@@ -500,6 +500,80 @@ fn gitlabs_token() {
     );
 }
 
+/// Releases and packages, by APIs that answer as GitHub and GitLab document it: whoever may write them, whoever may not.
+#[test]
+fn releases_and_packages() {
+    let github = Server::start(|request| {
+        request.read_body(usize::MAX);
+        match (request.method.as_str(), request.target.as_str(), request.header("authorization")) {
+            (_, _, Some("Bearer bad")) => answer("401 Unauthorized", "", r#"{ "message": "Bad credentials" }"#),
+            ("GET", "/repos/acme/plugins", _) => answer("200 OK", "", r#"{ "archived": false }"#),
+            ("GET", "/repos/acme/old", _) => answer("200 OK", "", r#"{ "archived": true }"#),
+            ("POST", "/repos/acme/plugins/releases", Some("Bearer good")) => {
+                assert_eq!(request.body, br#"{"tag_name":"","draft":true}"#);
+                answer("422 Unprocessable Entity", "", r#"{ "message": "Validation Failed" }"#)
+            }
+            ("POST", "/repos/acme/plugins/releases", _) => {
+                answer("403 Forbidden", "", r#"{ "message": "Resource not accessible by integration" }"#)
+            }
+            ("GET", _, _) => answer("404 Not Found", "", r#"{ "message": "Not Found" }"#),
+            other => panic!("{other:?}"),
+        }
+    });
+    let gitlab = Server::start(|request| {
+        let token = request.header("private-token").or(request.header("job-token")).unwrap_or_default().to_owned();
+        let not_found = || answer("404 Not Found", "", r#"{ "message": "404 Not Found" }"#);
+        match (request.method.as_str(), request.target.as_str(), token.as_str()) {
+            (_, _, "bad") => answer("401 Unauthorized", "", r#"{ "message": "401 Unauthorized" }"#),
+            ("GET", "/projects/acme%2Fplugins/packages?per_page=1", _) => answer("200 OK", "", "[]"),
+            ("GET", _, "job") => not_found(),
+            ("GET", "/projects/acme%2Fplugins", "reporter") => answer(
+                "200 OK",
+                "",
+                r#"{ "permissions": { "project_access": { "access_level": 20 }, "group_access": null } }"#,
+            ),
+            ("GET", "/projects/acme%2Fplugins", _) => answer(
+                "200 OK",
+                "",
+                r#"{ "permissions": { "project_access": null, "group_access": { "access_level": 30 } } }"#,
+            ),
+            ("GET", "/personal_access_tokens/self", "reader") => answer("200 OK", "", r#"{ "scopes": ["read_api"] }"#),
+            ("GET", "/personal_access_tokens/self", _) => answer("200 OK", "", r#"{ "scopes": ["api"] }"#),
+            ("GET", _, _) => not_found(),
+            other => panic!("{other:?}"),
+        }
+    });
+    let repository = repository();
+    let hosts =
+        [("GITHUB_API_URL", format!("http://{}", github.host)), ("CI_API_V4_URL", format!("http://{}", gitlab.host))];
+    let found = |kind: &str, token: &str, value: &str| {
+        config(&repository, &format!("[defaults]\nregistries = [\"files\"]\n[registries.files]\n{kind}\n"));
+        let mut environment: Vec<_> = hosts.iter().map(|(name, host)| (*name, host.as_str())).collect();
+        environment.push((token, value));
+        let text = findings(repository.root(), "registries", &environment);
+        let text = text.replace(&github.host, "<github>").replace(&gitlab.host, "<gitlab>");
+        format!("== {kind}, {token}={value}\n{text}")
+    };
+    let (own, release) = ("RHDH_PACK_FILES_TOKEN", "github-release = \"acme/plugins\"");
+    let mut all: Vec<String> = [(own, "good"), (own, "reader"), (own, "bad"), ("UNUSED", "1")]
+        .map(|(name, value)| found(release, name, value))
+        .into();
+    all.push(found("github-release = \"acme/old\"", "GITHUB_TOKEN", "good"));
+    all.push(found("github-release = \"acme/none\"", "GITHUB_TOKEN", "good"));
+    let packages = "gitlab-packages = \"acme/plugins\"";
+    let tokens = [
+        (own, "developer"),
+        (own, "reporter"),
+        (own, "reader"),
+        (own, "bad"),
+        ("CI_JOB_TOKEN", "job"),
+        ("UNUSED", "1"),
+    ];
+    all.extend(tokens.map(|(name, value)| found(packages, name, value)));
+    all.push(found("gitlab-packages = \"acme/none\"", own, "developer"));
+    insta::assert_snapshot!("doctor_files", all.concat());
+}
+
 /// What people see, in a terminal with colours.
 #[test]
 fn in_a_terminal() {

@@ -238,6 +238,7 @@ fn kind(value: &Value) -> String {
     match value["type"].as_str() {
         Some("string") => "text".to_owned(),
         Some("boolean") => "true or false".to_owned(),
+        Some("integer") => format!("number from {} to {}", value["minimum"], value["maximum"]),
         Some("array") => "list of texts".to_owned(),
         Some("object") => "table of texts".to_owned(),
         _ => {

@@ -15,6 +15,7 @@ use common::layout::{add_tgz, archive_of};
 use common::push::{Setup, artifact, limits, messages};
 use common::repository::Repository;
 use common::rhdh_pack;
+use common::tunnel::{HOST, Tunnel};
 use rhdh_pack::config::Registry;
 use rhdh_pack::push::State;
 use rhdh_pack::registry::Limits;
@@ -396,6 +397,22 @@ async fn every_fault_at_every_request_of_a_forge() {
     println!("{tried} cases: {complete} complete, the others errors that the same push again mends");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_of_an_earlier_run_is_found_behind_many_newer_releases() {
+    let forge = Forge::github(Ways::default(), no_faults());
+    {
+        let mut kept = forge.kept.lock().unwrap();
+        for number in 0..130 {
+            kept.release(&format!("v{number}"), false, "by hand");
+        }
+        kept.release("plugins/1.0.0", true, "Plugins.\n\n<!-- rhdh-pack -->");
+    }
+    let pushed = to_github(&forge.api(), "1").push().await.unwrap();
+    assert_eq!(messages(&pushed), NOTHING);
+    assert_eq!(seen(&forge), both("1"));
+    assert_eq!(forge.kept.lock().unwrap().releases.len(), 131);
+}
+
 #[test]
 fn the_asset_stands_in_dynamic_plugins_yaml() {
     let forge = Forge::github(Ways::default(), no_faults());
@@ -460,4 +477,37 @@ fn the_asset_stands_in_dynamic_plugins_yaml() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(forge.kept.lock().unwrap().releases.iter().any(|release| release.tag == "v7" && !release.draft));
+}
+
+#[test]
+fn assets_go_through_the_proxy_to_a_host_of_a_private_authority() {
+    let forge = Forge::github(Ways::default(), no_faults());
+    let tunnel = Tunnel::to(&forge.server.host);
+    let repository = Repository::new();
+    repository.config(
+        "[registries.files]\ngithub-release = \"acme/plugins\"\ntag = \"v1\"\n[defaults]\nexport = \"prebuilt\"\nregistries = \
+         [\"files\"]\n[channels.release]\ntags = [\"{version}\"]\n[plugins.todo-backend]\npath = \"plugins/todo-backend\"\n",
+    );
+    let manifest = json!({ "name": "@acme/plugin-todo-backend-dynamic", "version": "1.0.0", "main": "index.js", "backstage": { "role": "backend-plugin" } });
+    repository
+        .write("plugins/todo-backend/dist-dynamic/package.json", manifest.to_string())
+        .write(
+            "plugins/todo-backend/dist-dynamic/index.js",
+            "exports.default = { $$type: '@backstage/BackendFeature' };",
+        )
+        .write("plugins/todo-backend/dist-dynamic/dist/configSchema.json", "{}");
+    let run = |no_proxy: &str| {
+        let mut command = rhdh_pack(repository.root());
+        tunnel.around(&mut command).args(["run", "--channel", "release"]);
+        command.env("GITHUB_API_URL", format!("https://{HOST}")).env("GITHUB_TOKEN", TOKEN).env("NO_PROXY", no_proxy);
+        command.output().unwrap()
+    };
+    let output = run(HOST);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((tunnel.asked.lock().unwrap().len(), seen(&forge).len()), (0, 0));
+    let output = run("127.0.0.1");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(seen(&forge).len(), 1);
+    let received = forge.received();
+    assert!(received.iter().all(|request| request.head.contains(&format!("authorization: Bearer {TOKEN}\r\n"))));
 }

@@ -97,6 +97,22 @@ fn whole_tags(base: &str) -> BTreeSet<String> {
     found
 }
 
+/// What a second run on this machine finds in the output folder is not yet in the registries of another channel.
+#[test]
+fn what_is_up_to_date_here_is_pushed_all_the_same() {
+    let registry = Registry::start(Auth::Open);
+    let project = copy_for(&packaged(100), &format!("{}/acme", registry.host));
+    let run = rhdh_pack(project.path()).args(["run", "--all"]).env("HOME", project.path()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(result(project.path())["plugins"][0]["state"], "up-to-date");
+    let pushed = push(project.path()).args(["--channel", "next"]).output().unwrap();
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    assert_eq!(result(project.path())["plugins"][0]["state"], "published");
+    for name in PLUGINS {
+        assert!(registry.skopeo_digest(&format!("acme/acme-{name}"), "next", &[]).is_some(), "{name}");
+    }
+}
+
 #[test]
 fn killed_at_any_moment_nothing_is_half_published() {
     let registry = Registry::start(Auth::Open);
@@ -448,7 +464,8 @@ fn a_password_comes_from_stdin() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, stderr) = login("wr0ng\n", &[], copy.path());
-    assert!(code == Some(3) && stderr.contains("`RHDH_PACK_CNCF_PASSWORD`") && !stderr.contains("wr0ng"), "{stderr}");
+    let source = "the credentials came from stdin (`--registry-password-stdin`)";
+    assert!(code == Some(3) && stderr.contains(source) && !stderr.contains("wr0ng"), "{stderr}");
     let (code, stderr) = login("", &[], copy.path());
     assert!(code == Some(2) && stderr.contains("reading the password from stdin"), "{stderr}");
     let (code, stderr) = login("s3cret pass\n", &["--registry", "cncfe"], copy.path());
@@ -469,6 +486,48 @@ fn a_password_comes_from_stdin() {
     for arguments in [&["--registry-username", "ann"][..], &["--registry-password-stdin"], &["--registry", "cncf"]] {
         assert_eq!(push(copy.path()).args(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_wrong_password_says_where_it_came_from() {
+    let registry = Registry::start(Auth::Basic { username: "ann", password: "s3cret pass" });
+    let project = packaged(10_000);
+    let copy = copy_for(&project, &format!("{}/acme", registry.host));
+    let tools = tempfile::tempdir().unwrap();
+    let helper = tools.path().join("docker-credential-acme");
+    fs_err::write(&helper, "#!/bin/sh\necho '{\"Username\":\"ann\",\"Secret\":\"wr0ng\"}'\n").unwrap();
+    common::plugins::make_executable(&helper);
+    let file = |content: &Value| {
+        fs_err::write(tools.path().join("auth.json"), content.to_string()).unwrap();
+        ("REGISTRY_AUTH_FILE", tools.path().join("auth.json").display().to_string())
+    };
+    let says = |variables: &[(&str, String)], source: &str| {
+        let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+        let mut command = push(copy.path());
+        command.env("PATH", path).envs(variables.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(
+            stderr.contains(&format!("the credentials came from {source};")) && !stderr.contains("wr0ng"),
+            "{stderr}"
+        );
+    };
+    let pair = |prefix: &str| {
+        [("USERNAME", "ann"), ("PASSWORD", "wr0ng")].map(|(end, text)| (format!("{prefix}_{end}"), text))
+    };
+    for prefix in ["RHDH_PACK", "RHDH_PACK_CNCF"] {
+        let pair = pair(prefix);
+        let variables: Vec<(&str, String)> =
+            pair.iter().map(|(name, text)| (name.as_str(), (*text).to_owned())).collect();
+        says(&variables, &format!("`{prefix}_PASSWORD`"));
+    }
+    // `ann:wr0ng`
+    let auth = serde_json::json!({ "auths": { registry.host.as_str(): { "auth": "YW5uOndyMG5n" } } });
+    let variable = file(&auth);
+    says(std::slice::from_ref(&variable), &format!("`{}`", variable.1));
+    let variable = file(&serde_json::json!({ "credHelpers": { registry.host.as_str(): "acme" } }));
+    says(&[variable], "the helper `docker-credential-acme`");
 }
 
 #[test]

@@ -134,8 +134,13 @@ async fn blobs_are_uploaded_once_for_all_repositories_of_a_host() {
     let requests = received(&proxy);
     let uploads = requests.iter().filter(|request| request.method == "PUT" && request.target.contains("/uploads/"));
     assert_eq!(uploads.count(), 2, "the config and the layer, once each");
+    // The first of all asks with a mount whether the config is there already: that is from the repository itself.
     let mounts = requests.iter().filter(|request| request.target.contains("mount=sha256%3A"));
-    assert_eq!(mounts.count(), 2);
+    let from_each_other = |request: &&Received| {
+        let (_, from) = request.target.split_once("&from=").unwrap();
+        !request.target.starts_with(&format!("/v2/{}/blobs/", from.replace("%2F", "/")))
+    };
+    assert_eq!(mounts.filter(from_each_other).count(), 2);
     let both = received(&tokens).into_iter().filter(|request| request.target.matches("scope=").count() == 2);
     assert_eq!(both.count(), 1, "one token for both repositories");
 }
@@ -392,7 +397,7 @@ async fn a_name_that_nobody_knows_is_said_to_be_one() {
     assert!(error.is_environment());
     let text = format!("{:?}", miette::Report::new(error));
     let text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-    assert!(text.contains("reaching the registry `registry.invalid`"), "{text}");
+    assert!(text.contains("reaching `registry.invalid`"), "{text}");
     assert!(text.contains("whether this machine can resolve names"), "{text}");
 }
 

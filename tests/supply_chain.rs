@@ -1,17 +1,18 @@
 //! SBOM, provenance and signature of a release, as processes see them: pushed, inspected, killed, and with secrets that
-//! must not leave. cosign itself cannot be had here: a stand-in takes its place, and writes down how it was called.
+//! must not leave. cosign signs, of its second and its third release; a stand-in for it writes down how it was called.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::certificates::Certificate;
 use common::http::{Server, answer, forward};
 use common::plugins::make_executable;
 use common::push::messages;
@@ -242,6 +243,45 @@ fn a_release_has_sbom_provenance_and_signature_and_inspect_shows_them() {
 }
 
 #[test]
+fn cosign_trusts_the_authority_of_the_registry_too() {
+    let certificates = tempfile::tempdir().unwrap();
+    let authority = Certificate::new(certificates.path());
+    let server = authority.server(certificates.path());
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.certificate.display(), server.key.display());
+    let registry = Registry::start_with(Auth::Open, &tls, "");
+    let host = registry.host.clone();
+    let repository = packaged(&registry.host, "sign = true");
+    fs_err::copy(&authority.certificate, repository.root().join("acme.pem")).unwrap();
+    let file = repository.root().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap();
+    fs_err::write(&file, config.replace("[registries.cncf]\n", "[registries.cncf]\nca = \"acme.pem\"\n")).unwrap();
+    let (tools, path) = cosign();
+    let output = program(repository.root()).arg("push").env("PATH", &path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+    let trusted = repository.root().join("acme.pem").display().to_string();
+    let expected = format!("sign\n--yes\n--registry-cacert\n{trusted}\n{reference}\n");
+    assert_eq!(fs_err::read_to_string(tools.path().join("record/arguments")).unwrap(), expected);
+
+    // And so does cosign itself.
+    for release in ["trixie", "forky"] {
+        let signer = Signer::of(release);
+        let registry = Registry::start_with(Auth::Open, &tls, "");
+        let elsewhere = config.replace(&host, &registry.host);
+        fs_err::write(&file, elsewhere.replace("[registries.cncf]\n", "[registries.cncf]\nca = \"acme.pem\"\n"))
+            .unwrap();
+        let mut command = program(repository.root());
+        let output = command.arg("push").envs(signer.variables.iter().map(|(k, v)| (k, v))).output().unwrap();
+        assert!(output.status.success(), "{release}: {}", String::from_utf8_lossy(&output.stderr));
+        let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+        let key = signer.path("cosign.pub");
+        let verify = ["verify", "--key", &key, "--insecure-ignore-tlog", &reference];
+        assert!(!signer.run(&verify).status.success(), "{release}");
+        assert!(signer.run(&[&verify[..], &["--registry-cacert", &trusted]].concat()).status.success(), "{release}");
+    }
+}
+
+#[test]
 fn a_commit_that_the_ci_does_not_build_is_not_named() {
     let registry = Registry::start(Auth::Basic { username: "ann", password: PASSWORD });
     let repository = packaged(&registry.host, "");
@@ -256,6 +296,101 @@ fn a_commit_that_the_ci_does_not_build_is_not_named() {
     let build = &statement["predicate"]["buildDefinition"];
     assert_eq!(build["resolvedDependencies"], json!([{ "uri": "pkg:npm/%40red-hat-developer-hub/cli@1.9.1" }]));
     assert!(!statement.to_string().contains(COMMIT));
+}
+
+/// A program of a release of Debian.
+fn of_debian(release: &str, name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(".tools/debian/{release}/usr/bin/{name}"));
+    assert!(program.exists(), "{name} is missing; install what the tests need: `.ci/tools`");
+    program
+}
+
+/// cosign with a key of its own, as offline as it can be: its public services cannot be reached from everywhere.
+struct Signer {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Signer {
+    /// The cosign of a release of Debian.
+    fn of(release: &str) -> Self {
+        let program = of_debian(release, "cosign");
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&program, folder.path().join("cosign")).unwrap();
+        let mut signer = Self { program, variables: Vec::new(), folder };
+        signer.variables = vec![
+            ("PATH", format!("{}:{}", signer.folder.path().display(), std::env::var("PATH").unwrap())),
+            ("COSIGN_KEY", signer.path("cosign.key")),
+            ("COSIGN_PASSWORD", "of the key".to_owned()),
+        ];
+        signer.run(&["generate-key-pair"]);
+        // No transparency log: cosign 2 is told so, cosign 3 has a file that names no services.
+        let services = Command::new(&signer.program).args(["signing-config", "create"]).output().unwrap();
+        let without_log = if services.status.success() {
+            fs_err::write(signer.path("services.json"), services.stdout).unwrap();
+            ("COSIGN_SIGNING_CONFIG", signer.path("services.json"))
+        } else {
+            ("COSIGN_TLOG_UPLOAD", "false".to_owned())
+        };
+        signer.variables.push(without_log);
+        signer
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(self.folder.path()).envs(self.variables.iter().map(|(k, v)| (k, v)));
+        command.env("HOME", self.folder.path()).output().unwrap()
+    }
+
+    /// Whether cosign takes the signature of an image for one by `key`.
+    fn verifies(&self, reference: &str, key: &str) -> bool {
+        let http = ["--allow-http-registry", "--allow-insecure-registry", "--insecure-ignore-tlog"];
+        self.run(&[&["verify", "--key", key, reference], &http[..]].concat()).status.success()
+    }
+}
+
+#[test]
+fn what_cosign_signs_cosign_verifies() {
+    for release in ["trixie", "forky"] {
+        let (signer, stranger) = (Signer::of(release), Signer::of(release));
+        let registry = Registry::start(Auth::Open);
+        let repository = packaged(&registry.host, "sign = true");
+        let push = |variables: &[(&'static str, String)]| {
+            let mut command = program(repository.root());
+            command.arg("push").envs(variables.iter().map(|(k, v)| (k, v))).output().unwrap()
+        };
+        // A wrong password of the key: no tag moves, and what cosign says is told.
+        let mut wrong = signer.variables.clone();
+        wrong.push(("COSIGN_PASSWORD", "of another key".to_owned()));
+        let output = push(&wrong);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("decrypt"), "{said}");
+        let tag = format!("http://{}/v2/acme/acme-plugin-todo-backend/manifests/1.0.0", registry.host);
+        assert_eq!(get(&tag).0, 404);
+
+        let output = push(&signer.variables);
+        assert!(output.status.success(), "{release}: {}", String::from_utf8_lossy(&output.stderr));
+        let reference = result(&repository)["plugins"][0]["images"][0]["reference"].as_str().unwrap().to_owned();
+        assert_eq!(get(&tag).0, 200);
+        assert!(signer.verifies(&reference, &signer.path("cosign.pub")), "{release}");
+        assert!(!signer.verifies(&reference, &stranger.path("cosign.pub")), "{release}");
+        // Signature, SBOM and provenance are there beside one another.
+        let inspect = program(repository.root()).args(["inspect", &format!("oci://{reference}")]).output().unwrap();
+        let text = stdout(&inspect);
+        assert!(text.contains("signatures   1 ") && text.contains("SBOM   ") && text.contains("built by "), "{text}");
+        assert!(!text.contains("missing "), "{release}: {text}");
+        let mut oras = Command::new(of_debian("trixie", "oras"));
+        let attached = stdout(&oras.args(["discover", "--plain-http", &reference]).output().unwrap());
+        for kind in ["application/vnd.cyclonedx+json", "application/vnd.in-toto+json"] {
+            assert!(attached.contains(kind), "{attached}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::http::{Request, Server, answer};
 use common::rhdh_pack;
+use common::tunnel::{HOST, Tunnel};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -80,9 +81,9 @@ impl Forge {
                 let parents: Vec<Value> = parents.iter().map(|sha| json!({ "sha": sha })).collect();
                 good(json!({ "message": message, "tree": { "sha": format!("t{tree}:") }, "parents": parents }))
             }
-            // A tree is named by its number and the folder in it.
+            // A tree is named by its number and the folder in it, with `~` for `/`.
             "GET" if path.starts_with("/git/trees/t") => {
-                let name = rest("/git/trees/t").unwrap();
+                let name = rest("/git/trees/t").unwrap().replace('~', "/");
                 let (tree, folder) = name.split_once(':').unwrap();
                 let mut entries = BTreeMap::new();
                 for (path, (mode, _)) in &self.trees[tree.parse::<usize>().unwrap()] {
@@ -95,12 +96,15 @@ impl Forge {
                     } else {
                         format!("b{tree}:{path}")
                     };
-                    entries.insert(name.to_owned(), json!({ "path": name, "mode": mode, "type": "blob", "sha": sha }));
+                    entries.insert(
+                        name.to_owned(),
+                        json!({ "path": name, "mode": mode, "type": "blob", "sha": sha.replace('/', "~") }),
+                    );
                 }
                 good(json!({ "tree": entries.into_values().collect::<Vec<_>>() }))
             }
             "GET" if path.starts_with("/git/blobs/b") => {
-                let name = rest("/git/blobs/b").unwrap();
+                let name = rest("/git/blobs/b").unwrap().replace('~', "/");
                 let (tree, path) = name.split_once(':').unwrap();
                 let text = STANDARD.encode(&self.trees[tree.parse::<usize>().unwrap()][path].1);
                 let lines: Vec<String> =
@@ -140,7 +144,8 @@ impl Forge {
                 good(json!({}))
             }
             "GET" if path.starts_with("/pulls?") => {
-                assert_eq!(path, format!("/pulls?state=open&head=acme:{BRANCH}&base=trunk"));
+                let branch = BRANCH.replace('/', "%2F");
+                assert_eq!(path, format!("/pulls?state=open&head=acme%3A{branch}&base=trunk"));
                 good(json!(self.pulls))
             }
             "POST" if path == "/pulls" => {
@@ -327,4 +332,27 @@ fn what_is_no_file_there_is_said() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn it_goes_through_the_proxy_to_a_host_of_a_private_authority() {
+    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", BEFORE)]));
+    let tunnel = Tunnel::to(&server.host);
+    let folder = folder('a');
+    let run = |no_proxy: &str| {
+        let mut command = rhdh_pack(folder.path());
+        tunnel.around(&mut command).args(["--out-dir", "out", "update", "--pr", "acme/gitops", "d.yaml"]);
+        command
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_REPOSITORY", "acme/plugins")
+            .env("GITHUB_WORKSPACE", folder.path());
+        command.env("GITHUB_API_URL", format!("https://{HOST}")).env("GH_TOKEN", "there").env("NO_PROXY", no_proxy);
+        command.output().unwrap()
+    };
+    let output = run("*");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(tunnel.asked.lock().unwrap().len(), 0);
+    let output = run("");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(forge.lock().unwrap().pulls.len(), 1);
 }

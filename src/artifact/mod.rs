@@ -103,6 +103,10 @@ pub enum Error {
         )
     )]
     Nothing(String),
+    /// An archive that stands elsewhere.
+    #[error("`{0}` is a URL, and archives are read from files")]
+    #[diagnostic(code("nothing-there"), help("download it (`curl -LO <URL>`), and name the file"))]
+    Url(String),
     /// A folder that holds nothing of the kind.
     #[error("`{}` is neither a package nor an OCI layout", .0.display())]
     #[diagnostic(

@@ -64,6 +64,9 @@ impl Place {
         if path.is_dir() {
             return Self::of_folder(path);
         }
+        if ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(Error::Url(text.to_owned()));
+        }
         let looks_like_reference = !text.starts_with(['.', '/']) && text.contains('/') && text.contains([':', '@']);
         if looks_like_reference {
             return Ok(Self::Registry(Reference::parse(text)?));

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::session::Session;
+use crate::rhdh;
 
 /// The session is open, so everything is right: says what there is.
 pub(super) fn command(session: &Session) -> Result<u8, Error> {
@@ -13,6 +14,14 @@ pub(super) fn command(session: &Session) -> Result<u8, Error> {
         count(project.bundles.len(), "bundle"),
         count(project.workspaces.by_path.len(), "yarn workspace"),
     ));
+    let wanted = &project.config.rhdh.version;
+    if rhdh::release(wanted).is_none() {
+        let known: Vec<&str> = rhdh::releases().collect();
+        session.ui.warn(&format!(
+            "RHDH {wanted} is none that this rhdh-pack knows ({}): is `version` of `[rhdh]` right?",
+            known.join(", ")
+        ));
+    }
     Ok(0)
 }
 

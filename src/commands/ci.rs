@@ -9,6 +9,7 @@ use crate::ci::Provider;
 use crate::ci::log::Place;
 use crate::document;
 use crate::plan::{Legs, Plan};
+use crate::registry::{Limits, with_causes};
 use crate::report::comment::{self, Found, Kept};
 use crate::report::outputs::{self, Output};
 use crate::report::{ArtifactResult, RunResult, github, gitlab, summary};
@@ -96,16 +97,17 @@ pub(super) async fn comment(session: &Session, result: &RunResult, wanted: bool)
     };
     let config = in_repository(&session.project.config.file);
     let text = summary::comment(result, &config, summary_url().as_deref())?;
-    match comment::keep(&place, &config, &text).await {
+    match comment::keep(&place, &config, &text, Limits::of_questions(), &session.ui).await {
         Ok(Kept::Unchanged) => session.ui.verbose("the comment of the pull request says this already"),
         Ok(Kept::Created | Kept::Updated) => session.ui.verbose("the comment of the pull request is up to date"),
         // Tokens of pull requests from forks can only read.
-        Err(error @ comment::Error::Denied(_)) => {
+        Err(error) if error.is_denied() => {
             session.ui.note(&format!("no comment on the pull request: {error}; the job summary has its text"));
         }
         Err(error) => {
+            let why = with_causes(&error);
             session.ui.warn(&format!(
-                "the comment of the pull request could not be written: {error}; the job summary has its text"
+                "the comment of the pull request could not be written: {why}; the job summary has its text"
             ));
         }
     }

@@ -13,12 +13,17 @@ use crate::registry::variable_prefix;
 /// No password or token is longer.
 const MAX_PASSWORD: u64 = 64 * 1024;
 
+/// An environment.
+type Variables = BTreeMap<String, String>;
+
 /// The environment, with the credentials of `login`, and with `RHDH_PACK_USERNAME` and `RHDH_PACK_PASSWORD` as those of
-/// every registry that has none of its own. They go to one host only.
-pub(super) fn variables(session: &Session, login: Option<&Login>) -> Result<BTreeMap<String, String>, Error> {
+/// every registry that has none of its own. They go to one host only. The second map says
+/// of each password that was set here where it was given, for messages.
+pub(super) fn variables(session: &Session, login: Option<&Login>) -> Result<(Variables, Variables), Error> {
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut variables: BTreeMap<String, String> = text.collect();
+    let mut variables: Variables = text.collect();
+    let mut origins = Variables::new();
     if let Some(login) = login {
         let names = match &login.registry {
             Some(name) => vec![named(session, name)?],
@@ -29,11 +34,10 @@ pub(super) fn variables(session: &Session, login: Option<&Login>) -> Result<BTre
             let prefix = variable_prefix(name);
             variables.insert(format!("{prefix}_USERNAME"), login.username.clone());
             variables.insert(format!("{prefix}_PASSWORD"), password.clone());
+            origins.insert(format!("{prefix}_PASSWORD"), "stdin (`--registry-password-stdin`)".to_owned());
         }
     }
-    let given = |variables: &BTreeMap<String, String>, name: &str| {
-        variables.get(name).filter(|value| !value.is_empty()).cloned()
-    };
+    let given = |variables: &Variables, name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
     let pair = given(&variables, "RHDH_PACK_USERNAME").zip(given(&variables, "RHDH_PACK_PASSWORD"));
     if let Some((username, password)) = pair
         && has_oci(session)
@@ -43,6 +47,7 @@ pub(super) fn variables(session: &Session, login: Option<&Login>) -> Result<BTre
             if names.iter().all(|name| given(&variables, name).is_none()) {
                 let [name, secret] = names;
                 variables.insert(name, username.clone());
+                origins.insert(secret.clone(), "`RHDH_PACK_PASSWORD`".to_owned());
                 variables.insert(secret, password.clone());
             }
         }
@@ -50,7 +55,7 @@ pub(super) fn variables(session: &Session, login: Option<&Login>) -> Result<BTre
     let is_secret =
         |name: &str| name.starts_with("RHDH_PACK_") && ["_PASSWORD", "_TOKEN"].iter().any(|end| name.ends_with(end));
     variables.iter().filter(|(name, _)| is_secret(name)).for_each(|(_, secret)| session.ui.mask(secret));
-    Ok(variables)
+    Ok((variables, origins))
 }
 
 /// The registry that `--registry` names.

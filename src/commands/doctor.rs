@@ -77,7 +77,7 @@ pub(super) async fn command(request: &Request, json: bool, ui: &Ui, cancel: &Can
         }
     }
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    parts.push(doctor::within_limit(Area::Forge, "token", forge::examine(&subject, variable)).boxed());
+    parts.push(doctor::within_limit(Area::Forge, "token", forge::examine(&subject, variable, ui)).boxed());
 
     let found = tokio::select! {
         found = join_all(parts) => found,

@@ -16,6 +16,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] config::Error),
+    /// Stopped before anything was done.
+    #[error("stopped while another rhdh-pack was at work in this repository")]
+    #[diagnostic(help("run it again when that is done"))]
+    Waiting,
     /// `--channel` names none.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -222,6 +226,7 @@ impl Error {
             | Error::Package(_)
             | Error::Deliver(_)
             | Error::Start(_)
+            | Error::Waiting
             | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Update(error) => error.is_environment(),

@@ -1,7 +1,5 @@
 //! `rhdh-pack inspect`: what a published image is, and what is attached to it.
 
-use std::io::Write as _;
-
 use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, print_json};
@@ -54,7 +52,7 @@ pub(super) async fn command(
                 return Err(Error::SeveralImages { what: asked.what.clone(), count: inspections.len() });
             };
             let bytes = only.document(kind).ok_or_else(|| Error::NotAttached { what: asked.what.clone(), kind })?;
-            std::io::stdout().write_all(bytes).map_err(document::Error::from)?;
+            document::print(bytes)?;
         }
     }
     Ok(0)

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, show};
 use super::{Error, Request};
+use crate::document;
 use crate::install::lock::Lock;
 use crate::install::{Entry, app_config, install};
 use crate::package::Release;
@@ -32,7 +33,7 @@ pub(super) async fn command(
     cancel: &CancellationToken,
 ) -> Result<u8, Error> {
     let looker = Looker::new(request, &asked.rhdh, ui, cancel)?;
-    let what = if asked.what.is_empty() { vec![output_folder(request, &looker)] } else { asked.what.clone() };
+    let what = if asked.what.is_empty() { vec![output_folder(request, &looker)?] } else { asked.what.clone() };
     let _lock = Lock::take(&asked.root, ui, cancel).await.map_err(crate::install::Error::from)?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut configs = Vec::new();
@@ -49,13 +50,11 @@ pub(super) async fn command(
         }
         for installed in install(&asked.root, &opened, &verified)? {
             let folder = asked.root.join(&installed.dir);
-            ui.note(&format!(
-                "{} {}: {} files in {}",
-                installed.name,
-                installed.version,
-                installed.files,
-                folder.display()
-            ));
+            let done = match installed.files {
+                Some(files) => format!("{files} files in {}", folder.display()),
+                None => format!("stands in {} already", folder.display()),
+            };
+            ui.note(&format!("{} {}: {done}", installed.name, installed.version));
             for removed in &installed.removed {
                 ui.note(&format!("  removed {removed}, another version of the same plugin"));
             }
@@ -76,8 +75,13 @@ pub(super) async fn command(
     Ok(code)
 }
 
-fn output_folder(request: &Request, looker: &Looker<'_>) -> String {
+/// What the last run left.
+fn output_folder(request: &Request, looker: &Looker<'_>) -> Result<String, Error> {
     let root = looker.config.as_ref().map(|config| config.root.clone()).unwrap_or_default();
     let out = request.out_dir.clone().unwrap_or_else(|| root.join(".rhdh-pack"));
-    out.display().to_string()
+    if out.is_dir() {
+        Ok(out.display().to_string())
+    } else {
+        Err(document::Error::Missing { path: out, writer: "run" }.into())
+    }
 }

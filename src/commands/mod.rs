@@ -1,6 +1,5 @@
 //! The commands: one file each. The only place where stages are wired together; nothing imports it but the process.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +10,7 @@ use crate::plan::Legs;
 use crate::report::Format;
 use crate::ui::Ui;
 
+mod alone;
 mod attach;
 mod base_image;
 mod check;
@@ -259,6 +259,7 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
 }
 
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
+    let _alone = alone::Alone::take(request, ui, cancel).await?;
     let session = || session::Session::open(request, ui, cancel);
     match &request.command {
         Command::Run(options) => run::run(&session()?, options).await,
@@ -282,7 +283,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Suggest { plugins, write } => suggest::command(&session()?, plugins, *write),
         Command::Schema(of) => schema::command(*of),
         Command::Print(text) => {
-            std::io::stdout().write_all(text).map_err(document::Error::from)?;
+            document::print(text)?;
             Ok(0)
         }
     }

@@ -116,7 +116,7 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
         .iter()
         .map(|id| {
             let plugin = project.plugin(id)?;
-            let dist_dynamic = plugin.config.path.under(&project.config.root).join("dist-dynamic");
+            let dist_dynamic = project.dist_dynamic(plugin);
             Ok(Member { plugin: id.clone(), dir: plugin.image.clone(), dist_dynamic })
         })
         .collect::<Result<Vec<_>, Error>>()?;
@@ -147,8 +147,8 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
 pub(super) fn folders(session: &Session, plan: &Plan) -> Result<Vec<(PathBuf, u32)>, Error> {
     let to_build = plan.plugins.iter().filter(|planned| planned.action == Action::Build);
     let folder = |planned: &PlannedPlugin| {
-        let plugin = &session.project.plugin(&planned.id)?.config;
-        Ok((plugin.path.under(&session.project.config.root).join("dist-dynamic"), level(plugin.compression_level)))
+        let plugin = session.project.plugin(&planned.id)?;
+        Ok((session.project.dist_dynamic(plugin), level(plugin.config.compression_level)))
     };
     to_build.map(folder).collect()
 }

@@ -1,7 +1,6 @@
 //! `rhdh-pack plan`: what will be built and why.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,9 +40,7 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
             return Ok(0);
         }
         PlanOutput::Json => {
-            let mut stdout = std::io::stdout().lock();
-            // Nobody reads on: nothing to tell them.
-            drop(stdout.write_all(&document).and_then(|()| stdout.flush()));
+            document::print(&document)?;
             return Ok(0);
         }
         PlanOutput::Explain(id) => {
@@ -51,13 +48,11 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
                 // Every plugin of the configuration is in the plan: this says which there are.
                 return session.project.plugin(id).map(|_| 2).map_err(Error::from);
             };
-            Ok(text.trim_end().to_owned())
+            text.trim_end().to_owned()
         }
-        PlanOutput::Matrix(legs) => Ok(matrix(session, &plan, *legs)),
+        PlanOutput::Matrix(legs) => matrix(session, &plan, *legs),
     };
-    let written = text.and_then(|text| writeln!(std::io::stdout(), "{text}"));
-    // Nobody reads on: nothing to tell them.
-    drop(written);
+    document::print(format!("{text}\n").as_bytes())?;
     Ok(0)
 }
 

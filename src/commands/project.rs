@@ -95,6 +95,11 @@ impl Project {
         })
     }
 
+    /// Where the export of `plugin` is.
+    pub(super) fn dist_dynamic(&self, plugin: &ProjectPlugin) -> PathBuf {
+        plugin.config.path.under(&self.config.root).join("dist-dynamic")
+    }
+
     /// The bundle `id`.
     ///
     /// # Errors

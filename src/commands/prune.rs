@@ -1,7 +1,6 @@
 //! `rhdh-pack prune`: the tags of closed pull requests are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 
 use secrecy::SecretString;
 
@@ -10,10 +9,11 @@ use super::{Error, push};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
-use crate::forge::github::is_repository;
-use crate::forge::pulls::{self, Place, State};
+use crate::prune::pulls::{self, Place, State};
 use crate::prune::{self, Kept, Order, Package, Pruned};
-use crate::registry;
+use crate::registry::forge::{Forge, ForgeKind, is_path};
+use crate::registry::{self, Limits};
+use crate::ui::Ui;
 
 /// What to delete.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub enum PruneError {
         code("prune-forge"),
         help("look whether the token may read pull requests (`pull-requests: read`), and run the command again")
     )]
-    Forge(#[source] crate::forge::Error),
+    Forge(#[source] Box<registry::Error>),
     /// A registry cannot be asked what it has.
     #[error("`{reference}` cannot be pruned: nothing in it was deleted")]
     #[diagnostic(code("prune-registry"), help("log in with an account that may delete, and run the command again"))]
@@ -67,6 +67,16 @@ pub enum PruneError {
         /// Why not.
         #[source]
         source: Box<registry::Error>,
+    },
+    /// ghcr.io is asked through GitHub, and nobody may ask.
+    #[error("`{reference}` cannot be pruned: there is no token for GitHub")]
+    #[diagnostic(
+        code("prune-package"),
+        help("set `RHDH_PACK_GITHUB_TOKEN` to a token with `read:packages` and `delete:packages`")
+    )]
+    NoToken {
+        /// `ghcr.io/owner/name`.
+        reference: String,
     },
     /// ghcr.io is asked through GitHub.
     #[error("`{reference}` cannot be pruned: nothing in it was deleted")]
@@ -79,7 +89,7 @@ pub enum PruneError {
         reference: String,
         /// Why not.
         #[source]
-        source: crate::forge::Error,
+        source: Box<registry::Error>,
     },
 }
 
@@ -118,7 +128,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     let mut unclear = BTreeSet::new();
     let look = Order { goes: &|_| true, keys: false, dry_run: true };
     for target in &targets {
-        let found = prune_target(&registries, target, &look).await?;
+        let found = prune_target(&registries, target, &look, &session.ui).await?;
         for reference in found.deleted.into_iter().chain(found.kept.into_iter().map(|kept| kept.reference)) {
             let Some((_, tag)) = reference.rsplit_once(':') else { continue };
             let of = pull_requests(target, tag);
@@ -132,7 +142,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     let states = if numbers.is_empty() {
         BTreeMap::new()
     } else {
-        pulls::states(&forge, &numbers).await.map_err(PruneError::Forge)?
+        pulls::states(&forge, &numbers, &session.ui).await.map_err(|error| PruneError::Forge(Box::new(error)))?
     };
     let closed: BTreeSet<u64> =
         states.iter().filter(|(_, state)| **state == State::Closed).map(|(number, _)| *number).collect();
@@ -155,7 +165,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
         if session.cancel.is_cancelled() {
             break;
         }
-        match prune_target(&registries, target, &order).await {
+        match prune_target(&registries, target, &order, &session.ui).await {
             Ok(pruned) => {
                 all.deleted.extend(pruned.deleted);
                 all.kept.extend(pruned.kept);
@@ -172,7 +182,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
 
 fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Result<u8, Error> {
     let list: String = pruned.deleted.iter().map(|reference| format!("{reference}\n")).collect();
-    std::io::stdout().write_all(list.as_bytes()).map_err(document::Error::from)?;
+    document::print(list.as_bytes())?;
     for Kept { reference, why, help } in &pruned.kept {
         session.ui.failure(reference, why, help.as_deref(), None);
     }
@@ -186,18 +196,20 @@ async fn prune_target(
     registries: &std::sync::Arc<registry::Session>,
     target: &Target,
     order: &Order<'_>,
+    ui: &Ui,
 ) -> Result<Pruned, PruneError> {
     let reference = target.reference();
     if let Some((owner, name)) = reference.strip_prefix("ghcr.io/").and_then(|path| path.split_once('/')) {
         let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
         let names = ["RHDH_PACK_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"];
         let Some(token) = names.iter().find_map(|name| variable(name)).map(SecretString::from) else {
-            let source = crate::forge::Error::Denied("there is none".to_owned());
-            return Err(PruneError::Package { reference, source });
+            return Err(PruneError::NoToken { reference });
         };
-        let package = Package { api: &api, token: &token, owner, name };
-        let pruned = prune::prune_package(&package, order).await;
-        return pruned.map_err(|source| PruneError::Package { reference, source });
+        let pruned = async {
+            let forge = Forge::at(ForgeKind::GitHub, &api, &token, Limits::of_questions(), ui)?;
+            prune::prune_package(&Package { forge: &forge, owner, name }, order).await
+        };
+        return pruned.await.map_err(|source| PruneError::Package { reference, source: Box::new(source) });
     }
     let prune = async {
         let client = registries.client(&target.registry, &target.prefix, target.insecure)?;
@@ -233,7 +245,7 @@ fn targets(session: &Session, channel: &ChosenChannel) -> Vec<Target> {
 /// Who knows which pull requests are closed.
 fn forge() -> Result<Place, PruneError> {
     let token = |names: &[&str]| names.iter().find_map(|name| variable(name)).map(SecretString::from);
-    let repository = variable("GITHUB_REPOSITORY").filter(|repository| is_repository(repository));
+    let repository = variable("GITHUB_REPOSITORY").filter(|repository| is_path(ForgeKind::GitHub, repository));
     if let (Some(repository), Some(token)) = (repository, token(&["GITHUB_TOKEN", "GH_TOKEN"])) {
         let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
         return Ok(Place::GitHub { api, repository, token });

@@ -33,6 +33,14 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
     };
     // The result may come from a job with less rights: where it goes is not for it to say.
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
+    if result.channel != channel.name {
+        // What was up to date for another channel, as in the output folder for one without registries, may not be so here.
+        let held = |artifact: &&mut ArtifactResult| artifact.state == State::UpToDate && session.is_packaged(artifact);
+        for artifact in result.artifacts_mut().filter(held) {
+            artifact.state = State::Packaged;
+            artifact.images.clear();
+        }
+    }
     result.channel.clone_from(&channel.name);
     check_images(session, &result)?;
     let registries = connect_as(session, options.login.as_ref())?;
@@ -166,9 +174,10 @@ pub(super) fn connect_with(
     limits: registry::Limits,
     ui: &Ui,
 ) -> Result<Arc<registry::Session>, Error> {
-    let variables = credentials::variables(session, login)?;
+    let (variables, origins) = credentials::variables(session, login)?;
     let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw())
-        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?;
+        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?
+        .given_in(origins);
     let authorities = session.project.config.authority_files();
     Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }

@@ -1,6 +1,5 @@
 //! `rhdh-pack report`: the files that people and RHDH read, made from `result.json`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::session::Session;
@@ -27,7 +26,7 @@ pub(super) async fn command(
         Some(Format::Yaml) => dynamic_plugins::render(&result)?,
         Some(Format::Markdown) => summary::render(&result)?,
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(document::Error::from)?;
+    document::print(text.as_bytes())?;
     Ok(result.exit_code())
 }
 
@@ -41,7 +40,11 @@ pub(super) fn report(session: &Session, result: &RunResult) -> Result<(), Error>
     session.ui.note(&format!("\n{}", table::render(result)));
     session.show_failures(result);
     if result.outcome != Outcome::NothingToDo {
-        session.ui.note(&format!("{}; for RHDH: {}", summary::headline(result), snippet.display()));
+        let headline = summary::headline(result);
+        session.ui.note(&match dynamic_plugins::is_empty(result) {
+            true => headline,
+            false => format!("{headline}; for RHDH: {}", snippet.display()),
+        });
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `rhdh-pack schema`: the JSON schemas of the configuration and of the documents, on stdout.
 
-use std::io::Write as _;
-
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -20,7 +18,7 @@ pub(super) fn command(of: SchemaOf) -> Result<u8, Error> {
     let mut text =
         serde_json::to_string_pretty(&schema).map_err(|error| document::Error::from(std::io::Error::from(error)))?;
     text.push('\n');
-    std::io::stdout().write_all(text.as_bytes()).map_err(document::Error::from)?;
+    document::print(text.as_bytes())?;
     Ok(0)
 }
 

@@ -91,11 +91,11 @@ impl Session {
     /// Whether there is a plan, and nothing in it to build.
     pub(super) fn only_copies(&self) -> bool {
         let plan: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
-        let actions = |plan: &Plan| -> Vec<Action> {
+        plan.is_ok_and(|plan| {
             let bundles = plan.bundles.iter().map(|bundle| bundle.action);
-            plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect()
-        };
-        plan.is_ok_and(|plan| actions(&plan).contains(&Action::Copy) && !actions(&plan).contains(&Action::Build))
+            let actions: Vec<Action> = plan.plugins.iter().map(|plugin| plugin.action).chain(bundles).collect();
+            actions.contains(&Action::Copy) && !actions.contains(&Action::Build)
+        })
     }
 
     /// Writes the plan, and takes away the result of the plan before: it says nothing of this one. Gives the document.

@@ -1,7 +1,6 @@
 //! `rhdh-pack update`: the references and integrity values of what was published, in files that exist; here, or by a
 //! pull request in another repository.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -9,7 +8,6 @@ use secrecy::SecretString;
 use super::{Error, Request};
 use crate::ci::Provider;
 use crate::draft::remote::Remote;
-use crate::forge::github::is_repository;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 use crate::ui::Ui;
@@ -24,12 +22,9 @@ pub struct UpdateOptions {
     pub files: Vec<PathBuf>,
     /// Write nothing; say what would change.
     pub check: bool,
-    /// `owner/name` of the repository that gets a pull request; the files are in it.
+    /// `owner/name` of the repository that gets a pull request, with its host where needed; the files are in it.
     pub pull_request: Option<String>,
 }
-
-/// Where tokens are looked for, in this order: the job's own may not write to other repositories.
-const TOKENS: [&str; 3] = ["RHDH_PACK_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"];
 
 /// Brings the files up to date.
 pub(super) async fn command(request: &Request, options: &UpdateOptions, ui: &Ui) -> Result<u8, Error> {
@@ -79,23 +74,20 @@ async fn propose(
     root: &Path,
     ui: &Ui,
 ) -> Result<Vec<(String, Updated)>, Error> {
-    if !is_repository(repository) {
-        return Err(update::Error::NotARepository(repository.to_owned()).into());
-    }
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let place = Place::find(repository, Provider::from_env(), variable);
+    let place = place.ok_or_else(|| update::Error::NotARepository(repository.to_owned()))?;
     let path = |file: &PathBuf| {
         let wrong = || update::Error::NotInRepository(file.display().to_string());
         let text = file.to_str().ok_or_else(wrong)?;
         RepoPath::new(text.strip_prefix("./").unwrap_or(text)).ok().filter(|path| !path.is_root()).ok_or_else(wrong)
     };
     let files = options.files.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let Some(token) = TOKENS.iter().find_map(|name| variable(name)) else {
-        return Err(update::Error::NoToken { repository: repository.to_owned() }.into());
+    let Some(token) = place.token_variables().iter().find_map(|name| variable(name)) else {
+        let (repository, variable) = (repository.to_owned(), place.token_variables()[0]);
+        return Err(update::Error::NoToken { repository, variable }.into());
     };
-    // A server other than github.com has its API elsewhere; GitHub's own runners say where.
-    let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
     let source = source(root);
-    let place = Place { api, repository: repository.to_owned(), token: SecretString::from(token) };
     let proposal = Proposal {
         files: &files,
         branch: &format!("rhdh-pack/{}/{}", slug(&source), slug(&result.channel)),
@@ -103,7 +95,8 @@ async fn propose(
         ours,
         result,
     };
-    let Proposed { files, pull_request } = pull_request::propose(&place, &proposal).await?;
+    let Proposed { files, pull_request } =
+        pull_request::propose(&place, &SecretString::from(token), &proposal, ui).await?;
     match pull_request {
         None => ui.note(&format!("`{repository}` is up to date")),
         Some(pull) if pull.opened => ui.note(&format!("opened {}", pull.url)),
@@ -175,7 +168,7 @@ fn say(files: &[(String, Updated)], options: &UpdateOptions, ui: &Ui) -> Result<
         }
     }
     if options.check {
-        std::io::stdout().write_all(list.as_bytes()).map_err(document::Error::from)?;
+        document::print(list.as_bytes())?;
     }
     Ok(())
 }

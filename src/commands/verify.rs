@@ -1,6 +1,5 @@
 //! `rhdh-pack verify`: the rehearsal of RHDH's installers, and the load test, on artifacts that anybody made.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
@@ -167,8 +166,10 @@ pub(super) async fn command(
         not_compared(&verified, asked, text, ui);
         all.extend(verified);
     }
-    let releases: Vec<String> = looker.releases.iter().map(ToString::to_string).collect();
-    ui.note(&format!("looked at with the eyes of RHDH {}", releases.join(", ")));
+    if !all.is_empty() {
+        let releases: Vec<String> = looker.releases.iter().map(ToString::to_string).collect();
+        ui.note(&format!("looked at with the eyes of RHDH {}", releases.join(", ")));
+    }
     let good = failure.is_none() && !all.iter().any(Verified::is_bad);
     if asked.json {
         let report = Report { schema_version: SCHEMA_VERSION, rhdh: &looker.releases, good, artifacts: &all };
@@ -260,5 +261,5 @@ pub(super) fn print_json(document: &impl serde::Serialize) -> Result<(), Error> 
 
 /// Writes to stdout.
 pub(super) fn print(text: &str) -> Result<(), Error> {
-    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(document::Error::from)?)
+    Ok(document::print(text.as_bytes())?)
 }

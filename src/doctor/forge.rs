@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
-use super::{Area, Finding, listed, with_causes};
+use super::{Area, Finding, listed};
 use crate::ci::{Ci, Event, Provider};
-use crate::registry::tls;
+use crate::registry::forge::{Error, Forge, ForgeKind, Reply, Sent};
+use crate::registry::{Limits, with_causes};
+use crate::ui::Ui;
 
 const HERE: Area = Area::Forge;
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,25 +27,22 @@ pub struct Subject<'a> {
     pub ghcr: bool,
 }
 
-/// What an API answered.
-struct Answer {
-    status: u16,
-    /// `x-oauth-scopes`: what a classic token may do.
-    scopes: Option<String>,
-    body: Value,
-}
-
 /// What is to be said about the forge; `variable` looks up environment variables.
-pub async fn examine(subject: &Subject<'_>, variable: impl Fn(&str) -> Option<String>) -> Vec<Finding> {
+pub async fn examine(subject: &Subject<'_>, variable: impl Fn(&str) -> Option<String>, ui: &Ui) -> Vec<Finding> {
     let github = variable("GITHUB_REPOSITORY").or_else(|| subject.github.clone());
     match (subject.ci.provider, github) {
-        (Provider::GitLab, _) => gitlab(subject, &variable).await,
-        (_, Some(repository)) => self::github(subject, &repository, &variable).await,
+        (Provider::GitLab, _) => gitlab(subject, &variable, ui).await,
+        (_, Some(repository)) => self::github(subject, &repository, &variable, ui).await,
         _ => Vec::new(),
     }
 }
 
-async fn github(subject: &Subject<'_>, repository: &str, variable: &impl Fn(&str) -> Option<String>) -> Vec<Finding> {
+async fn github(
+    subject: &Subject<'_>,
+    repository: &str,
+    variable: &impl Fn(&str) -> Option<String>,
+    ui: &Ui,
+) -> Vec<Finding> {
     let what = "GitHub token";
     let in_ci = subject.ci.provider == Provider::GitHub;
     let Some(token) = variable("GITHUB_TOKEN").map(SecretString::from) else {
@@ -56,19 +54,16 @@ async fn github(subject: &Subject<'_>, repository: &str, variable: &impl Fn(&str
         }];
     };
     let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
-    let client = match client() {
-        Ok(client) => client,
-        Err(why) => return vec![HERE.failed(what, why, "set `SSL_CERT_FILE` to a file of trusted certificates")],
+    let forge = match Forge::at(ForgeKind::GitHub, &api, &token, limits(), ui) {
+        Ok(forge) => forge,
+        Err(error) => return vec![HERE.error(what, &error)],
     };
-    let ask = async |request: RequestBuilder| {
-        let request = request.bearer_auth(token.expose_secret()).header("accept", "application/vnd.github+json");
-        answer(request.header("user-agent", concat!("rhdh-pack/", env!("CARGO_PKG_VERSION")))).await
-    };
-    let answer = match ask(client.get(format!("{api}/repos/{repository}"))).await {
+    let own: Vec<&str> = ["repos"].into_iter().chain(repository.split('/')).collect();
+    let answer = match forge.reply("reading the repository", Method::GET, &forge.url(&own), &Sent::Nothing).await {
         Ok(answer) => answer,
-        Err(why) => return vec![unreachable(what, &api, &why, in_ci)],
+        Err(error) => return vec![unreachable(what, &error, in_ci)],
     };
-    match answer.status {
+    match answer.status().as_u16() {
         200 => {}
         401 => {
             let help =
@@ -87,18 +82,19 @@ async fn github(subject: &Subject<'_>, repository: &str, variable: &impl Fn(&str
     let mut findings = vec![HERE.ok(what, format!("it may read `{repository}`"))];
     findings.extend(packages(subject, &answer));
     if let Event::PullRequest { number } = subject.ci.event {
-        let url = format!("{api}/repos/{repository}/issues/{number}/comments");
-        let outcome = ask(client.post(url).json(&serde_json::json!({ "body": "" }))).await;
+        let url = forge.url(&[&own[..], &["issues", &number.to_string(), "comments"]].concat());
+        let empty = json!({ "body": "" });
+        let outcome = forge.reply("writing a comment", Method::POST, &url, &Sent::Json(&empty)).await;
         findings.push(match outcome {
             // "Validation Failed": everything before that was fine.
-            Ok(answer) if answer.status == 422 => HERE.ok("GitHub comment", format!("it may comment on pull request {number}")),
+            Ok(answer) if answer.status().as_u16() == 422 => HERE.ok("GitHub comment", format!("it may comment on pull request {number}")),
             Ok(answer) => HERE.warn(
                 "GitHub comment",
-                format!("it may not comment on pull request {number}: {} {}", answer.status, said(&answer)),
+                format!("it may not comment on pull request {number}: {} {}", answer.status().as_u16(), said(&answer)),
                 "add to the job: `permissions: { contents: read, pull-requests: write }`; pull requests from forks get read \
                  permissions only, `docs/ci.md` says how they get their comment",
             ),
-            Err(why) => unreachable("GitHub comment", &api, &why, false),
+            Err(error) => unreachable("GitHub comment", &error, false),
         });
     }
     findings
@@ -106,8 +102,8 @@ async fn github(subject: &Subject<'_>, repository: &str, variable: &impl Fn(&str
 
 /// Whether the token may push images to ghcr.io, as far as GitHub says: classic tokens name their scopes. The registry
 /// itself is asked by another part.
-fn packages(subject: &Subject<'_>, answer: &Answer) -> Option<Finding> {
-    let scopes = answer.scopes.as_deref().filter(|scopes| subject.ghcr && !scopes.is_empty())?;
+fn packages(subject: &Subject<'_>, answer: &Reply) -> Option<Finding> {
+    let scopes = answer.header("x-oauth-scopes").filter(|scopes| subject.ghcr && !scopes.is_empty())?;
     let has = scopes.split(',').any(|scope| scope.trim() == "write:packages");
     let names = listed(scopes.split(',').map(str::trim));
     (!has).then(|| {
@@ -116,7 +112,7 @@ fn packages(subject: &Subject<'_>, answer: &Answer) -> Option<Finding> {
     })
 }
 
-async fn gitlab(subject: &Subject<'_>, variable: &impl Fn(&str) -> Option<String>) -> Vec<Finding> {
+async fn gitlab(subject: &Subject<'_>, variable: &impl Fn(&str) -> Option<String>, ui: &Ui) -> Vec<Finding> {
     let what = "GitLab token";
     let (Some(api), is_merge_request) =
         (variable("CI_API_V4_URL"), matches!(subject.ci.event, Event::PullRequest { .. }))
@@ -129,17 +125,18 @@ async fn gitlab(subject: &Subject<'_>, variable: &impl Fn(&str) -> Option<String
         let help = "set it to a project access token with the scope `api`, masked, in Settings > CI/CD > Variables";
         return vec![if is_merge_request { HERE.warn(what, text, help) } else { HERE.skipped(what, text) }];
     };
-    let client = match client() {
-        Ok(client) => client,
-        Err(why) => return vec![HERE.failed(what, why, "set `SSL_CERT_FILE` to a file of trusted certificates")],
+    let forge = match Forge::at(ForgeKind::GitLab, &api, &token, limits(), ui) {
+        Ok(forge) => forge,
+        Err(error) => return vec![HERE.error(what, &error)],
     };
-    let request = client.get(format!("{api}/personal_access_tokens/self"));
-    let answer = match answer(request.header("PRIVATE-TOKEN", token.expose_secret())).await {
+    let url = forge.url(&["personal_access_tokens", "self"]);
+    let answer = match forge.reply("reading the token's scopes", Method::GET, &url, &Sent::Nothing).await {
         Ok(answer) => answer,
-        Err(why) => return vec![unreachable(what, &api, &why, true)],
+        Err(error) => return vec![unreachable(what, &error, true)],
     };
-    let scopes: Vec<&str> = answer.body["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    vec![match answer.status {
+    let body = answer.json();
+    let scopes: Vec<&str> = body["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    vec![match answer.status().as_u16() {
         200 if scopes.contains(&"api") => HERE.ok(what, "it has the scope `api`: it may write notes on merge requests"),
         200 => HERE.warn(
             what,
@@ -151,30 +148,20 @@ async fn gitlab(subject: &Subject<'_>, variable: &impl Fn(&str) -> Option<String
     }]
 }
 
-/// Without redirects: one would carry the token elsewhere.
-fn client() -> Result<Client, String> {
-    tls::install();
-    let builder = Client::builder().redirect(Policy::none()).connect_timeout(TIMEOUT).timeout(TIMEOUT);
-    builder.build().map_err(|error| with_causes(&error))
+/// One short attempt.
+fn limits() -> Limits {
+    Limits { connect: TIMEOUT, idle: TIMEOUT, whole: TIMEOUT, attempts: 1, ..Limits::default() }
 }
 
-async fn answer(request: RequestBuilder) -> Result<Answer, String> {
-    let failed = |error: reqwest::Error| with_causes(&error.without_url());
-    let response = request.send().await.map_err(failed)?;
-    let status = response.status().as_u16();
-    let scopes = response.headers().get("x-oauth-scopes").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let text = response.bytes().await.map_err(failed)?;
-    Ok(Answer { status, scopes, body: serde_json::from_slice(&text).unwrap_or_default() })
-}
-
-fn unreachable(what: &str, api: &str, why: &str, needed: bool) -> Finding {
-    let text = format!("`{api}` cannot be reached: {why}");
+fn unreachable(what: &str, error: &Error, needed: bool) -> Finding {
+    let text = with_causes(error);
     let help = "look at the network; proxies are taken from `HTTPS_PROXY` and `NO_PROXY`";
     if needed { HERE.failed(what, text, help) } else { HERE.warn(what, text, help) }
 }
 
 /// What a forge says, on one line.
-fn said(answer: &Answer) -> String {
-    let text = answer.body.get("message").or_else(|| answer.body.get("error")).and_then(Value::as_str);
+fn said(answer: &Reply) -> String {
+    let body = answer.json();
+    let text = body.get("message").or_else(|| body.get("error")).and_then(Value::as_str);
     text.unwrap_or("no reason given").chars().filter(|character| !character.is_control()).take(200).collect()
 }

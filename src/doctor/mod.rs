@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::registry::with_causes;
+
+mod exports;
+mod files;
 pub mod forge;
 pub mod machine;
-mod npm;
 pub mod plugin;
 pub mod registries;
 pub mod repository;
@@ -133,12 +136,6 @@ pub async fn within_limit(area: Area, what: &str, part: impl Future<Output = Vec
         let text = format!("no answer within {} s", LIMIT.as_secs());
         vec![area.failed(what, text, "look at the network, and run `rhdh-pack doctor --verbose` again")]
     })
-}
-
-/// An error and its causes, on one line.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// `` `a`, `b` and 3 more ``.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use nodejs_semver::{Range, Version};
 use serde_json::Value;
 
+use super::exports::{self, Shown};
 use super::{Area, Finding};
 use crate::config::{ExportMode, Plugin};
 use crate::export::look;
@@ -92,17 +93,17 @@ fn default_export(what: &str, subject: Subject<'_>) -> Option<Finding> {
             "mend `main` or `exports` in it; while it is developed, that is `src/index.ts`",
         ));
     };
-    let code: Vec<&str> =
-        text.lines().map(str::trim_start).filter(|line| !line.starts_with("//") && !line.starts_with('*')).collect();
-    let code = code.join("\n");
-    let signs = ["export default", "as default", "module.exports", "exports.default", "dynamicPluginInstaller"];
-    (!signs.iter().any(|sign| code.contains(sign))).then(|| {
-        HERE.warn(
-            what,
-            format!("no default export is seen in `{}/{entry}`: RHDH loads a backend by it", subject.config.path),
-            "export it, for the new backend system: `export { todoPlugin as default } from './plugin';`",
-        )
-    })
+    let passed_on = match exports::shown(&text) {
+        Shown::Default => return None,
+        Shown::Everything => " (`export *` does not pass on another module's)",
+        Shown::Nothing => "",
+    };
+    Some(HERE.warn(
+        what,
+        format!("no default export is seen in `{}/{entry}`{passed_on}: RHDH loads a backend by it", subject.config.path),
+        "export it, for the new backend system: `export { todoPlugin as default } from './plugin';`; whether node finds it, \
+         `rhdh-pack verify` says after `rhdh-pack run`",
+    ))
 }
 
 /// Where the package begins, while it stands in its workspace.

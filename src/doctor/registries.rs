@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::npm::{Npm, SaidError};
-use super::{Area, Finding, State, counted, listed, with_causes};
+use super::{Area, Finding, State, counted, files, listed};
 use crate::config::Registry;
-use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Session};
+use crate::registry::{
+    Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session, with_causes,
+};
 
 const HERE: Area = Area::Registries;
 
@@ -70,12 +71,8 @@ pub async fn examine(subject: &Subject<'_>, session: &Arc<Session>, root: &Path)
         Registry::Npm { url: None, .. } => {
             vec![HERE.skipped(what, "each package names its own npm registry, in `publishConfig`: none was asked")]
         }
-        Registry::GitHubRelease { .. } | Registry::GitLabPackages { .. } => {
-            vec![HERE.skipped(
-                what,
-                "whether files may be published there shows when they are; the forge's token is looked at below",
-            )]
-        }
+        Registry::GitHubRelease { repository, .. } => files::github(&what, subject, session, repository).await,
+        Registry::GitLabPackages { project } => files::gitlab(&what, subject, session, project).await,
         Registry::Dir { path, .. } => vec![dir(&what, &path.under(root))],
     }
 }
@@ -240,28 +237,36 @@ fn refused(what: &str, repository: &str, error: &Error) -> Finding {
 
 /// npm registries cannot be asked who may publish; whether they are there and what they hold, they say.
 async fn npm(what: &str, subject: &Subject<'_>, session: &Arc<Session>, url: &str) -> Vec<Finding> {
-    let failed = |said: &SaidError| {
-        let text = [said.code.as_str(), said.summary.as_str()].into_iter().filter(|text| !text.is_empty());
-        let text = format!("asking `{url}`: {}", text.collect::<Vec<_>>().join(": "));
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let text = format!("asking `{url}`: {}", with_causes(error));
         let help = "look whether the URL is right and the registry runs; log in (`npm login --registry=<url>`), or set \
                     `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD`";
         vec![HERE.failed(what, text, help)]
     };
-    let client = match Npm::new(session, subject.name, url) {
-        Ok(client) => client,
-        Err(said) => return failed(&said),
+    let address = match reqwest::Url::parse(url) {
+        Ok(address) => address,
+        Err(error) => return failed(&error),
     };
+    let npm = match Npm::new(session, subject.name, true) {
+        Ok(npm) => npm,
+        Err(error) => return failed(&error),
+    };
+    // Somebody waits for the answer.
+    let npm = async |arguments: &[&str]| npm.run(&address, &[arguments, &["--fetch-retries=0"]].concat()).await;
     let packages: Vec<_> = subject.artifacts.iter().filter_map(|artifact| artifact.package.as_ref()).collect();
     let mut taken = Vec::new();
     // One after the other: npm takes half a second of a core each time.
     for (name, version) in &packages {
-        match client.has(name, version).await {
-            Ok(true) => taken.push(format!("{name}@{version}")),
-            Ok(false) => {}
-            Err(said) => return failed(&said),
+        let spec = format!("{name}@{version}");
+        match npm(&["view", &spec, "version"]).await {
+            Ok(text) if text.trim_ascii().is_empty() => {}
+            Ok(_) => taken.push(spec),
+            Err(NpmError::Said { error, .. }) if error == "E404" => {}
+            Err(error) => return failed(&error),
         }
     }
-    let user = client.user().await;
+    // Where it does not say, it does not know us.
+    let user: Option<String> = npm(&["whoami"]).await.ok().and_then(|text| serde_json::from_slice(&text).ok());
     let login = user.map_or_else(
         || HERE.warn(
             format!("{what}: push"),

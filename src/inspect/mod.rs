@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::artifact::{AttachedDocument, Described};
 use crate::config::Attachment;
 use crate::digest::Digest;
-use crate::package::rehearse::DYNAMIC_PACKAGES;
+use crate::package::rehearse::{DYNAMIC_PACKAGES, dynamic_packages};
 use crate::plan::CONTENT_KEY_ANNOTATION;
 use crate::push::attach::media_type;
 use crate::registry::Manifest;
@@ -319,7 +319,7 @@ fn enveloped(json: &Value) -> Option<Value> {
 
 /// The plugins of the annotation that RHDH's installers read.
 fn plugins(annotation: &str) -> Option<Vec<Plugin>> {
-    let list: Vec<Map<String, Value>> = serde_json::from_slice(&STANDARD.decode(annotation).ok()?).ok()?;
+    let list = dynamic_packages(annotation).ok()?;
     let plugin = |(dir, about): (String, Value)| {
         let text = |pointer: &str| about.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
         Plugin { dir, name: text("/name"), version: text("/version"), role: text("/backstage/role") }

@@ -21,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A file that was written to more recently is not finished.
 const FINISHED: Duration = Duration::from_secs(2);
 
-/// Compresses the large files that are being made in `folders`, each at its level, as they are finished, until the other end of `stop` is
-/// dropped.
+/// Compresses the large files that are being made in `folders`, each at its level, as they are finished, until the other
+/// end of `stop` is dropped.
 pub fn compress_ahead(folders: &[(PathBuf, u32)], blocks: &Blocks, stop: &Receiver<()>) {
     let begun = SystemTime::now();
     let mut seen = HashSet::new();

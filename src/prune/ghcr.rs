@@ -3,20 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use secrecy::SecretString;
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
-use crate::forge::github::{Client, Verb};
-use crate::forge::{Error, MAX_PAGES, again};
+use crate::registry::forge::{Error, Forge};
 
 /// A package on ghcr.io.
-#[derive(Debug)]
 pub struct Package<'a> {
-    /// `https://api.github.com`.
-    pub api: &'a str,
-    /// Who deletes.
-    pub token: &'a SecretString,
+    /// Who is asked, and deletes.
+    pub forge: &'a Forge,
     /// The organisation or user.
     pub owner: &'a str,
     /// What stands behind the owner: `plugins/todo`.
@@ -48,7 +44,7 @@ struct Container {
 /// # Errors
 /// When GitHub cannot be asked which images there are; nothing was deleted then.
 pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<Pruned, Error> {
-    let Some((versions, list)) = versions(package).await? else { return Ok(Pruned::default()) };
+    let Some((versions, owners)) = versions(package).await? else { return Ok(Pruned::default()) };
     let goes = |tag: &String| !is_key(tag) && (order.goes)(tag);
     let tags = versions.iter().flat_map(|version| &version.metadata.container.tags);
     let doomed: BTreeSet<String> = tags.filter(|tag| goes(tag)).cloned().collect();
@@ -66,7 +62,8 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
         } else if order.dry_run {
             Ok(())
         } else {
-            delete(package, &format!("{list}/{}", version.id)).await.map_err(|error| {
+            let url = package.url(owners, &[&version.id.to_string()]);
+            package.forge.delete("deleting an image of the package", &url).await.map_err(|error| {
                 let help = "the token needs `delete:packages`, or the job `packages: write` and the role admin in the package's settings";
                 (error.to_string(), Some(help.to_owned()))
             })
@@ -86,46 +83,22 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
     Ok(pruned)
 }
 
-/// All images, and the URL below which they are; `None` where there is no such package.
-async fn versions(package: &Package<'_>) -> Result<Option<(Vec<Version>, String)>, Error> {
-    let name = package.name.replace('/', "%2F");
+impl Package<'_> {
+    /// The URL of `parts` below the images; `owners`: what its owner is one of.
+    fn url(&self, owners: &str, parts: &[&str]) -> Url {
+        let images = [owners, self.owner, "packages", "container", self.name, "versions"];
+        self.forge.url(&[&images[..], parts].concat())
+    }
+}
+
+/// All images, and what their owner is one of; `None` where there is no such package.
+async fn versions(package: &Package<'_>) -> Result<Option<(Vec<Version>, &'static str)>, Error> {
     // Whether it is an organisation's or a user's, only trying says.
     for owners in ["orgs", "users"] {
-        let list = format!("{}/{owners}/{}/packages/container/{name}/versions", package.api, package.owner);
-        let mut versions = Vec::new();
-        for page in 1..=MAX_PAGES {
-            let url = format!("{list}?per_page=100&page={page}");
-            let found = again(async || {
-                let what = "reading the images of the package";
-                let answer = Client::new(package.api, package.token)?.ask(what, Verb::Get, &url).await?;
-                if answer.status == 404 {
-                    return Ok(None);
-                }
-                let answer = answer.good(what)?;
-                Ok(Some((answer.json::<Vec<Version>>(what)?, answer.has_next)))
-            });
-            let Some((found, has_next)) = found.await? else { break };
-            versions.extend(found);
-            if !has_next {
-                return Ok(Some((versions, list)));
-            }
-            if page == MAX_PAGES {
-                return Ok(Some((versions, list)));
-            }
+        match package.forge.list("reading the images of the package", &package.url(owners, &[])).await {
+            Err(error) if error.is_missing() => {}
+            versions => return Ok(Some((versions?, owners))),
         }
     }
     Ok(None)
-}
-
-async fn delete(package: &Package<'_>, url: &str) -> Result<(), Error> {
-    again(async || {
-        let what = "deleting an image of the package";
-        let answer = Client::new(package.api, package.token)?.ask(what, Verb::Delete, url).await?;
-        // Somebody else was faster.
-        if answer.status == 404 {
-            return Ok(());
-        }
-        answer.good(what).map(|_| ())
-    })
-    .await
 }

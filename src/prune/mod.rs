@@ -5,6 +5,7 @@
 //! its tags go, and otherwise stays: what another tag holds, the tag of a content key among them, is never deleted.
 
 mod ghcr;
+pub mod pulls;
 mod repository;
 
 use std::collections::BTreeSet;

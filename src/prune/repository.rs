@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
 use crate::digest::Digest;
-use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository};
+use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository, with_causes};
 
 /// Questions to one registry at once; the session limits them, too.
 const PARALLEL: usize = 8;
@@ -38,7 +38,7 @@ pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Res
     for tag in &doomed {
         if let Err(error) = work.delete(tag, &doomed).await {
             let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
-            work.keep(tag, causes(&error), help);
+            work.keep(tag, with_causes(&error), help);
         }
     }
     Ok(work.pruned)
@@ -196,15 +196,4 @@ impl Work<'_> {
     fn reference(&self, tag: &str) -> String {
         format!("{}:{tag}", self.repository)
     }
-}
-
-/// An error and its causes on one line.
-fn causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -117,19 +117,18 @@ impl GenericJob {
             .append_pair("package_name", name)
             .append_pair("package_version", version);
         // No list at all: a project that is not there, or that the token may not see.
-        let all = self.forge.list::<Package>(&what, url, 100, 100).await?.ok_or_else(|| Error::Refused {
-            what: what.clone(),
-            status: reqwest::StatusCode::NOT_FOUND,
-            code: String::new(),
-            message: String::new(),
-            retry_after: None,
-            help: Some("correct `gitlab-packages = \"group/project\"`, or use a token that may see the project"),
-        })?;
+        let mut all: Result<Vec<Package>, Error> = self.forge.list(&what, &url).await;
+        if let Err(Error::Refused { status: StatusCode::NOT_FOUND, help, .. }) = &mut all {
+            *help = Some("correct `gitlab-packages = \"group/project\"`, or use a token that may see the project");
+        }
         let mut last: Option<PackageFile> = None;
         // Names are found by their parts.
-        for package in all.iter().filter(|package| package.name == *name && package.version == *version) {
+        for package in all?.iter().filter(|package| package.name == *name && package.version == *version) {
             let url = self.forge.url(&[&packages[..], &[&package.id.to_string(), "package_files"]].concat());
-            let files = self.forge.list::<PackageFile>(&what, url, 100, 100).await?.unwrap_or_default();
+            let files: Vec<PackageFile> = match self.forge.list(&what, &url).await {
+                Err(error) if error.is_missing() => continue,
+                files => files?,
+            };
             let own = files.into_iter().filter(|file| file.file_name == self.archive.name);
             last = own.chain(last).max_by_key(|file| file.id);
         }

@@ -130,6 +130,7 @@ impl Job {
                     cosign: Arc::clone(cosign),
                     registry: name.to_owned(),
                     insecure: *insecure,
+                    authority: request.session.authority(name),
                     logs: request.output.join("logs").join(&packaged.name),
                 });
                 image

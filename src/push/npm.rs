@@ -1,30 +1,19 @@
-//! One archive on its way to an npm registry. `npm` itself publishes it: it knows the user's `.npmrc`, and registries
-//! know it. It runs in a folder of its own, so that no `.npmrc` of the repository is read.
+//! One archive on its way to an npm registry.
 
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::archive::{self, Archive, Package, is_plain};
 use super::image::lock;
 use super::job::{Failure, Notes};
 use super::{LATEST, Request, State};
 use crate::config::names::is_public_npm;
-use crate::registry::{Credential, CredentialKind};
+use crate::registry::{Npm, NpmError};
 
-/// An upload of some hundred megabytes, and npm's own retries.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The archive in the folder that npm runs in.
 const COPY: &str = "archive.tgz";
 /// The first npm whose command line certainly wins over `publishConfig` (npm/cli#7321).
@@ -40,13 +29,7 @@ pub(super) struct NpmJob {
     dist_tag: String,
     /// What is published where, once the archive was read.
     release: OnceLock<Release>,
-    /// A name and its value, which proves who we are; `None`: the user's `.npmrc` must know.
-    secret: Option<(&'static str, SecretString)>,
-    /// Variables with secrets that are not npm's business.
-    hidden: Vec<String>,
-    /// The certificate authority that npm trusts for the registry beside its own.
-    authority: Option<PathBuf>,
-    folder: TempDir,
+    npm: Npm,
 }
 
 /// One version of a package on its way to its registry.
@@ -65,19 +48,6 @@ struct Viewed {
     integrity: Option<String>,
     #[serde(default, rename = "dist-tags")]
     tags: std::collections::BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    error: SaidError,
-}
-
-#[derive(Default, Deserialize)]
-struct SaidError {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    summary: String,
 }
 
 impl Release {
@@ -102,51 +72,9 @@ impl NpmJob {
             })?),
             None => None,
         };
-        let keychain = request.session.keychain();
-        let own = match (keychain.token(name), keychain.named(name)) {
-            (Some(token), _) => Some(("_authToken", token.clone())),
-            (None, credential) => match credential.map_err(|error| Failure::of("credentials", &error))? {
-                Some(Credential { kind: CredentialKind::Password { username, password }, .. }) => {
-                    let pair = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
-                    Some(("_auth", SecretString::from(pair)))
-                }
-                Some(Credential { kind: CredentialKind::IdentityToken(token), .. }) => Some(("_authToken", token)),
-                None => None,
-            },
-        };
-        let mut hidden = keychain.secret_names();
-        let secret = match &configured {
-            Some(_) => own.or_else(|| keychain.npm_token().map(|token| ("_authToken", token.clone()))),
-            // Where the archive names the host, only what the user's `.npmrc` has for that very host is sent to it.
-            None if own.is_some() => {
-                return Err(Failure {
-                    code: "npm-registry",
-                    message: format!(
-                        "the credentials of the npm registry `{name}` have no host: each package names one"
-                    ),
-                    help: Some("write the registry's URL into `npm`, or the credentials into `.npmrc`".to_owned()),
-                });
-            }
-            None => {
-                hidden.retain(|variable| variable != "NODE_AUTH_TOKEN");
-                None
-            }
-        };
-        // What the user's own `.npmrc` names, npm may see; `RHDH_PACK_…` is for us alone.
-        let own = own_config();
-        hidden.retain(|name| name.starts_with("RHDH_PACK_") || !own.contains(&format!("${{{name}}}")));
-        let folder = tempfile::Builder::new().prefix("rhdh-pack-npm-").tempdir();
-        Ok(Self {
-            configured,
-            allow_public,
-            archive,
-            dist_tag: request.dist_tag.clone(),
-            release: OnceLock::new(),
-            secret,
-            hidden,
-            authority: request.session.authority(name),
-            folder: folder.map_err(|error| failed(format!("making a temporary folder: {error}")))?,
-        })
+        let npm = Npm::new(&request.session, name, configured.is_some())?;
+        let (dist_tag, release) = (request.dist_tag.clone(), OnceLock::new());
+        Ok(Self { configured, allow_public, archive, dist_tag, release, npm })
     }
 
     /// What is published, once [`NpmJob::check`] has read it.
@@ -157,10 +85,11 @@ impl NpmJob {
     /// Looks whether the registry has this version, and whether it is the same.
     pub(super) async fn check(&self, noted: &Mutex<Notes>) -> Result<(), Failure> {
         // Where nobody else writes.
+        let path = self.npm.folder().join(COPY);
         let failed = |error: std::io::Error| failed(format!("copying the archive: {error}"));
-        let mut copy = fs_err::File::create(self.folder.path().join(COPY)).map_err(failed)?;
+        let mut copy = fs_err::File::create(&path).map_err(failed)?;
         self.archive.read(|piece| copy.write_all(piece)).await?;
-        let release = self.destination(self.archive.package(Some(&self.folder.path().join(COPY)))?).await?;
+        let release = self.destination(self.archive.package(Some(&path))?).await?;
         let release = self.release.get_or_init(|| release);
         let Some(viewed) = self.view(release).await? else { return Ok(()) };
         self.compare(release, &viewed)?;
@@ -181,11 +110,11 @@ impl NpmJob {
         };
         if !there {
             let publish = ["publish", &format!("./{COPY}"), "--ignore-scripts", "--tag", &release.tag];
-            let outcome = self.npm(release, &publish).await?;
+            let outcome = self.npm(release, &publish).await;
             // Also after an error: the version may be there all the same, by this run or by another at the same moment.
             let viewed = match (outcome, self.view(release).await?) {
                 (_, Some(viewed)) => viewed,
-                (Err(said), None) => return Err(refusal(release, &said)),
+                (Err(error), None) => return Err(refusal(release, error)),
                 (Ok(_), None) => {
                     let spec = release.spec();
                     return Err(failed(format!(
@@ -199,7 +128,7 @@ impl NpmJob {
         }
         if !tagged {
             let add = ["dist-tag", "add", &release.spec(), &release.tag];
-            self.npm(release, &add).await?.map_err(|said| refusal(release, &said))?;
+            self.npm(release, &add).await.map_err(|error| refusal(release, error))?;
         }
         let mut notes = lock(noted);
         if !notes.tags.contains(&release.tag) {
@@ -220,7 +149,7 @@ impl NpmJob {
         let own = publish_config.get("registry").and_then(Value::as_str);
         let registry = match (&self.configured, own.map(usable)) {
             (Some(configured), own) => {
-                if own.is_some_and(|own| own.as_ref() != Some(configured)) && !self.flags_win().await? {
+                if own.is_some_and(|own| own.as_ref() != Some(configured)) && !self.flags_win(configured).await? {
                     let message =
                         format!("npm would publish `{name}` where its `publishConfig` says, not to `{configured}`");
                     return Err(refused(
@@ -254,11 +183,9 @@ impl NpmJob {
     }
 
     /// Whether npm lets its command line win over `publishConfig`.
-    async fn flags_win(&self) -> Result<bool, Failure> {
-        let mut command = Command::new("npm");
-        command.arg("--version");
-        let output = self.run(command, "--version").await?;
-        let text = String::from_utf8_lossy(&output.stdout);
+    async fn flags_win(&self, registry: &Url) -> Result<bool, Failure> {
+        let output = self.npm.run(registry, &["--version"]).await?;
+        let text = String::from_utf8_lossy(&output);
         let mut numbers = text.trim().split('.').map_while(|number| number.parse::<u64>().ok());
         Ok(numbers.next().zip(numbers.next()).is_some_and(|version| version >= FLAGS_WIN))
     }
@@ -283,84 +210,40 @@ impl NpmJob {
     /// What the registry has of the version; `None` where it has nothing.
     async fn view(&self, release: &Release) -> Result<Option<Viewed>, Failure> {
         let spec = release.spec();
-        match self.npm(release, &["view", &spec, "dist.integrity", "dist-tags"]).await? {
+        match self.npm(release, &["view", &spec, "dist.integrity", "dist-tags"]).await {
             // Nothing at all is npm's answer for a package that has other versions only.
             Ok(text) if text.trim_ascii().is_empty() => Ok(None),
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|error| failed(format!("reading what npm says of `{spec}`: {error}"))),
-            Err(said) if said.code == "E404" => Ok(None),
-            Err(said) => Err(refusal(release, &said)),
+            Err(NpmError::Said { error, .. }) if error == "E404" => Ok(None),
+            Err(error) => Err(refusal(release, error)),
         }
     }
 
-    /// Runs npm; its stdout, or what it says is wrong.
-    async fn npm(&self, release: &Release, arguments: &[&str]) -> Result<Result<Vec<u8>, SaidError>, Failure> {
-        let mut command = Command::new("npm");
-        command.args(arguments).arg("--json").arg(format!("--registry={}", release.registry));
+    /// Runs npm; its stdout.
+    async fn npm(&self, release: &Release, arguments: &[&str]) -> Result<Vec<u8>, NpmError> {
         // A registry that `.npmrc` has for the scope would win over `--registry`.
-        if let Some((scope, _)) = release.name.split_once('/') {
-            command.arg(format!("--{scope}:registry={}", release.registry));
-        }
-        if let Some((key, secret)) = &self.secret {
-            command.env("NPM_CONFIG_USERCONFIG", self.user_config(&release.registry, key)?);
-            // Only the name of the variable stands in the file.
-            command.env("RHDH_PACK_NPM_SECRET", secret.expose_secret());
-        }
-        if let Some(authority) = &self.authority {
-            let authority = std::path::absolute(authority).map_err(|error| failed(error.to_string()))?;
-            command.env("NODE_EXTRA_CA_CERTS", authority);
-        }
-        let output = self.run(command, arguments[0]).await?;
-        if output.status.success() {
-            return Ok(Ok(output.stdout));
-        }
-        let said = serde_json::from_slice::<Said>(&output.stdout).map(|said| said.error).unwrap_or_default();
-        Ok(Err(SaidError {
-            summary: if said.summary.is_empty() { format!("npm ended with {}", output.status) } else { said.summary },
-            code: said.code,
-        }))
+        let scope = release.name.split_once('/').map(|(scope, _)| format!("--{scope}:registry={}", release.registry));
+        let arguments: Vec<&str> = arguments.iter().copied().chain(scope.as_deref()).collect();
+        self.npm.run(&release.registry, &arguments).await
     }
+}
 
-    /// Runs `command`, an npm, in the folder of the job, without the secrets that are not its business.
-    async fn run(&self, mut command: Command, what: &str) -> Result<Output, Failure> {
-        command.current_dir(self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-        for name in &self.hidden {
-            command.env_remove(name);
-        }
-        tokio::time::timeout(LIMIT, command.output())
-            .await
-            .map_err(|_| failed(format!("`npm {what}` did not end within {} min", LIMIT.as_secs() / 60)))?
-            .map_err(|error| Failure {
-                code: "npm-missing",
-                message: format!("running `npm {what}`: {error}"),
-                help: Some("install Node.js with npm, and run the command again".to_owned()),
-            })
-    }
-
-    /// The user's own `.npmrc` and our secret, for this run only.
-    fn user_config(&self, registry: &Url, key: &str) -> Result<PathBuf, Failure> {
-        let path = self.folder.path().join("user.npmrc");
-        if path.exists() {
-            return Ok(path);
-        }
-        let mut text = own_config();
-        let below = registry.path().trim_end_matches('/');
-        text.push_str(&format!("\n//{}{below}/:{key}=${{RHDH_PACK_NPM_SECRET}}\n", registry.authority()));
-        fs_err::write(&path, text).map_err(|error| failed(error.to_string()))?;
-        Ok(path)
+impl From<NpmError> for Failure {
+    fn from(error: NpmError) -> Self {
+        let code = match &error {
+            NpmError::Credentials(_) => "credentials",
+            NpmError::NoHost { .. } => "npm-registry",
+            NpmError::Missing { .. } => "npm-missing",
+            NpmError::Folder(_) | NpmError::Slow { .. } | NpmError::Said { .. } => "npm",
+        };
+        Self::of(code, &error)
     }
 }
 
 fn failed(message: String) -> Failure {
     Failure { code: "npm", message, help: None }
-}
-
-/// The user's own `.npmrc`.
-fn own_config() -> String {
-    let named = std::env::var_os("NPM_CONFIG_USERCONFIG").map(PathBuf::from);
-    let path = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".npmrc")));
-    path.and_then(|path| fs_err::read_to_string(path).ok()).unwrap_or_default()
 }
 
 /// A registry's URL, without credentials in it and without `/` at its end.
@@ -370,8 +253,9 @@ fn usable(text: &str) -> Option<Url> {
     plain.then_some(url)
 }
 
-fn refusal(release: &Release, said: &SaidError) -> Failure {
-    let (code, help) = match said.code.as_str() {
+fn refusal(release: &Release, error: NpmError) -> Failure {
+    let NpmError::Said { error: said, summary } = error else { return error.into() };
+    let (code, help) = match said.as_str() {
         "E401" | "ENEEDAUTH" | "E403" => (
             "npm-denied",
             Some(
@@ -384,6 +268,6 @@ fn refusal(release: &Release, said: &SaidError) -> Failure {
         }
         _ => ("npm", None),
     };
-    let message = format!("publishing `{}`: {}: {}", release.spec(), said.code, said.summary);
+    let message = format!("publishing `{}`: {said}: {summary}", release.spec());
     Failure { code, message, help: help.map(str::to_owned) }
 }

@@ -107,15 +107,19 @@ impl SharedRelease {
 
     async fn find(&self) -> Result<Option<Place>, Error> {
         let what = format!("looking for the release `{}` of `{}`", self.tag, self.repository);
-        let published = self.forge.get::<Release>(&what, &self.url(&["releases", "tags", &self.tag])).await?;
+        let published = self.forge.find::<Release>(&what, &self.url(&["releases", "tags", &self.tag])).await?;
         if let Some(release) = published {
             return place(&what, &release).map(Some);
         }
-        // Drafts are found in the list only, at its beginning, and there by those only who may write. An entry has the whole
-        // text of a release and all of its assets: no more than ten at once.
-        let all = self.forge.list::<Release>(&what, self.url(&["releases"]), 10, 10).await?.unwrap_or_default();
-        let mut drafts: Vec<&Release> =
-            all.iter().filter(|release| release.draft && release.tag_name == self.tag).collect();
+        // Drafts are found in the list only, and there by those only who may write. An entry has the whole text of a release
+        // and all of its assets: few at once. The list begins with the newest, and ours is among these, mostly.
+        let is_draft = |release: &Release| release.draft && release.tag_name == self.tag;
+        let enough = |page: &[Release]| page.iter().any(|release| is_draft(release) && is_ours(release));
+        let mut drafts: Vec<Release> = match self.forge.list_until(&what, &self.url(&["releases"]), 20, enough).await {
+            Err(error) if error.is_missing() => Vec::new(),
+            all => all?,
+        };
+        drafts.retain(is_draft);
         drafts.sort_by_key(|release| !is_ours(release));
         drafts.first().map(|release| place(&what, release)).transpose()
     }
@@ -123,7 +127,10 @@ impl SharedRelease {
     pub(super) async fn assets(&self, place: &Place) -> Result<Vec<Asset>, Error> {
         let what = format!("listing the assets of the release `{}` of `{}`", self.tag, self.repository);
         let url = self.url(&["releases", &place.id.to_string(), "assets"]);
-        Ok(self.forge.list(&what, url, 100, 100).await?.unwrap_or_default())
+        match self.forge.list(&what, &url).await {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            assets => assets,
+        }
     }
 
     /// The release, made where it was not there.

@@ -70,6 +70,8 @@ pub(super) struct Signing {
     pub(super) registry: String,
     /// Whether the registry may be spoken to over plain HTTP, and its certificate is not checked.
     pub(super) insecure: bool,
+    /// The PEM file with the authority that is trusted for the registry.
+    pub(super) authority: Option<PathBuf>,
     /// The folder for logs.
     pub(super) logs: PathBuf,
 }
@@ -154,6 +156,9 @@ impl Signing {
         }
         if self.insecure {
             command.args(["--allow-insecure-registry", "--allow-http-registry"]);
+        }
+        if let Some(authority) = &self.authority {
+            command.arg("--registry-cacert").arg(authority);
         }
         command.arg(reference).env_clear().envs(cosign.environment.iter().map(|(name, value)| (name, value)));
         command.env("DOCKER_CONFIG", folder.path());

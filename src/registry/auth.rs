@@ -173,7 +173,7 @@ impl Account {
     pub(super) fn unauthorized(&self, host: &Host, reason: String) -> Error {
         let advice = Keychain::advice(&self.registry, &host.authority);
         let help = match &self.credential {
-            Some(credential) => format!("the credentials in {} were used; {advice}", credential.source),
+            Some(credential) => format!("the credentials came from {}; {advice}", credential.source),
             None => format!("no credentials were found for it; {advice}"),
         };
         Error::Unauthorized { host: host.authority.clone(), reason, help }

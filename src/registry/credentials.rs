@@ -15,7 +15,7 @@
 //! Within a file (containers-auth.json(5)): `credHelpers` of the host excludes `auths`; of those the longest path
 //! that leads to the repository wins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use super::helper;
 pub struct Credential {
     /// The proof.
     pub kind: CredentialKind,
-    /// Where it was found, for messages: `` `/home/me/.docker/config.json` ``.
+    /// Where it was found, for messages: `` `/home/me/.docker/config.json` ``, `stdin`.
     pub source: String,
 }
 
@@ -122,6 +122,8 @@ type Asked = OnceCell<Option<Credential>>;
 /// All credentials that this process can find. Files are read once.
 pub struct Keychain {
     variables: HashMap<String, SecretString>,
+    /// Where variables were really given, for messages; those that are not here, in the environment.
+    origins: BTreeMap<String, String>,
     files: Vec<AuthFile>,
     /// `PATH`, where helpers are looked for.
     path: String,
@@ -198,7 +200,14 @@ impl Keychain {
         };
         let kept = variables.into_iter().filter(|(name, _)| wanted(name));
         let variables = kept.map(|(name, value)| (name, SecretString::from(value))).collect();
-        Ok(Self { variables, files, path, asked: tokio::sync::Mutex::default() })
+        Ok(Self { variables, origins: BTreeMap::new(), files, path, asked: tokio::sync::Mutex::default() })
+    }
+
+    /// The same, of which some variables stand for what was given elsewhere: by name, where that is, for messages.
+    #[must_use]
+    pub fn given_in(mut self, origins: BTreeMap<String, String>) -> Self {
+        self.origins = origins;
+        self
     }
 
     /// The credential for a repository; `None` where there is none: the registry is asked anonymously. `registry` is
@@ -282,7 +291,7 @@ impl Keychain {
         match (self.variables.get(&username), self.variables.get(&password)) {
             (Some(name), Some(secret)) => Ok(Some(Credential {
                 kind: CredentialKind::Password { username: name.expose_secret().to_owned(), password: secret.clone() },
-                source: format!("`{password}`"),
+                source: self.origins.get(&password).cloned().unwrap_or_else(|| format!("`{password}`")),
             })),
             (None, None) => Ok(None),
             (Some(_), None) => Err(Error::Half { set: username, missing: password }),

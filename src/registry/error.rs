@@ -60,7 +60,7 @@ pub enum Error {
         source: Cause,
     },
     /// No connection could be made.
-    #[error("reaching the registry `{host}`")]
+    #[error("reaching `{host}`")]
     #[diagnostic(help("{help}"))]
     Unreachable {
         /// `host[:port]`.
@@ -113,10 +113,12 @@ pub enum Error {
         help: String,
     },
     /// The registry answered with an error.
-    #[error("{what}: the registry says {status}{}", details(code, message))]
+    #[error("{what}: {who} says {status}{}", details(code, message))]
     Refused {
         /// What was being done.
         what: String,
+        /// Who answered.
+        who: &'static str,
         /// The HTTP status.
         status: StatusCode,
         /// The registry's own code (`DENIED`, `NAME_UNKNOWN` …); may be empty.
@@ -223,6 +225,18 @@ impl Error {
         }
     }
 
+    /// True where the account may not do it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Refused { status: StatusCode::FORBIDDEN, .. })
+    }
+
+    /// True where what was asked for is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+    }
+
     /// True where neither the plugins nor the configuration are to blame but the environment: no registry there, not
     /// logged in, no certificates (exit code 3).
     #[must_use]
@@ -276,13 +290,25 @@ impl Error {
             true => Some("the registry's disk is full: make room there, then run the command again"),
             false => advice(status, &code),
         };
-        Self::Refused { what: what.to_owned(), status, code, message, retry_after, help }
+        Self::Refused { what: what.to_owned(), who: "the registry", status, code, message, retry_after, help }
     }
 
     /// The error for a client that cannot be made.
     pub(super) fn setup(host: &str, error: &reqwest::Error) -> Self {
         let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         Self::Setup { host: host.to_owned(), source: Cause(why) }
+    }
+
+    /// As [`Error::from_reqwest`], where somebody else sent the request with our client.
+    pub(super) fn of_exchange(what: &str, host: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+                return Self::from_reqwest(what, host, error);
+            }
+            next = cause.source();
+        }
+        Self::Broken { what: what.to_owned(), source: Cause(one_line(&error.to_string())) }
     }
 
     /// The error for an exchange that ended without an answer.
@@ -313,6 +339,12 @@ pub(super) fn words(body: &[u8]) -> (String, String) {
 /// `, CODE: message`, as far as there is something.
 fn details(code: &str, message: &str) -> String {
     [code, message].into_iter().filter(|text| !text.is_empty()).fold(String::new(), |text, part| text + ": " + part)
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Words of a server, for one line of a terminal: no control characters, no more than 300 characters.

@@ -64,5 +64,5 @@ pub(super) async fn get(name: &str, host: &str, path: &str, hidden: &[String]) -
         "<token>" => CredentialKind::IdentityToken(answer.secret),
         _ => CredentialKind::Password { username: answer.username, password: answer.secret },
     };
-    Ok(Some(Credential { kind, source: format!("`docker-credential-{name}`") }))
+    Ok(Some(Credential { kind, source: format!("the helper `docker-credential-{name}`") }))
 }

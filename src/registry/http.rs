@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::advice::unreachable_help;
@@ -15,6 +15,7 @@ use super::answer::{Answer, Download};
 use super::auth::{Account, Challenge, Scope};
 use super::blob::BlobBody;
 use super::error::{Cause, Error, words};
+use super::forge::GitHub;
 use super::retry::Attempts;
 use super::{Limits, tls};
 use crate::ui::Ui;
@@ -31,6 +32,8 @@ pub(super) struct Host {
     /// `host[:port]`, as it stands in references.
     pub(super) authority: String,
     pub(super) http: reqwest::Client,
+    /// Whoever sends what needs GitHub's token, where this is GitHub.
+    pub(super) github: Option<GitHub>,
     pub(super) limits: Limits,
     pub(super) ui: Ui,
     insecure: bool,
@@ -84,6 +87,7 @@ impl Host {
         Ok(Self {
             authority: authority.to_owned(),
             http,
+            github: None,
             slots: Semaphore::new(limits.parallel),
             limits,
             ui: ui.clone(),
@@ -287,11 +291,11 @@ impl Host {
         let slow = |why: String| Error::Slow { what: what.to_owned(), why };
         let (method, url) = (request.method().clone(), request.url().clone());
         let exchange = async {
-            let host = request.url().authority().to_owned();
+            let (target, host) = (request.url().clone(), request.url().authority().to_owned());
             let broken = |error: reqwest::Error| Error::from_reqwest(what, &host, &error);
             let idle = || slow(format!("nothing moved for {:?}", self.limits.idle));
-            let sent = while_moving(moved, self.limits.idle, self.http.execute(request)).await;
-            let mut response = sent.ok_or_else(idle)?.map_err(broken)?;
+            let sent = while_moving(moved, self.limits.idle, self.execute(what, request)).await;
+            let mut response = sent.ok_or_else(idle)??;
             let into = into.filter(|_| response.status() == StatusCode::OK);
             let most = into.map_or(MAX_ANSWER, |download| download.size);
             let (mut body, mut read) = (Vec::new(), 0);
@@ -308,14 +312,21 @@ impl Host {
                     None => body.extend_from_slice(&piece),
                 }
             }
-            let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-            Ok(Answer { status, headers, body, url })
+            Ok(Answer { status: response.status(), headers: response.headers().clone(), body, url: target })
         };
         let answer =
             tokio::time::timeout(whole, exchange).await.map_err(|_| slow(format!("not finished after {whole:?}")))?;
         let status = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
         tracing::debug!(%method, url = without_query(&url), status, "asked");
         answer
+    }
+
+    async fn execute(&self, what: &str, request: Request) -> Result<Response, Error> {
+        let host = request.url().authority().to_owned();
+        match self.github.as_ref().filter(|github| github.is_for(request.url())) {
+            Some(github) => github.execute(request).await.map_err(|error| Error::of_exchange(what, &host, &*error)),
+            None => self.http.execute(request).await.map_err(|error| Error::from_reqwest(what, &host, &error)),
+        }
     }
 
     fn learn(&self, answer: &Answer) {

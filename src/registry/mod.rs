@@ -1,7 +1,6 @@
-//! Registries on the ground floor: OCI registries, and the files of GitHub and GitLab; reading and writing, credentials,
-//! retry. The registry's name and prefix from
-//! `rhdh-plugins.toml` come in; what goes out are [`Repository`]s that blobs and manifests are read from and pushed to.
-//! `plan` reads with it, `push` writes.
+//! Registries on the ground floor: OCI registries, npm registries, and the forges GitHub and GitLab; reading and writing,
+//! credentials, retry. The registry's name and prefix from `rhdh-plugins.toml` come in; what goes out are [`Repository`]s
+//! that blobs and manifests are read from and pushed to. `plan` and `doctor` read with it, `push` writes.
 //!
 //! # What comes from oci-client, and what does not
 //!
@@ -27,11 +26,12 @@ mod copy;
 pub mod credentials;
 mod delete;
 mod error;
-mod forge;
+pub mod forge;
 mod helper;
 mod http;
 mod manifest;
 mod name;
+mod npm;
 mod probe;
 mod referrers;
 mod repository;
@@ -47,9 +47,11 @@ use std::time::Duration;
 pub use blob::BlobFile;
 pub use credentials::{Credential, CredentialKind, Keychain, variable_prefix};
 pub use delete::Deleted;
+pub(crate) use error::with_causes;
 pub use error::{Cause, Error};
 pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
+pub(crate) use npm::{Npm, NpmError};
 pub use probe::Existence;
 pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;
@@ -95,6 +97,14 @@ impl Default for Limits {
             parallel: 8,
             settle: Duration::from_secs(1),
         }
+    }
+}
+
+impl Limits {
+    /// For short questions, at whose end somebody waits.
+    #[must_use]
+    pub fn of_questions() -> Self {
+        Self { idle: Duration::from_secs(30), whole: Duration::from_secs(60), ..Self::default() }
     }
 }
 

@@ -16,6 +16,9 @@ use crate::digest::Digest;
 
 /// GHCR refuses chunks that are larger; a registry that wants larger ones says so (`OCI-Chunk-Min-Length`).
 const CHUNK: usize = 4 * 1024 * 1024;
+/// So little is asked for by the question that would mount it: a registry that mounts nothing gets it once more, which
+/// costs it less than a question of its own.
+const SMALL: u64 = 64 * 1024;
 /// Chunks are held in memory: no registry gets to choose more than this.
 const MAX_CHUNK: usize = 64 * 1024 * 1024;
 
@@ -51,16 +54,20 @@ impl Repository {
         let mut places = places.lock().await;
         let mut attempts = self.attempts();
         let mut in_chunks = false;
+        let mut in_one_question = file.size <= SMALL;
         let upload = loop {
             if places.iter().any(|(path, _)| *path == self.path) {
                 break Upload::AlreadyThere;
             }
             // Only what this account can read may be mounted with its credentials.
             let source = places.iter().find(|(_, account)| Arc::ptr_eq(account, &self.account));
-            let source = source.map(|(path, _)| path.as_str());
+            let source = source.map(|(path, _)| path.as_str()).or(in_one_question.then_some(self.path.as_str()));
             let moved = Arc::new(AtomicU64::new(0));
-            let attempt = self.push_blob_once(file, source, in_chunks, &moved);
-            match reporting(attempt, &moved, progress).await {
+            let attempt = self.push_blob_once(file, source, !in_one_question, in_chunks, &moved);
+            let outcome = reporting(attempt, &moved, progress).await;
+            // After a failure each step is one of its own: the registry may have its ways with mounts.
+            in_one_question = false;
+            match outcome {
                 Ok(upload) => break upload,
                 // OCI distribution spec: 413, "payload too large"; GHCR says 416 to ranges that it does not like.
                 Err(Error::Refused { status, .. }) if matches!(status.as_u16(), 413 | 416) && !in_chunks => {
@@ -84,17 +91,18 @@ impl Repository {
         &self,
         file: &BlobFile,
         source: Option<&str>,
+        ask_first: bool,
         in_chunks: bool,
         moved: &Arc<AtomicU64>,
     ) -> Result<Upload, Error> {
         let what = format!("uploading the blob `{}` to `{self}`", file.digest);
         // Also before a second attempt: the first may have ended well, and only its answer was lost.
-        if self.blob_is_there(file, &what).await? {
+        if ask_first && self.blob_is_there(file, &what).await? {
             return Ok(Upload::AlreadyThere);
         }
         let session = self.open_session(&file.digest, source, &what).await?;
         let upload = if session.status == StatusCode::CREATED {
-            Upload::Mounted
+            if source == Some(self.path.as_str()) { Upload::AlreadyThere } else { Upload::Mounted }
         } else {
             let answer = match in_chunks {
                 true => self.send_in_chunks(file, session, moved, &what).await?,
@@ -143,7 +151,9 @@ impl Repository {
         let mut scope = self.scope.clone();
         if let Some(source) = source {
             url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", source);
-            scope = scope.and_pull(source);
+            if source != self.path {
+                scope = scope.and_pull(source);
+            }
         }
         let ask = Ask {
             what,

@@ -51,12 +51,18 @@ pub fn render(result: &RunResult) -> Result<String, serde_yaml::Error> {
     if local {
         text.push_str(
             "# Entries that begin with `./` were not pushed anywhere: copy their archives from the tgz/ folder beside\n\
-             # this file into RHDH's dynamic-plugins-root.\n",
+             # this file to where RHDH's installer finds its dynamic-plugins.yaml. It looks there, not in its root.\n",
         );
     }
     text.push_str(if entries.is_empty() { "plugins: []\n" } else { "plugins:\n" });
     text.push_str(&entries);
     Ok(text)
+}
+
+/// Whether there is nothing that RHDH could install.
+#[must_use]
+pub fn is_empty(result: &RunResult) -> bool {
+    result.plugins.iter().all(|plugin| places(result, plugin).is_empty())
 }
 
 /// The same as values of RHDH's Helm chart.

@@ -133,8 +133,13 @@ pub enum Error {
     )]
     NothingPublished,
     /// `--pr` is none.
-    #[error("`{0}` is not a repository on GitHub")]
-    #[diagnostic(code("update-no-repository"), help("write it as `--pr owner/name`"))]
+    #[error("`{0}` is not a repository on GitHub or GitLab")]
+    #[diagnostic(
+        code("update-no-repository"),
+        help(
+            "write it as `--pr owner/name`, with its host where that is another forge's: `--pr gitlab.com/group/project`"
+        )
+    )]
     NotARepository(String),
     /// A path that is no path in a repository.
     #[error("`{0}` is not the path of a file in a repository")]
@@ -148,26 +153,28 @@ pub enum Error {
     #[diagnostic(
         code("update-no-token"),
         help(
-            "set `RHDH_PACK_GITHUB_TOKEN` to a token that may write contents and pull requests there: a GitHub app's, or a \
-             fine-grained personal one"
+            "set `{variable}` to a token that may write contents and pull requests there: a GitHub app's or a fine-grained \
+             personal one; on GitLab a project access token with the scope `api` and the role Developer"
         )
     )]
     NoToken {
         /// `owner/name`.
         repository: String,
+        /// Where a token is looked for first.
+        variable: &'static str,
     },
-    /// GitHub cannot be asked, or says no.
+    /// The forge cannot be asked, or says no.
     #[error("proposing the update to `{repository}`")]
     #[diagnostic(
         code("update-pull-request"),
-        help("look whether the token may write contents and pull requests of that repository")
+        help("look whether the token may write contents and pull requests (on GitLab: has the scope `api`) there")
     )]
     PullRequest {
         /// `owner/name`.
         repository: String,
-        /// What GitHub says.
+        /// What it says.
         #[source]
-        source: crate::forge::Error,
+        source: Box<crate::registry::Error>,
     },
     /// The repository has no such file.
     #[error("in `{repository}`, {why}")]

@@ -21,10 +21,10 @@ impl Certificate {
         Self::make(folder, "authority", &[])
     }
 
-    /// A certificate for `127.0.0.1`, signed by this authority.
+    /// A certificate for `127.0.0.1` and every name below `forge.test`, signed by this authority.
     pub(crate) fn server(&self, folder: &Path) -> Self {
         let (key, certificate) = (self.key.to_str().unwrap(), self.certificate.to_str().unwrap());
-        let more = ["-CA", certificate, "-CAkey", key, "-addext", "subjectAltName=IP:127.0.0.1"];
+        let more = ["-CA", certificate, "-CAkey", key, "-addext", "subjectAltName=IP:127.0.0.1,DNS:*.forge.test"];
         Self::make(folder, "server", &[&more[..], &["-addext", "basicConstraints=critical,CA:FALSE"]].concat())
     }
 

@@ -144,7 +144,8 @@ fn respond(kept: &Mutex<Kept>, request: &mut Request, ways: Ways, api: Api, else
     if request.body.len() < request.length() {
         return Vec::new();
     }
-    let host = request.header("host").unwrap().to_owned();
+    let scheme = request.header("x-forwarded-proto").unwrap_or("http");
+    let host = format!("{scheme}://{}", request.header("host").unwrap());
     api(&mut kept.lock().unwrap(), request, &host, ways, elsewhere)
 }
 
@@ -179,7 +180,7 @@ fn page(request: &Request, host: &str, ways: Ways, all: &[Value]) -> Vec<u8> {
     let number: usize = query(request, "page").map_or(1, |page| page.parse().unwrap());
     let from = (number - 1) * ways.page;
     let entries: Vec<&Value> = all.iter().skip(from).take(ways.page).collect();
-    let mut url = reqwest::Url::parse(&format!("http://{host}{}", request.target)).unwrap();
+    let mut url = reqwest::Url::parse(&format!("{host}{}", request.target)).unwrap();
     let others: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| name != "page").collect();
     url.query_pairs_mut().clear().extend_pairs(others).append_pair("page", &(number + 1).to_string());
     let link = if from + ways.page < all.len() { format!("Link: <{url}>; rel=\"next\"\r\n") } else { String::new() };
@@ -187,12 +188,12 @@ fn page(request: &Request, host: &str, ways: Ways, all: &[Value]) -> Vec<u8> {
 }
 
 fn release_json(kept: &Kept, host: &str, ways: Ways, release: &Release) -> Value {
-    let api = format!("http://{host}/repos/acme/plugins/releases");
+    let api = format!("{host}/repos/acme/plugins/releases");
     let assets = kept.files.iter().filter(|file| file.owner == release.id);
     json!({
-        "url": format!("{api}/{}", release.id), "html_url": format!("http://{host}/html"),
+        "url": format!("{api}/{}", release.id), "html_url": format!("{host}/html"),
         "assets_url": format!("{api}/{}/assets", release.id),
-        "upload_url": format!("http://{host}/upload/{}{{?name,label}}", release.id),
+        "upload_url": format!("{host}/upload/{}{{?name,label}}", release.id),
         "tarball_url": null, "zipball_url": null, "id": release.id, "node_id": "R", "tag_name": release.tag,
         "target_commitish": release.commit.as_deref().unwrap_or("main"), "name": release.tag, "body": release.body,
         "draft": release.draft, "prerelease": false, "created_at": "2026-11-22T10:00:00Z", "published_at": null,
@@ -205,8 +206,8 @@ fn asset_json(kept: &Kept, host: &str, ways: Ways, file: &File) -> Value {
     let tag = if release.draft { format!("untagged-{}", release.id) } else { release.tag.clone() };
     let digest = (ways.digests && file.state == "uploaded").then(|| Digest::of(&file.bytes).to_string());
     json!({
-        "url": format!("http://{host}/repos/acme/plugins/releases/assets/{}", file.id),
-        "browser_download_url": format!("http://{host}/acme/plugins/releases/download/{tag}/{}", file.name),
+        "url": format!("{host}/repos/acme/plugins/releases/assets/{}", file.id),
+        "browser_download_url": format!("{host}/acme/plugins/releases/download/{tag}/{}", file.name),
         "id": file.id, "node_id": "A", "name": file.name, "label": null, "state": file.state,
         "content_type": "application/octet-stream", "size": file.bytes.len(), "digest": digest, "download_count": 0,
         "created_at": "2026-11-22T10:00:00Z", "updated_at": "2026-11-22T10:00:00Z", "uploader": null,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 pub(crate) mod certificates;
+pub(crate) mod faults;
 pub(crate) mod forges;
 pub(crate) mod http;
 pub(crate) mod layout;
@@ -18,6 +19,7 @@ pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod repository;
 pub(crate) mod tokens;
+pub(crate) mod tunnel;
 pub(crate) mod verdaccio;
 
 /// The program, to be run in `folder`, knowing nothing of the CI, the credentials and the terminal of the tests.

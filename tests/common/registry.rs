@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rhdh_pack::digest::Digest;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Who may use the registry.
@@ -103,6 +105,33 @@ impl Registry {
                 std::fs::copy(entry.path(), target).unwrap();
             }
         }
+    }
+
+    /// Where a tag points, and that everything below it is there, read where the registry keeps it: much faster than by
+    /// asking.
+    pub(crate) fn stored(&self, repository: &str, tag: &str) -> Option<Digest> {
+        let data = self.data.join("docker/registry/v2");
+        let repository = data.join("repositories").join(repository);
+        let blob = |digest: &Digest| {
+            let hex = digest.hex();
+            let bytes = std::fs::read(data.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]))).unwrap();
+            assert_eq!(Digest::of(&bytes), *digest);
+            bytes
+        };
+        let is_linked = |kind: &str, digest: &Digest| {
+            let link = std::fs::read_to_string(repository.join(kind).join(digest.hex()).join("link"));
+            assert_eq!(link.ok().as_deref(), Some(digest.as_str()), "{} needs it", repository.display());
+        };
+        let digest = std::fs::read_to_string(repository.join("_manifests/tags").join(tag).join("current/link")).ok()?;
+        let digest: Digest = digest.parse().unwrap();
+        is_linked("_manifests/revisions/sha256", &digest);
+        let manifest: Value = serde_json::from_slice(&blob(&digest)).unwrap();
+        for descriptor in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+            let digest: Digest = descriptor["digest"].as_str().unwrap().parse().unwrap();
+            is_linked("_layers/sha256", &digest);
+            blob(&digest);
+        }
+        Some(digest)
     }
 
     /// What the registry wrote to its log.

@@ -200,17 +200,15 @@ impl Writer<'_> {
         }
         let files = ReadAhead::new(members);
         let layer = self.streams.iter().position(|stream| matches!(stream.format, Format::Layer { .. }));
-        let brings_packages: Vec<bool> = members.iter().map(Member::brings_packages).collect();
         let mut begun = None;
         files.run(self.pool, |piece| {
             if is_cancelled() {
                 return Err(Failure::Cancelled);
             }
-            let packages = brings_packages[piece.turn.member];
+            let packages = piece.turn.packages;
             if let Some(layer) = layer.filter(|_| begun != Some(packages)) {
                 begun = Some(packages);
-                let of = members.iter().zip(&brings_packages).filter(|(_, brings)| **brings == packages);
-                for folder in folders(of.map(|(member, _)| member)) {
+                for folder in folders(members.iter().filter(|member| member.brings_packages() == packages)) {
                     self.add(layer, &tar::header(&folder, Kind::Folder, 0, time))?;
                 }
             }
@@ -271,15 +269,7 @@ impl Writer<'_> {
             let window = buffer.len();
             buffer.extend_from_slice(block);
             self.shared = buffer[buffer.len().saturating_sub(gzip::WINDOW)..].to_vec();
-            let (level, blocks) = (self.settings.level, Arc::clone(self.blocks));
-            self.pool.submit(&self.results, self.submitted, move |promise| {
-                let (window, block) = buffer.split_at(window);
-                let mut checksum = crc32fast::Hasher::new();
-                checksum.update(block);
-                let take = |bytes| promise.keep(Compressed { stream: None, bytes, checksum });
-                blocks.compress(window, block, level, take);
-            });
-            self.submitted += 1;
+            self.compress(None, buffer, window, false);
             for stream in &mut self.streams {
                 stream.length += block.len() as u64;
             }
@@ -322,7 +312,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Has the block that was collected compressed, and begins the next.
+    /// Ends the block that was collected, and begins the next.
     fn submit(&mut self, index: usize, last: bool) -> Result<(), Failure> {
         self.make_room()?;
         let stream = &mut self.streams[index];
@@ -331,21 +321,25 @@ impl Writer<'_> {
         next.extend_from_slice(&stream.buffer[kept..]);
         let buffer = std::mem::replace(&mut stream.buffer, next);
         let window = std::mem::replace(&mut stream.window, stream.buffer.len());
+        self.compress(Some(index), buffer, window, last);
+        Ok(())
+    }
+
+    /// Has what stands in `buffer` after its first `window` bytes compressed, for one stream or for all.
+    fn compress(&mut self, stream: Option<usize>, buffer: Vec<u8>, window: usize, last: bool) {
         let (level, blocks) = (self.settings.level, Arc::clone(self.blocks));
         self.pool.submit(&self.results, self.submitted, move |promise| {
             let (window, block) = buffer.split_at(window);
             let mut checksum = crc32fast::Hasher::new();
             checksum.update(block);
+            let take = move |bytes| promise.keep(Compressed { stream, bytes, checksum });
             if last {
-                let bytes = gzip::compress(window, block, level, true).map(Arc::new);
-                promise.keep(Compressed { stream: Some(index), bytes, checksum });
+                take(gzip::compress(window, block, level, true).map(Arc::new));
             } else {
-                let take = move |bytes| promise.keep(Compressed { stream: Some(index), bytes, checksum });
                 blocks.compress(window, block, level, take);
             }
         });
         self.submitted += 1;
-        Ok(())
     }
 
     /// Writes what is compressed, and waits where too much is under way.

@@ -38,6 +38,8 @@ impl Member {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) member: usize,
+    /// Whether the member brings packages.
+    pub(crate) packages: bool,
     file: usize,
 }
 
@@ -76,16 +78,16 @@ pub(crate) struct Piece<'a> {
 impl<'a> ReadAhead<'a> {
     pub(crate) fn new(members: &'a [Member]) -> Self {
         let mut turns: Vec<Turn> = Vec::new();
-        for (member, Member { list, .. }) in members.iter().enumerate() {
-            turns.extend((0..list.files.len()).map(|file| Turn { member, file }));
+        for (index, member) in members.iter().enumerate() {
+            let packages = member.brings_packages();
+            turns.extend((0..member.list.files.len()).map(|file| Turn { member: index, packages, file }));
         }
         if members.len() > 1 {
             // What the members have in common comes together, and compresses to almost nothing. Frontends have nothing in
             // common with backends: theirs is the same run of bytes as in an image of frontends alone.
-            let brings_packages: Vec<bool> = members.iter().map(Member::brings_packages).collect();
             turns.sort_by_cached_key(|turn| {
                 let (extension, base, path) = crate::package::packlist::order(&file_of(members, *turn).path);
-                (brings_packages[turn.member], extension, base, path, turn.member)
+                (turn.packages, extension, base, path, turn.member)
             });
         }
         let mut batches = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::contents::{Contents, EntryKind};
 use super::{ArchiveKind, DYNAMIC_PACKAGES, Finding, Findings, Release, Rule, layer, plugin};
@@ -86,14 +86,20 @@ fn config_rules(findings: &mut Findings<'_>, config: &Value, layer: &Contents) {
     }
 }
 
+/// What the annotation's value says: plugins by their folders. The error is why installers cannot read it.
+pub(crate) fn dynamic_packages(value: &str) -> Result<Vec<Map<String, Value>>, String> {
+    // Line breaks, as `base64` makes them, are passed over by all installers.
+    let value: String = value.split_ascii_whitespace().collect();
+    let json = STANDARD.decode(value).map_err(|error| format!("it is no padded standard base64: {error}"))?;
+    serde_json::from_slice(&json).map_err(|error| format!("it is no list of objects: {error}"))
+}
+
 /// The folders that the annotation names.
 fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<String> {
     let annotation = manifest.get("annotations").and_then(|all| all.get(DYNAMIC_PACKAGES)).and_then(Value::as_str);
     let read = || -> Result<BTreeSet<String>, String> {
         let value = annotation.ok_or("the manifest does not have it")?;
-        let json = STANDARD.decode(value).map_err(|error| format!("it is no padded standard base64: {error}"))?;
-        let list: Vec<serde_json::Map<String, Value>> =
-            serde_json::from_slice(&json).map_err(|error| format!("it is no list of objects: {error}"))?;
+        let list = dynamic_packages(value)?;
         let folders: BTreeSet<String> = list.into_iter().flatten().map(|(folder, _)| folder).collect();
         if folders.is_empty() { Err("it names no plugin".to_owned()) } else { Ok(folders) }
     };

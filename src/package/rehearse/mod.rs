@@ -19,7 +19,7 @@ mod tgz;
 mod tests;
 
 pub(crate) use contents::Contents;
-pub(crate) use image::{ImageBytes, image};
+pub(crate) use image::{ImageBytes, dynamic_packages, image};
 pub(crate) use index::index;
 pub use release::{NotARelease, Release};
 pub use rule::{Rule, Severity};

@@ -145,6 +145,12 @@ const ALL: [&str; 5] = ["1.8", "1.9", "1.10", "2.0", "2.1"];
 fn good_plugins_break_no_rule() {
     assert_eq!(Draft::backend().findings(&ALL), []);
     assert_eq!(Draft::frontend().findings(&ALL), []);
+    // RHDH's installers, in Python and in TypeScript, took an image with such an annotation.
+    let mut draft = Draft::backend();
+    let folded = annotation(&[DIR]).as_str().unwrap().replace("=", "\n=") + "\n";
+    draft.manifest["annotations"]["io.backstage.dynamic-packages"] =
+        json!(format!("{}\n{}", &folded[..8], &folded[8..]));
+    assert_eq!(draft.findings(&ALL), []);
 }
 
 /// How to break a rule; and the releases whose installers mind, joined by commas.

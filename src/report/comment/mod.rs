@@ -1,14 +1,23 @@
 //! One comment on a pull request or merge request, kept up to date: the text comes in; what goes out says whether it
 //! stands there. It is found again by a hidden marker and its author, on whichever page it is.
 
+mod github;
+mod gitlab;
+
+use std::time::Duration;
+
+use reqwest::Method;
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::markdown;
 use crate::ci::{Ci, Event, Provider};
-pub use crate::forge::Error;
+use crate::registry::Limits;
+use crate::registry::forge::{Error, Forge, ForgeKind, Sent};
+use crate::ui::Ui;
 
-mod github;
-mod gitlab;
+/// How long a run waits for its comment, with all attempts.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Where the comment belongs.
 #[derive(Debug)]
@@ -63,7 +72,7 @@ pub enum Kept {
 
 /// A comment that is ours.
 struct Existing {
-    id: String,
+    id: u64,
     body: String,
 }
 
@@ -101,19 +110,60 @@ impl Place {
     }
 }
 
-/// Makes the comment of `config`, the configuration file, say `body`.
+/// Makes the comment of `config`, the configuration file, say `body`. What is tried again is said on `ui`.
 ///
 /// # Errors
 /// When the token may not comment, or the forge cannot be asked after several attempts.
-pub async fn keep(place: &Place, config: &str, body: &str) -> Result<Kept, Error> {
+pub async fn keep(place: &Place, config: &str, body: &str, limits: Limits, ui: &Ui) -> Result<Kept, Error> {
     let marker = markdown::marker(config);
-    crate::forge::again(async || match place {
-        Place::GitHub { api, graphql, repository, number, token } => {
-            github::keep_once(api, graphql, repository, *number, token, &marker, body).await
+    let late =
+        |_| Error::Slow { what: "writing the comment".to_owned(), why: format!("not finished after {DEADLINE:?}") };
+    tokio::time::timeout(DEADLINE, place.keep(&marker, body, limits, ui)).await.map_err(late)?
+}
+
+impl Place {
+    async fn keep(&self, marker: &str, body: &str, limits: Limits, ui: &Ui) -> Result<Kept, Error> {
+        let (kind, api, token) = match self {
+            Self::GitHub { api, token, .. } => (ForgeKind::GitHub, api, token),
+            Self::GitLab { api, token, .. } => (ForgeKind::GitLab, api, token),
+        };
+        let forge = Forge::at(kind, api, token, limits, ui)?;
+        // Comments are changed below another URL than that of their list, on GitHub.
+        let (list, single, method) = match self {
+            Self::GitHub { repository, number, .. } => {
+                let issues = format!("repos/{repository}/issues");
+                (format!("{issues}/{number}/comments"), format!("{issues}/comments"), Method::PATCH)
+            }
+            Self::GitLab { project, number, .. } => {
+                let notes = format!("projects/{project}/merge_requests/{number}/notes");
+                (notes.clone(), notes, Method::PUT)
+            }
+        };
+        let url = |path: &str| forge.url(&path.split('/').collect::<Vec<_>>());
+        let list = url(&list);
+        let text = json!({ "body": body });
+        let mut attempts = forge.attempts();
+        loop {
+            let existing = match self {
+                Self::GitHub { graphql, .. } => github::find(&forge, &list, graphql, marker).await?,
+                Self::GitLab { .. } => gitlab::find(&forge, &list, marker).await?,
+            };
+            if let Some(existing) = existing {
+                if existing.body == body {
+                    return Ok(Kept::Unchanged);
+                }
+                let url = url(&format!("{single}/{}", existing.id));
+                let sent = Sent::Json(&text);
+                // Deleted since we found it: it is made again.
+                if forge.change::<Value>("updating the comment", method.clone(), &url, &sent).await?.is_some() {
+                    return Ok(Kept::Updated);
+                }
+            }
+            // Where only the answer was lost, the comment is found the next time.
+            match forge.make::<Value>("writing a comment", Method::POST, &list, &Sent::Json(&text)).await {
+                Ok(_) => return Ok(Kept::Created),
+                Err(error) => attempts.wait_after(error).await?,
+            }
         }
-        Place::GitLab { api, project, number, token } => {
-            gitlab::keep_once(api, project, *number, token, &marker, body).await
-        }
-    })
-    .await
+    }
 }
