@@ -260,12 +260,12 @@ impl Git {
         ids.iter().map(|id| Ok(self.object(id)?.ok_or_else(missing)?.content)).collect()
     }
 
-    /// The names in the folder of this repository at a commit, with their ids; `None` where it cannot be named.
-    pub(super) fn top_of(&self, commit: &str) -> Result<Option<Vec<(Vec<u8>, String)>>, GitError> {
+    /// The names in the folder of this repository at a commit, with their ids; `None` where git does not say.
+    pub(super) fn top_of(&self, commit: &str) -> Option<Vec<(Vec<u8>, String)>> {
         let prefix = self.prefix.strip_suffix(b"/").unwrap_or(&self.prefix);
         let prefix = std::str::from_utf8(prefix).ok().filter(|prefix| !prefix.contains('\n'));
-        let (Some((_, id_length)), Some(prefix)) = (&self.index, prefix) else { return Ok(None) };
-        let tree = self.object(&format!("{commit}:{prefix}"))?.map(|object| object.content).unwrap_or_default();
+        let ((_, id_length), prefix) = (self.index.as_ref()?, prefix?);
+        let tree = self.object(&format!("{commit}:{prefix}")).ok()??.content;
         let (mut rest, mut names) = (tree.as_slice(), Vec::new());
         // `<mode> <name>`, NUL, the bytes of the id.
         while let Some(end) = rest.iter().position(|byte| *byte == 0) {
@@ -275,7 +275,7 @@ impl Git {
             names.push((name.to_vec(), hex::encode(id)));
             rest = after;
         }
-        Ok(Some(names))
+        Some(names)
     }
 
     /// The object that a line of text names; `None` where there is none here.

@@ -41,7 +41,7 @@ impl Ahead {
 
     /// As it was at a commit, where that is not as the index has it.
     pub(super) fn of_commit(git: &Git, commit: &str, index: &Snapshot) -> Option<Self> {
-        let files = git.top_of(commit).ok()??;
+        let files = git.top_of(commit)?;
         let id = |name: &str| files.iter().find(|(file, _)| file == name.as_bytes()).map(|(_, id)| id.as_str());
         let lock = id("yarn.lock").filter(|id| index.id("yarn.lock") != Some(id))?;
         let [text, manifest] = git.blobs(&[lock, id("package.json")?]).ok()?.try_into().ok()?;

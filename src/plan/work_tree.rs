@@ -86,7 +86,8 @@ fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
     let mut overlay = Overlay::new();
     put(git, b"", &touched, &untracked(git, &found)?, &mut overlay)?;
     overlay.extend(found.gone.iter().map(|number| (index.files.path(*number).to_vec(), None)));
-    Ok(Some(index.files.clone().with(overlay)))
+    // git compared with the index of now: a `git add` in between would hide what was added.
+    Ok(index.is_current().then(|| index.files.clone().with(overlay)))
 }
 
 fn is_usual(git: &Git) -> bool {
