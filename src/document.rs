@@ -123,9 +123,17 @@ pub fn print(text: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// When the folder cannot be made or the file not be written.
 pub fn write<T: Serialize>(path: &Path, document: &T) -> Result<(), Error> {
+    write_file(path, &text_of(document)?).map_err(|source| Error::Unwritten { path: path.to_owned(), source })
+}
+
+/// `document` as it is written.
+///
+/// # Errors
+/// When it cannot be JSON.
+pub fn text_of<T: Serialize>(document: &T) -> Result<Vec<u8>, Error> {
     let mut text = serde_json::to_vec_pretty(document).map_err(std::io::Error::from)?;
     text.push(b'\n');
-    write_file(path, &text).map_err(|source| Error::Unwritten { path: path.to_owned(), source })
+    Ok(text)
 }
 
 /// Writes `bytes` to `path` through a temporary file beside it; makes the folder where it is missing.

@@ -143,8 +143,15 @@ impl RepoPath {
 pub struct Places {
     root: PathBuf,
     real_root: Option<PathBuf>,
-    /// Whether a folder is there, and no link leads to it.
-    plain: HashMap<RepoPath, bool>,
+    plain: HashMap<RepoPath, Plain>,
+}
+
+/// What is there, where no link leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    Folder,
+    File,
+    No,
 }
 
 impl Places {
@@ -160,20 +167,28 @@ impl Places {
     /// As [`RepoPath::locate`].
     pub fn locate(&mut self, path: &RepoPath) -> Result<PathBuf, RepoPathError> {
         match self.real_root.clone() {
-            Some(real_root) if self.is_plain(path) => Ok(path.under(&real_root)),
+            Some(real_root) if self.plain(path) != Plain::No => Ok(path.under(&real_root)),
             _ => path.locate(&self.root),
         }
     }
 
-    fn is_plain(&mut self, path: &RepoPath) -> bool {
-        let Some(parent) = path.parent() else { return true };
+    /// Whether `path` certainly is a folder of the repository, and no link leads to it.
+    pub fn is_plain_folder(&mut self, path: &RepoPath) -> bool {
+        self.real_root.is_some() && self.plain(path) == Plain::Folder
+    }
+
+    fn plain(&mut self, path: &RepoPath) -> Plain {
+        let Some(parent) = path.parent() else { return Plain::Folder };
         if let Some(known) = self.plain.get(path) {
             return *known;
         }
-        let is_plain = self.is_plain(&parent)
-            && path.under(&self.root).symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink());
-        self.plain.insert(path.clone(), is_plain);
-        is_plain
+        let plain = match (self.plain(&parent), path.under(&self.root).symlink_metadata()) {
+            (Plain::Folder, Ok(metadata)) if metadata.is_dir() => Plain::Folder,
+            (Plain::Folder, Ok(metadata)) if !metadata.is_symlink() => Plain::File,
+            _ => Plain::No,
+        };
+        self.plain.insert(path.clone(), plain);
+        plain
     }
 }
 

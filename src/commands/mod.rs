@@ -264,7 +264,7 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
     let session = || session::Session::open(request, ui, cancel);
     match &request.command {
         Command::Run(options) => run::run(&session()?, options).await,
-        Command::Plan(options, output) => plan::command(&session()?, options, output).await,
+        Command::Plan(options, output) => plan::command(session()?, options, output).await,
         Command::Export(plugins, options) => export::command(&session()?, plugins, options).await,
         Command::Package { jobs, destinations } => package::command(&session()?, *jobs, destinations),
         Command::Push { channel, options } => push::command(&session()?, channel.as_deref(), options).await,

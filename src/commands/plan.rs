@@ -21,27 +21,38 @@ use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 
 /// The stage alone: writes `plan.json`, and shows what was asked for.
-pub(super) async fn command(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
+pub(super) async fn command(mut session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
+    let code = show(&session, options, output).await?;
+    // No git outlives the program. All else that was read is not given back piece by piece: the process ends.
+    drop(session.sight.take());
+    std::mem::forget(session);
+    Ok(code)
+}
+
+async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
     let plan = plan(session, &channel, options, &push::connect(session)?).await?;
-    session.write_plan(&plan)?;
+    let document = session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     let text = match output {
         PlanOutput::Table => {
             session.ui.note(plan.table().trim_end());
             return Ok(0);
         }
-        PlanOutput::Json => serde_json::to_string_pretty(&plan).map_err(std::io::Error::from),
+        PlanOutput::Json => {
+            document::print(&document)?;
+            return Ok(0);
+        }
         PlanOutput::Explain(id) => {
             let Some(text) = plan.explain(id) else {
                 // Every plugin of the configuration is in the plan: this says which there are.
                 return session.project.plugin(id).map(|_| 2).map_err(Error::from);
             };
-            Ok(text.trim_end().to_owned())
+            text.trim_end().to_owned()
         }
-        PlanOutput::Matrix(legs) => Ok(matrix(session, &plan, *legs)),
+        PlanOutput::Matrix(legs) => matrix(session, &plan, *legs),
     };
-    document::print(format!("{}\n", text.map_err(document::Error::from)?).as_bytes())?;
+    document::print(format!("{text}\n").as_bytes())?;
     Ok(0)
 }
 

@@ -13,7 +13,7 @@ use crate::config::template::is_tag;
 use crate::config::{self, Bundle, Config, Plugin, Problem};
 use crate::package::Rule;
 use crate::repo_path::RepoPath;
-use crate::workspace::{self, Package, Role, Workspaces};
+use crate::workspace::{self, Discovery, Package, Role, Workspaces};
 
 /// No app-config of a plugin comes near this, in bytes.
 const MAX_APP_CONFIG: u64 = 1 << 20;
@@ -118,7 +118,13 @@ impl Project {
 /// # Errors
 /// When the file cannot be read, or with all problems of the file and of the plugins at once.
 pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> Result<Project, Error> {
-    let (config, mut problems) = config::read(config_file)?;
+    let root = std::path::absolute(config_file).ok().and_then(|file| Some(file.parent()?.to_owned()));
+    let (read, ahead) = std::thread::scope(|scope| {
+        let ahead = scope.spawn(|| root.as_deref().map(Discovery::ahead));
+        let read = config::read(config_file);
+        (read, ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (config, mut problems) = read?;
     let mut removed = IndexMap::new();
     for gone in &config.gone {
         if was_there(&gone.id, &gone.path) {
@@ -128,7 +134,10 @@ pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> 
         }
     }
     let folders: Vec<RepoPath> = config.plugins.values().map(|plugin| plugin.path.clone()).collect();
-    let (workspaces, errors) = workspace::discover(&config.root, &folders);
+    let (workspaces, errors) = match ahead {
+        Some(ahead) => ahead.of(&folders),
+        None => workspace::discover(&config.root, &folders),
+    };
     let errors: HashMap<RepoPath, workspace::Error> = errors.into_iter().collect();
     let mut plugins = IndexMap::new();
     let mut said: Vec<&workspace::Error> = Vec::new();

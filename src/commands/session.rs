@@ -98,15 +98,17 @@ impl Session {
         })
     }
 
-    /// Writes the plan, and takes away the result of the plan before: it says nothing of this one.
-    pub(super) fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
+    /// Writes the plan, and takes away the result of the plan before: it says nothing of this one. Gives the document.
+    pub(super) fn write_plan(&self, plan: &Plan) -> Result<Vec<u8>, Error> {
         match fs_err::remove_file(self.result_file()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(document::Error::from(error).into());
             }
             _ => {}
         }
-        Ok(document::write(&self.out.join("plan.json"), plan)?)
+        let text = document::text_of(plan)?;
+        document::write_file(&self.out.join("plan.json"), &text).map_err(document::Error::from)?;
+        Ok(text)
     }
 
     pub(super) fn result_file(&self) -> PathBuf {

@@ -54,7 +54,13 @@ impl Check<'_> {
             let found = path.under(self.root).symlink_metadata();
             found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         };
-        let Some(path) = RepoPath::new(text).ok().filter(not_found) else {
+        let path = RepoPath::new(text).ok();
+        if let Some(path) = &path
+            && self.places.is_plain_folder(path)
+        {
+            return Some(path.clone());
+        }
+        let Some(path) = path.filter(not_found) else {
             return self.path(&key, text, Target::Folder);
         };
         let message = format!("`{path}` does not exist");

@@ -192,5 +192,7 @@ fn fetch(git: &Git, arguments: &[&str]) -> bool {
     }
     // No tags, no submodules, no clean-up in the background that would lock the next fetch out.
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"];
-    git.run(&[&quiet, arguments].concat()).is_ok()
+    let fetched = git.run(&[&quiet, arguments].concat()).is_ok();
+    git.look_again();
+    fetched
 }

@@ -1,6 +1,7 @@
 //! The base's side of the comparison: its files, its lock files where they are not the head's, and what its
 //! `rhdh-plugins.toml` says that the head's does not.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::git::Git;
@@ -71,7 +72,7 @@ pub(super) fn texts_of<'a>(
     git: &Git,
     sight: &Sight,
     before: &Snapshot,
-    locks: &HashMap<&RepoPath, Vec<u8>>,
+    locks: &HashMap<&RepoPath, Cow<'_, [u8]>>,
 ) -> Result<(Texts<'a>, Locks<'a>), Error> {
     let mut wanted: Vec<&str> = Vec::new();
     // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a submodule, or
@@ -101,13 +102,14 @@ pub(super) fn texts_of<'a>(
         },
     };
     type At = Option<Option<usize>>;
+    let ahead = sight.lock_before()?;
     let read = |(workspace, manifest, lock): &(&'a Workspace, At, At)| {
         // A base without a usable package.json had no resolutions that could be compared.
         let manifest = manifest.map(|at| PackageJson::parse(text(at), "package.json").unwrap_or_default());
-        let resolutions = manifest.as_ref().unwrap_or(&workspace.manifest);
+        let resolutions = manifest.as_ref().unwrap_or(&*workspace.manifest);
         let same = resolutions.ranges("resolutions").eq(workspace.manifest.ranges("resolutions"));
         let lock = lock.map(text).filter(|text| !same || locks.get(&workspace.path).is_some_and(|now| now != text));
-        (&workspace.path, lock.map(|text| Lock::read(text, workspace, resolutions)), manifest)
+        (&workspace.path, lock.map(|text| Lock::of(workspace, text, resolutions, ahead)), manifest)
     };
     let (mut locks, mut manifests) = (HashMap::new(), HashMap::new());
     for (workspace, lock, manifest) in parallel(&workspaces, read) {

@@ -2,6 +2,7 @@
 //! it was.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -9,12 +10,12 @@ use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
 use super::inputs::{self, Rules, Sorted, join};
 use super::key::{ContentKey, Records};
-use super::lock::{self, LockView, OfPlugin};
+use super::lock::{self, LockView, Locks, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
 use super::sight::Sight;
-use super::snapshot::File;
+use super::snapshot::{File, Snapshot};
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
@@ -52,11 +53,13 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     // Everything that needs no answer to what stands in the working tree comes first: git is still looking.
     let texts = match (git, &sight.look.head) {
         (Some(git), Some(_)) => lock::of_snapshot(request.workspaces, git, sight.after()?)?,
-        _ => lock::on_disk(request.workspaces),
+        _ => lock::on_disk(request.workspaces, sight.lock_ahead()),
     };
+    // A commit that is planned has a lock file of its own.
+    let ahead = sight.lock_ahead().filter(|_| sight.look.head.is_none());
     let before = sight.before()?.snapshot.as_ref();
     let (locks, base) = std::thread::scope(|scope| {
-        let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts));
+        let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts, ahead));
         let base = before.zip(git).map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
         (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
     });
@@ -68,24 +71,14 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         }
     }
     notes.sort();
-    let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
-    let wanted = CliVersion::wanted(&request.config.rhdh);
-    let wanted_before = base.as_ref().map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
-    let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {
-        let (before, now) = locks.rhdh_cli(workspace);
-        let before = wanted_before.as_ref().unwrap_or(&wanted).in_workspace(before.as_deref());
-        (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
-    });
-    let rhdh_cli = rhdh_cli.collect();
-    let with_locks = parallel(&request.plugins, |plugin| {
-        let closure = rules.closure(plugin.config);
-        let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
-        (closure, of_lock.unwrap_or(OfPlugin::Nothing))
-    });
-
-    let after = sight.after()?;
     let root = &request.workspaces.root;
-    let existing = rules.existing(after);
+    let (seen_by_locks, of_head) = std::thread::scope(|scope| {
+        let of_head = scope.spawn(|| OfHead::look(rules, root, sight.after()?));
+        (SeenByLocks::look(request, rules, locks, base_locks.unwrap_or_default(), base.as_ref()), of_head.join())
+    });
+    let SeenByLocks { rhdh_cli, plugins: with_locks } = seen_by_locks;
+    let OfHead { after, existing, sorted: head, digests, linked } =
+        of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let removed = match (&base, before, git) {
         (Some(texts), Some(before), Some(git)) => removed_since(request, git, before, &texts.config)?,
         _ => (Vec::new(), Vec::new()),
@@ -95,10 +88,6 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         _ => HashMap::new(),
     };
     let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
-    let head = rules.sort(after, &existing);
-    let numbers: Vec<usize> = (0..rules.packages.len()).collect();
-    let digests = parallel(&numbers, |package| head.digest(*package));
-    let linked = parallel(&numbers, |package| head.linked(root, &rules.packages[*package].1.path, *package));
     let view = View { rules, moved, rhdh_cli, head, global: rules.global(after), base, digests, linked };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
@@ -110,6 +99,62 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         .collect();
     let bundles = request.bundles.iter().map(|bundle| view.bundle(bundle, &by_id)).collect();
     Ok(Seen { bundles, plugins, removed_plugins: removed.0, removed_bundles: removed.1, notes })
+}
+
+/// What the lock files say; the files of the head need not be known for that.
+struct SeenByLocks<'a> {
+    /// The version of the RHDH CLI for each workspace, at the base and at the head.
+    rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
+    /// For each plugin, the packages that it is made from, and what its lock file says.
+    plugins: Vec<(Vec<usize>, OfPlugin)>,
+}
+
+impl<'a> SeenByLocks<'a> {
+    fn look(
+        request: &Request<'a>,
+        rules: &Rules<'a>,
+        locks: Locks<'a>,
+        base_locks: Locks<'a>,
+        base: Option<&Texts<'_>>,
+    ) -> Self {
+        let locks = LockView::new(&rules.packages, locks, base_locks);
+        let wanted = CliVersion::wanted(&request.config.rhdh);
+        let wanted_before = base.map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
+        let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {
+            let (before, now) = locks.rhdh_cli(workspace);
+            let before = wanted_before.as_ref().unwrap_or(&wanted).in_workspace(before.as_deref());
+            (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
+        });
+        let plugins = parallel(&request.plugins, |plugin| {
+            let closure = rules.closure(plugin.config);
+            let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
+            (closure, of_lock.unwrap_or(OfPlugin::Nothing))
+        });
+        Self { rhdh_cli: rhdh_cli.collect(), plugins }
+    }
+}
+
+/// What the files of the head say; the lock files need not be known for that.
+struct OfHead<'a> {
+    after: &'a Snapshot,
+    /// Which packages are there.
+    existing: Vec<bool>,
+    sorted: Sorted<'a>,
+    /// The sha256 over the files of each package.
+    digests: Vec<[u8; 32]>,
+    /// Where the links of each package lead.
+    linked: Vec<Vec<Vec<u8>>>,
+}
+
+impl<'a> OfHead<'a> {
+    fn look(rules: &Rules<'a>, root: &Path, after: &'a Snapshot) -> Result<Self, Error> {
+        let existing = rules.existing(after);
+        let sorted = rules.sort(after, &existing);
+        let numbers: Vec<usize> = (0..rules.packages.len()).collect();
+        let digests = parallel(&numbers, |package| sorted.digest(*package));
+        let linked = parallel(&numbers, |package| sorted.linked(root, &rules.packages[*package].1.path, *package));
+        Ok(Self { after, existing, sorted, digests, linked })
+    }
 }
 
 impl View<'_> {

@@ -3,10 +3,13 @@
 //! out of the environment.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::index::Index;
 
 /// Variables that tie git to a repository (`git rev-parse --local-env-vars`; those of the configuration stay, because
 /// a CI hands its credentials over in them) or change what commands print.
@@ -31,6 +34,10 @@ const FOREIGN: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
+/// What [`Git::locate`] is made from, line by line.
+const LOCATE: [&str; 6] =
+    ["rev-parse", "--show-object-format", "--is-inside-work-tree", "--git-path", "index", "--show-prefix"];
+
 /// A git repository, seen from a folder in its working tree: paths are relative to that folder.
 #[derive(Clone, Debug)]
 pub(super) struct Git {
@@ -39,9 +46,16 @@ pub(super) struct Git {
     given: Vec<(&'static str, OsString)>,
     /// The folder's path in the working tree: empty, or with `/` at its end.
     prefix: Vec<u8>,
+    /// Where the index is, and how many bytes an id has; `None` where that is not known for certain.
+    index: Option<(PathBuf, usize)>,
+    /// A `git cat-file --batch` that answers one question after the other, from the first one on.
+    objects: Arc<Mutex<Option<Objects>>>,
     /// Whether the clone may get what it lacks.
     pub(super) may_fetch: bool,
 }
+
+/// Paths that are given to git in its arguments; beyond this number it is asked for all.
+const MOST_PATHS: usize = 200;
 
 /// Why git did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -83,12 +97,12 @@ impl Git {
             Some((name, std::path::absolute(&value).map_or(value, PathBuf::into_os_string)))
         });
         let given: Vec<_> = given.collect();
-        let plain = Self { folder: folder.to_owned(), given: Vec::new(), prefix: Vec::new(), may_fetch: true };
+        let plain = Self::at(folder.to_owned(), true);
         let with_given = Self { given: given.clone(), ..plain.clone() };
         for mut git in std::iter::once(plain).chain((!given.is_empty()).then_some(with_given)) {
-            match git.run(&["rev-parse", "--show-prefix"]) {
-                Ok(prefix) => {
-                    git.prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix).to_vec();
+            match git.run(&LOCATE) {
+                Ok(answer) => {
+                    git.locate(&answer)?;
                     return Ok(Some(git));
                 }
                 Err(GitError::Failed { cause, .. }) if cause.contains("dubious ownership") => {
@@ -101,14 +115,43 @@ impl Git {
         Ok(None)
     }
 
+    fn at(folder: PathBuf, may_fetch: bool) -> Self {
+        Self { folder, given: Vec::new(), prefix: Vec::new(), index: None, objects: Arc::default(), may_fetch }
+    }
+
+    /// Takes in what git answered to [`LOCATE`].
+    fn locate(&mut self, answer: &[u8]) -> Result<(), GitError> {
+        let lines: Vec<&[u8]> = answer.strip_suffix(b"\n").unwrap_or(answer).split(|byte| *byte == b'\n').collect();
+        // Paths with line feeds, and versions of git that do not know all of the questions, give other lines.
+        if let [format, b"true", index, prefix] = lines[..] {
+            self.prefix = prefix.to_vec();
+            let id_length = match format {
+                b"sha1" => Some(20),
+                b"sha256" => Some(32),
+                _ => None,
+            };
+            self.index = id_length.map(|length| (self.folder.join(OsStr::from_bytes(index)), length));
+        } else {
+            let prefix = self.run(&["rev-parse", "--show-prefix"])?;
+            self.prefix = prefix.strip_suffix(b"\n").unwrap_or(&prefix).to_vec();
+        }
+        Ok(())
+    }
+
     /// The repository in a folder below: a submodule.
     pub(super) fn below(&self, path: &[u8]) -> Self {
-        Self {
-            folder: self.folder.join(OsStr::from_bytes(path)),
-            given: Vec::new(),
-            prefix: Vec::new(),
-            may_fetch: self.may_fetch,
-        }
+        Self::at(self.folder.join(OsStr::from_bytes(path)), self.may_fetch)
+    }
+
+    /// What the index has, if it can be told without git.
+    pub(super) fn index(&self) -> Option<Index> {
+        let (file, id_length) = self.index.as_ref()?;
+        Index::read(file, &self.prefix, *id_length)
+    }
+
+    /// Whether ids are known to be made by SHA-1.
+    pub(super) fn has_sha1(&self) -> bool {
+        self.index.as_ref().is_some_and(|(_, id_length)| *id_length == 20)
     }
 
     /// The folder that paths are relative to.
@@ -126,47 +169,70 @@ impl Git {
         self.run_with(arguments, Vec::new())
     }
 
+    /// Runs git on `paths`, or on all there are, where these are many or none.
+    pub(super) fn run_on(&self, arguments: &[&str], paths: &[&[u8]]) -> Result<Vec<u8>, GitError> {
+        let paths = if paths.len() <= MOST_PATHS { paths } else { &[] };
+        let mut command = self.command(arguments);
+        command.arg("--").args(paths.iter().map(|path| OsStr::from_bytes(path)));
+        finish(command, arguments, Vec::new())
+    }
+
     /// Runs git with `input` on its stdin.
     pub(super) fn run_with(&self, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
+        finish(self.command(arguments), arguments, input)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
-        command.current_dir(&self.folder).args(["--no-pager", "--literal-pathspecs"]).args(arguments);
+        command.current_dir(&self.folder).arg("--no-pager").args(arguments);
         for name in FOREIGN {
             command.env_remove(name);
         }
         command.envs(self.given.iter().map(|(name, value)| (name, value)));
-        // No lock for a mere look, no question that nobody answers, messages that can be recognised.
+        // No lock for a mere look, no question that nobody answers, messages that can be recognised, paths without magic.
         command.envs([("GIT_OPTIONAL_LOCKS", "0"), ("GIT_TERMINAL_PROMPT", "0"), ("LC_ALL", "C")]);
-        command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let not_started = |error: std::io::Error| GitError::NotStarted(error.to_string());
-        let mut child = command.spawn().map_err(not_started)?;
-        // Written by another thread: git may fill its stdout before it has read all of its stdin.
-        let writer = child.stdin.take().map(|mut stdin| std::thread::spawn(move || stdin.write_all(&input)));
-        let output = child.wait_with_output().map_err(not_started)?;
-        if let Some(writer) = writer {
-            // git that stops reading says why in its exit code.
-            let _ = writer.join();
+        command.env("GIT_LITERAL_PATHSPECS", "1");
+        command
+    }
+
+    /// Whether git ignores each of these paths, none of which is tracked nor holds anything that is.
+    pub(super) fn ignores(&self, paths: &[&[u8]]) -> Result<Vec<bool>, GitError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
         }
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(GitError::Failed { command: arguments.join(" "), cause: said.trim().to_owned() })
+        let arguments = ["check-ignore", "--stdin", "-z", "--verbose", "--non-matching", "--no-index"];
+        let mut command = self.command(&arguments);
+        // It knows only paths with magic, which `./:(top)` has none of.
+        command.env_remove("GIT_LITERAL_PATHSPECS");
+        let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
+        let answer = match finish(command, &arguments, input) {
+            // None is.
+            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
+            answer => answer?,
+        };
+        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern that
+        // takes back what others ignore begins with `!`.
+        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+        let records = fields.chunks_exact(4).zip(paths);
+        let ignored: Vec<bool> = records
+            .take_while(|(record, path)| record[3].strip_prefix(b"./") == Some(**path))
+            .map(|(record, _)| !record[2].is_empty() && !record[2].starts_with(b"!"))
+            .collect();
+        if ignored.len() == paths.len() { Ok(ignored) } else { Err(GitError::Unreadable { command: "check-ignore" }) }
     }
 
     /// The commit that `revision` names; `None` where there is none here.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
         // A revision that begins with `-` would be an option.
-        if revision.is_empty() || revision.starts_with('-') {
+        if revision.is_empty() || revision.starts_with('-') || revision.contains('\n') {
             return None;
         }
-        let commit = self.run(&["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")]).ok()?;
-        Some(String::from_utf8_lossy(&commit).trim().to_owned())
+        Some(self.object(&format!("{revision}^{{commit}}")).ok()??.id)
     }
 
     /// The ids of the parents of `commit`, whether they are here or not.
     pub(super) fn parents(&self, commit: &str) -> Result<Vec<String>, GitError> {
-        let text = self.run(&["cat-file", "commit", commit])?;
+        let text = self.object(commit)?.map(|object| object.content).unwrap_or_default();
         let header = String::from_utf8_lossy(&text);
         let header = header.lines().take_while(|line| !line.is_empty());
         Ok(header.filter_map(|line| line.strip_prefix("parent ").map(str::to_owned)).collect())
@@ -190,22 +256,116 @@ impl Git {
 
     /// The contents of blobs, in the order of their ids.
     pub(super) fn blobs(&self, ids: &[&str]) -> Result<Vec<Vec<u8>>, GitError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let unreadable = || GitError::Unreadable { command: "cat-file --batch" };
-        let output = self.run_with(&["cat-file", "--batch"], format!("{}\n", ids.join("\n")).into_bytes())?;
-        let mut rest = output.as_slice();
-        let mut blobs = Vec::with_capacity(ids.len());
-        for _ in ids {
-            // `<id> blob <size>`, the content, a line feed; `<id> missing` where there is no such object.
-            let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(unreadable)?;
-            let header = String::from_utf8_lossy(&rest[..end]).into_owned();
-            let size = header.rsplit(' ').next().and_then(|size| size.parse::<usize>().ok()).ok_or_else(unreadable)?;
-            let content = rest.get(end + 1..end + 1 + size).ok_or_else(unreadable)?;
-            blobs.push(content.to_vec());
-            rest = rest.get(end + size + 2..).unwrap_or_default();
-        }
-        Ok(blobs)
+        let missing = || GitError::Unreadable { command: "cat-file --batch" };
+        ids.iter().map(|id| Ok(self.object(id)?.ok_or_else(missing)?.content)).collect()
     }
+
+    /// The names in the folder of this repository at a commit, with their ids; `None` where git does not say.
+    pub(super) fn top_of(&self, commit: &str) -> Option<Vec<(Vec<u8>, String)>> {
+        let prefix = self.prefix.strip_suffix(b"/").unwrap_or(&self.prefix);
+        let prefix = std::str::from_utf8(prefix).ok().filter(|prefix| !prefix.contains('\n'));
+        let ((_, id_length), prefix) = (self.index.as_ref()?, prefix?);
+        let tree = self.object(&format!("{commit}:{prefix}")).ok()??.content;
+        let (mut rest, mut names) = (tree.as_slice(), Vec::new());
+        // `<mode> <name>`, NUL, the bytes of the id.
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            let (entry, after) = rest.split_at(end);
+            let Some((id, after)) = after[1..].split_at_checked(*id_length) else { break };
+            let name = entry.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
+            names.push((name.to_vec(), hex::encode(id)));
+            rest = after;
+        }
+        Some(names)
+    }
+
+    /// The object that a line of text names; `None` where there is none here.
+    fn object(&self, name: &str) -> Result<Option<Object>, GitError> {
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        if objects.is_none() {
+            let mut command = self.command(&["cat-file", "--batch"]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            *objects = Some(Objects::begin(command)?);
+        }
+        let answer = objects.as_mut().and_then(|objects| objects.ask(name).ok());
+        if answer.is_none() {
+            // Whatever it said is lost: the next question goes to a new one.
+            *objects = None;
+        }
+        answer.ok_or(GitError::Unreadable { command: "cat-file --batch" })
+    }
+
+    /// Forgets what git may have read of the repository before it was changed.
+    pub(super) fn look_again(&self) {
+        *self.objects.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// An object of the repository.
+struct Object {
+    id: String,
+    content: Vec<u8>,
+}
+
+/// A `git cat-file --batch` at work.
+#[derive(Debug)]
+struct Objects {
+    child: Child,
+    questions: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Objects {
+    fn begin(mut command: Command) -> Result<Self, GitError> {
+        let mut child = command.spawn().map_err(|error| GitError::NotStarted(error.to_string()))?;
+        let (questions, answers) = (child.stdin.take(), child.stdout.take());
+        let answers = answers.ok_or(GitError::Unreadable { command: "cat-file --batch" })?;
+        Ok(Self { child, questions, answers: BufReader::with_capacity(1 << 16, answers) })
+    }
+
+    fn ask(&mut self, name: &str) -> std::io::Result<Option<Object>> {
+        let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        self.questions.as_mut().ok_or_else(ended)?.write_all(format!("{name}\n").as_bytes())?;
+        // `<id> <type> <size>`, the content, a line feed; `<name> missing`, or another word, where there is no such object.
+        let mut header = String::new();
+        self.answers.read_line(&mut header)?;
+        let header = header.strip_suffix('\n').ok_or_else(ended)?;
+        let mut fields = header.split(' ');
+        let (Some(id), Some(_), Some(Ok(size)), None) =
+            (fields.next(), fields.next(), fields.next().map(str::parse::<usize>), fields.next())
+        else {
+            return Ok(None);
+        };
+        let mut content = vec![0; size];
+        self.answers.read_exact(&mut content)?;
+        self.answers.read_exact(&mut [0])?;
+        Ok(Some(Object { id: id.to_owned(), content }))
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        // Without another question it ends.
+        drop(self.questions.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for git; what it writes to stdout.
+fn finish(mut command: Command, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
+    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let not_started = |error: std::io::Error| GitError::NotStarted(error.to_string());
+    let mut child = command.spawn().map_err(not_started)?;
+    // Written by another thread: git may fill its stdout before it has read all of its stdin.
+    let writer = child.stdin.take().map(|mut stdin| std::thread::spawn(move || stdin.write_all(&input)));
+    let output = child.wait_with_output().map_err(not_started)?;
+    if let Some(writer) = writer {
+        // git that stops reading says why in its exit code.
+        let _ = writer.join();
+    }
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(GitError::Failed { command: arguments.join(" "), cause: said.trim().to_owned() })
 }

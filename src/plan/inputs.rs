@@ -2,8 +2,7 @@
 //! which are inputs of a whole workspace, and what its lock file says.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +11,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::key::Fields;
 use super::parallel;
-use super::snapshot::{File, Kind, Snapshot};
+use super::snapshot::{File, Kind, Listed, Snapshot};
 use crate::config::{ExportMode, Inputs};
 use crate::repo_path::RepoPath;
 use crate::workspace::{Package, Workspace, Workspaces};
@@ -29,6 +28,8 @@ pub(super) struct Rules<'a> {
     workspaces: &'a Workspaces,
     pub(super) packages: Vec<(&'a Workspace, &'a Package)>,
     by_folder: HashMap<&'a str, usize>,
+    /// For each package, the numbers of those of its workspace that it depends on.
+    depends_on: Vec<Vec<usize>>,
     ignore: GlobSet,
     /// The global inputs that are plain paths, and those that are patterns.
     global: (Vec<&'a str>, GlobSet),
@@ -39,9 +40,6 @@ pub(super) struct Rules<'a> {
 /// A file of a package: the package's number, the file's path in it (that of a submodule around the package begins with
 /// `/`), and the file.
 type Owned<'a> = (usize, Cow<'a, [u8]>, File<'a>);
-
-/// A file of a snapshot, by its path there.
-type Listed<'s> = (&'s [u8], File<'s>);
 
 /// The files of the head, sorted into packages and workspaces.
 #[derive(Debug)]
@@ -61,7 +59,16 @@ impl<'a> Rules<'a> {
         let every = workspaces.by_path.values();
         let packages: Vec<_> =
             every.flat_map(|workspace| workspace.packages.values().map(move |package| (workspace, package))).collect();
-        let by_folder = packages.iter().enumerate().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let by_folder: HashMap<_, _> =
+            packages.iter().enumerate().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let mut depends_on = Vec::with_capacity(packages.len());
+        for workspace in workspaces.by_path.values() {
+            let first = depends_on.len();
+            let number = |path: &RepoPath| Some(first + workspace.packages.get_index_of(path)?);
+            depends_on.extend(
+                workspace.packages.values().map(|package| package.depends_on.iter().filter_map(number).collect()),
+            );
+        }
         let file = config_file.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         let own = [output.as_str().as_bytes().to_vec(), file];
         let is_plain = |glob: &&String| !glob.contains(['*', '?', '[', ']', '{', '}', '\\']);
@@ -70,6 +77,7 @@ impl<'a> Rules<'a> {
             workspaces,
             packages,
             by_folder,
+            depends_on,
             ignore: glob_set(inputs.ignore.iter()),
             global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
             own,
@@ -117,7 +125,7 @@ impl<'a> Rules<'a> {
             }
         };
         if existing_before == existing_after {
-            let (before, after) = only_different(before, after);
+            let (before, after) = before.only_different(after);
             note(self.owned(before.into_iter(), existing_before), self.owned(after.into_iter(), existing_after));
         } else {
             // Files that did not change have another owner by now.
@@ -201,13 +209,30 @@ impl<'a> Rules<'a> {
     /// embedded, and what they depend on; its own first.
     pub(super) fn closure(&self, plugin: &crate::config::Plugin) -> Vec<usize> {
         let Some(own) = self.package(&plugin.path) else { return Vec::new() };
-        let (workspace, package) = self.packages[own];
-        let embedded = plugin.embed_packages.iter().filter_map(|name| workspace.named(name));
-        let mut all = vec![own];
-        for start in std::iter::once(package).chain(embedded) {
-            for member in workspace.closure(&start.path) {
-                all.extend(self.package(&member.path).filter(|at| !all.contains(at)));
+        let (workspace, _) = self.packages[own];
+        let in_workspace = |path: &RepoPath| {
+            let first = self.packages.partition_point(|(other, _)| other.path < workspace.path);
+            Some(first + workspace.packages.get_index_of(path)?)
+        };
+        let embedded = plugin.embed_packages.iter().filter_map(|name| in_workspace(&workspace.named(name)?.path));
+        let mut all = Vec::new();
+        let mut seen = HashSet::new();
+        for start in in_workspace(&plugin.path).into_iter().chain(embedded) {
+            // What was seen before has been followed to its end.
+            let mut found = Vec::new();
+            let mut next = vec![start];
+            while let Some(package) = next.pop() {
+                if seen.insert(package) {
+                    found.push(package);
+                    next.extend(&self.depends_on[package]);
+                }
             }
+            // Numbers go by folder.
+            if let Some((_, others)) = found.split_first_mut() {
+                others.sort_unstable();
+            }
+            // A folder may be a package of two workspaces, one in the other: it counts as that of the last.
+            all.extend(found.iter().filter_map(|at| self.package(&self.packages[*at].1.path)));
         }
         all
     }
@@ -257,29 +282,6 @@ pub(super) fn extra<'s>(
 fn at<'s>(snapshot: &'s Snapshot, path: &[u8]) -> impl Iterator<Item = Listed<'s>> {
     let length = path.len();
     snapshot.beginning_with(path).filter(move |(other, _)| other.len() == length || is_below(&other[length..]))
-}
-
-/// The files of two snapshots that are not in both.
-fn only_different<'s>(before: &'s Snapshot, after: &'s Snapshot) -> (Vec<Listed<'s>>, Vec<Listed<'s>>) {
-    let (mut gone, mut new) = (Vec::new(), Vec::new());
-    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
-    loop {
-        let order = match (before.peek(), after.peek()) {
-            (Some((old, _)), Some((now, _))) => old.cmp(now),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return (gone, new),
-        };
-        let (old, now) = match order {
-            Ordering::Less => (before.next(), None),
-            Ordering::Greater => (None, after.next()),
-            Ordering::Equal => (before.next(), after.next()),
-        };
-        if old != now {
-            gone.extend(old);
-            new.extend(now);
-        }
-    }
 }
 
 /// Where a link leads, as a path of the repository; `None` outside of it. Only the text of the link is followed.

@@ -1,6 +1,9 @@
 //! The lock file of each workspace, at head and at base, and what it says about a plugin.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::git::{Git, GitError};
 use super::inputs::join;
@@ -18,14 +21,58 @@ use crate::workspace::{
 pub(super) struct Lock(Result<Lockfile, String>);
 
 /// The lock files at one state of the repository, by workspace.
-pub(super) type Locks<'a> = HashMap<&'a RepoPath, Lock>;
+pub(super) type Locks<'a> = HashMap<&'a RepoPath, Arc<Lock>>;
+
+/// The lock file at the top, read while nobody knows yet whether there is a workspace: most repositories have that one, and
+/// nothing else of the size.
+pub(super) struct Ahead {
+    pub(super) text: Vec<u8>,
+    /// The `package.json` that was taken for the root's.
+    manifest: PackageJson,
+    lock: Arc<Lock>,
+}
+
+impl Ahead {
+    /// As it stands on disk, in the folder of `rhdh-plugins.toml`.
+    pub(super) fn on_disk(root: &Path) -> Option<Self> {
+        let manifest = std::fs::read(root.join("package.json")).ok()?;
+        Self::new(std::fs::read(root.join("yarn.lock")).ok()?, &manifest)
+    }
+
+    /// As it was at a commit, where that is not as the index has it.
+    pub(super) fn of_commit(git: &Git, commit: &str, index: &Snapshot) -> Option<Self> {
+        let files = git.top_of(commit)?;
+        let id = |name: &str| files.iter().find(|(file, _)| file == name.as_bytes()).map(|(_, id)| id.as_str());
+        let lock = id("yarn.lock").filter(|id| index.id("yarn.lock") != Some(id))?;
+        let [text, manifest] = git.blobs(&[lock, id("package.json")?]).ok()?.try_into().ok()?;
+        Self::new(text, &manifest)
+    }
+
+    fn new(text: Vec<u8>, manifest: &[u8]) -> Option<Self> {
+        let manifest = PackageJson::parse(manifest, "package.json").ok()?;
+        let lock = Arc::new(Lock::read(&text, "yarn.lock", &manifest));
+        Some(Self { text, manifest, lock })
+    }
+
+    /// The lock file, if `text` with `manifest` is what was read.
+    pub(super) fn take(&self, workspace: &RepoPath, text: &[u8], manifest: &PackageJson) -> Option<Arc<Lock>> {
+        let same = || self.manifest.ranges("resolutions").eq(manifest.ranges("resolutions")) && self.text == text;
+        (workspace.is_root() && same()).then(|| Arc::clone(&self.lock))
+    }
+}
 
 /// The text of each workspace's lock file as it stands on disk.
-pub(super) fn on_disk(workspaces: &Workspaces) -> HashMap<&RepoPath, Vec<u8>> {
+pub(super) fn on_disk<'a>(
+    workspaces: &'a Workspaces,
+    ahead: Option<&'a Ahead>,
+) -> HashMap<&'a RepoPath, Cow<'a, [u8]>> {
     let all: Vec<&Workspace> = workspaces.by_path.values().collect();
-    let read = |workspace: &&'_ Workspace| {
-        let path = workspaces.root.join(join(workspace.path.as_str(), "yarn.lock"));
-        std::fs::read(path).unwrap_or_default()
+    let read = |workspace: &&'a Workspace| match ahead.filter(|_| workspace.path.is_root()) {
+        Some(ahead) => Cow::Borrowed(ahead.text.as_slice()),
+        None => {
+            let path = workspaces.root.join(join(workspace.path.as_str(), "yarn.lock"));
+            Cow::Owned(std::fs::read(path).unwrap_or_default())
+        }
     };
     all.iter().map(|workspace| &workspace.path).zip(parallel(&all, read)).collect()
 }
@@ -35,29 +82,38 @@ pub(super) fn of_snapshot<'a>(
     workspaces: &'a Workspaces,
     git: &Git,
     snapshot: &Snapshot,
-) -> Result<HashMap<&'a RepoPath, Vec<u8>>, GitError> {
+) -> Result<HashMap<&'a RepoPath, Cow<'a, [u8]>>, GitError> {
     let path = |workspace: &Workspace| join(workspace.path.as_str(), "yarn.lock");
     let there =
         workspaces.by_path.values().filter_map(|workspace| Some((&workspace.path, snapshot.id(&path(workspace))?)));
     let (all, ids): (Vec<&RepoPath>, Vec<&str>) = there.unzip();
-    Ok(all.into_iter().zip(git.blobs(&ids)?).collect())
+    Ok(all.into_iter().zip(git.blobs(&ids)?.into_iter().map(Cow::Owned)).collect())
 }
 
 /// Reads the lock files of all workspaces that have one.
-pub(super) fn read_all<'a>(workspaces: &'a Workspaces, texts: &HashMap<&RepoPath, Vec<u8>>) -> Locks<'a> {
+pub(super) fn read_all<'a>(
+    workspaces: &'a Workspaces,
+    texts: &HashMap<&RepoPath, Cow<'_, [u8]>>,
+    ahead: Option<&Ahead>,
+) -> Locks<'a> {
     let there = workspaces.by_path.values().filter_map(|workspace| Some((workspace, texts.get(&workspace.path)?)));
-    let pairs: Vec<(&Workspace, &Vec<u8>)> = there.collect();
-    let read = |(workspace, text): &(&'a Workspace, &Vec<u8>)| {
-        (&workspace.path, Lock::read(text, workspace, &workspace.manifest))
+    let pairs: Vec<(&Workspace, &Cow<'_, [u8]>)> = there.collect();
+    let read = |(workspace, text): &(&'a Workspace, &Cow<'_, [u8]>)| {
+        (&workspace.path, Lock::of(workspace, text, &workspace.manifest, ahead))
     };
     parallel(&pairs, read).into_iter().collect()
 }
 
 impl Lock {
-    /// Reads the lock file of `workspace`; `manifest` is the root's `package.json` of the same state.
-    pub(super) fn read(text: &[u8], workspace: &Workspace, manifest: &PackageJson) -> Self {
-        let path = join(workspace.path.as_str(), "yarn.lock");
-        let lockfile = Lockfile::parse(text, &path, manifest.ranges("resolutions"));
+    /// Reads the lock file of `workspace`, if it was not read `ahead`; `manifest` is the root's `package.json` of the same
+    /// state.
+    pub(super) fn of(workspace: &Workspace, text: &[u8], manifest: &PackageJson, ahead: Option<&Ahead>) -> Arc<Self> {
+        let read = || Arc::new(Self::read(text, &join(workspace.path.as_str(), "yarn.lock"), manifest));
+        ahead.and_then(|ahead| ahead.take(&workspace.path, text, manifest)).unwrap_or_else(read)
+    }
+
+    fn read(text: &[u8], path: &str, manifest: &PackageJson) -> Self {
+        let lockfile = Lockfile::parse(text, path, manifest.ranges("resolutions"));
         Self(lockfile.map_err(|error| error.to_string()))
     }
 
@@ -100,7 +156,7 @@ pub(super) struct LockView<'a> {
     /// What each package gets from outside its workspace.
     packages: Vec<Result<ThirdParty, String>>,
     /// The same at the base, where the lock file is not what it is at the head.
-    packages_before: Vec<ThirdParty>,
+    packages_before: Vec<Direct>,
 }
 
 /// What a dependency is locked to, where that is one version.
@@ -127,10 +183,9 @@ impl<'a> LockView<'a> {
         let before: HashMap<_, _> =
             before.filter_map(|(path, lock)| Some((path, LockBefore::new(lock, head.get(path)?)))).collect();
         let (packages, packages_before) = parallel(packages, |(workspace, package)| {
-            let nothing = ThirdParty::default;
-            let Some(lock) = head.get(&workspace.path) else { return (Ok(nothing()), nothing()) };
+            let Some(lock) = head.get(&workspace.path) else { return (Ok(ThirdParty::default()), Direct::default()) };
             let roots = workspace.roots(package);
-            let before = before.get(&workspace.path).map(|before| before.third_party(&roots)).unwrap_or_default();
+            let before = before.get(&workspace.path).map(|before| before.direct(&roots)).unwrap_or_default();
             (lock.third_party(&roots), before)
         })
         .into_iter()
@@ -160,8 +215,8 @@ impl<'a> LockView<'a> {
             None => Vec::new(),
             Some(before) => {
                 let pairs = third_party.iter().zip(packages);
-                let pairs: Vec<(&ThirdParty, &ThirdParty)> = pairs
-                    .filter_map(|(now, package)| Some((now.as_ref().ok()?, &self.packages_before[*package])))
+                let pairs: Vec<(&Direct, &Direct)> = pairs
+                    .filter_map(|(now, package)| Some((&now.as_ref().ok()?.direct, &self.packages_before[*package])))
                     .collect();
                 match before.changes(&pairs, (lockfile, &closure)) {
                     Ok(changes) => changes.iter().map(lock_change).collect(),
@@ -176,39 +231,36 @@ impl<'a> LockView<'a> {
 /// A lock file at the base that is another at the head, with what it has in common with that.
 #[derive(Debug)]
 struct LockBefore {
-    lock: Lock,
+    lock: Arc<Lock>,
     again: Option<Again>,
 }
 
 impl LockBefore {
-    fn new(lock: Lock, head: &Lock) -> Self {
+    fn new(lock: Arc<Lock>, head: &Lock) -> Self {
         let again = lock.0.as_ref().ok().zip(head.0.as_ref().ok()).map(|(before, after)| after.again(before));
         Self { lock, again }
     }
 
-    /// What a package got from outside its workspace. What the base's lock file lacks is left out: it shows as added.
-    fn third_party(&self, roots: &[Root<'_>]) -> ThirdParty {
-        let Ok(lockfile) = &self.lock.0 else { return ThirdParty::default() };
-        let direct = lockfile.direct_of_known(roots);
-        ThirdParty { closure: lockfile.closure_of_known([&direct]), direct }
+    /// What a package's dependencies were locked to. What the base's lock file lacks is left out: it shows as added.
+    fn direct(&self, roots: &[Root<'_>]) -> Direct {
+        self.lock.0.as_ref().map(|lockfile| lockfile.direct_of_known(roots)).unwrap_or_default()
     }
 
     /// What is different between the head's closure and the one at the base. `packages` are what led to them: what each
-    /// package gets, at the head and at the base.
+    /// package depends on, at the head and at the base.
     fn changes(
         &self,
-        packages: &[(&ThirdParty, &ThirdParty)],
+        packages: &[(&Direct, &Direct)],
         (lockfile, closure): (&Lockfile, &Closure),
     ) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
         let Some(again) = &self.again else { return Ok(Vec::new()) };
-        if again.is_same(closure, packages.iter().map(|(now, before)| (&now.direct, &before.direct))) {
+        if again.is_same(closure, packages.iter().copied()) {
             return Ok(Vec::new());
         }
-        let mut closure_before = Closure::default();
-        packages.iter().for_each(|(_, before)| closure_before.join(&before.closure));
-        let now = packages.iter().map(|(now, _)| &now.direct);
-        let then = packages.iter().map(|(_, before)| &before.direct);
+        let now = packages.iter().map(|(now, _)| *now);
+        let then = packages.iter().map(|(_, before)| *before);
+        let closure_before = before.closure_of_known(then.clone());
         Ok(lockfile.changes_since((closure, now), before, (&closure_before, then), again))
     }
 }

@@ -61,9 +61,10 @@ pub fn matrix(plan: &Plan, legs: Legs, seconds: &BTreeMap<String, f64>) -> Vec<L
         };
         // With one leg for each group, every leg gets one.
         let free = |share: &&mut Group<'_>| legs != Legs::OneEach || share.plugins.is_empty();
-        let best = shares.iter_mut().filter(free).min_by(|a, b| after(a).total_cmp(&after(b)));
-        if let Some(share) = best {
-            share.seconds = after(share);
+        let best =
+            shares.iter_mut().filter(free).map(|share| (after(share), share)).min_by(|(a, _), (b, _)| a.total_cmp(b));
+        if let Some((seconds, share)) = best {
+            share.seconds = seconds;
             share.plugins.extend(&group.plugins);
             share.workspaces.extend(&group.workspaces);
         }

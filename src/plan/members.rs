@@ -2,6 +2,7 @@
 //! `package.json`: a dependency on such a package leads elsewhere, though no file of it changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::git::Git;
 use super::inputs::join;
@@ -53,7 +54,8 @@ pub(super) fn moved<'a>(
         let ids: Vec<&str> = left.iter().map(|(_, id)| *id).collect();
         for ((path, _), text) in left.into_iter().zip(git.blobs(&ids)?) {
             let manifest = PackageJson::parse(&text, "package.json");
-            moved.left.extend(manifest.ok().map(|manifest| Package { path, manifest, depends_on: Vec::new() }));
+            let manifest = manifest.ok().map(Arc::new);
+            moved.left.extend(manifest.map(|manifest| Package { path, manifest, depends_on: Vec::new() }));
         }
         all.insert(&workspace.path, moved);
     }

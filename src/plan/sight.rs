@@ -2,11 +2,13 @@
 //! look through the working tree takes git longer than anything else takes.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use super::base::{self, Base};
 use super::git::{Git, GitError};
+use super::index::Index;
+use super::lock::Ahead;
 use super::snapshot::Snapshot;
 use super::survey::Error;
 use crate::ci::Ci;
@@ -35,6 +37,7 @@ type Pending<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 pub struct Sight {
     pub(super) look: Look,
     opened: Pending<Result<Opened, Error>>,
+    lock: Pending<Option<Ahead>>,
 }
 
 /// The answers of a repository.
@@ -50,14 +53,15 @@ pub(super) struct Before {
     pub(super) head: Option<String>,
     pub(super) base: Base,
     pub(super) snapshot: Option<Snapshot>,
+    lock: Pending<Option<Ahead>>,
 }
 
 impl Sight {
     /// Begins to ask.
     #[must_use]
     pub fn begin(look: Look) -> Self {
-        let asked = look.clone();
-        Self { look, opened: begin(move || open(&asked)) }
+        let (asked, root) = (look.clone(), look.root.clone());
+        Self { look, opened: begin(move || open(&asked)), lock: begin(move || Ahead::on_disk(&root)) }
     }
 
     fn opened(&self) -> Result<&Opened, Error> {
@@ -82,6 +86,16 @@ impl Sight {
         self.opened()?.after.as_ref().map_err(Clone::clone)
     }
 
+    /// The lock file at the top, as it stands on disk.
+    pub(super) fn lock_ahead(&self) -> Option<&Ahead> {
+        self.lock.as_ref()
+    }
+
+    /// The lock file at the top of the state that is compared with, where it is another one.
+    pub(super) fn lock_before(&self) -> Result<Option<&Ahead>, Error> {
+        Ok(self.before()?.lock.as_ref())
+    }
+
     /// Whether the state that is compared with has a `package.json` in `folder`.
     #[must_use]
     pub fn had_package(&self, folder: &RepoPath) -> bool {
@@ -95,7 +109,8 @@ impl Drop for Sight {
     /// No git outlives the program: it may hold a lock.
     fn drop(&mut self) {
         if let Ok(opened) = &*self.opened {
-            let _ = (LazyLock::force(&opened.before), LazyLock::force(&opened.after));
+            let _ =
+                (LazyLock::force(&opened.before).as_ref().map(|before| LazyLock::force(&before.lock)), &*opened.after);
         }
     }
 }
@@ -117,22 +132,26 @@ fn open(look: &Look) -> Result<Opened, Error> {
         let base = Base::Unknown { reason: "this is no git repository".to_owned() };
         let root = look.root.clone();
         let after = begin(move || Ok(Snapshot::of_folder(&root)));
-        return Ok(Opened { git, before: begin(|| Ok(Before { head: None, base, snapshot: None })), after, note });
+        let before = begin(|| Ok(Before { head: None, base, snapshot: None, lock: begin(|| None) }));
+        return Ok(Opened { git, before, after, note });
     };
     let (for_before, for_after) = (git.clone(), git.clone());
+    // A commit that is planned may have nothing to do with what is checked out.
+    let index = if look.head.is_none() { git.index().map(Arc::new) } else { None };
+    let index_before = index.clone();
     let after = match look.head.clone() {
-        None => begin(move || Ok(Snapshot::of_working_tree(&for_after)?)),
+        None => begin(move || Ok(Snapshot::of_working_tree(&for_after, index.as_deref())?)),
         Some(revision) => begin(move || {
             let commit = for_after.commit(&revision).ok_or(Error::NoSuchHead(revision))?;
             Ok(Snapshot::of_commit(&for_after, &commit)?)
         }),
     };
     let asked = look.clone();
-    let before = begin(move || before(&for_before, &asked));
+    let before = begin(move || before(&for_before, &asked, index_before));
     Ok(Opened { git: Some(git), before, after, note })
 }
 
-fn before(git: &Git, look: &Look) -> Result<Before, Error> {
+fn before(git: &Git, look: &Look, index: Option<Arc<Index>>) -> Result<Before, Error> {
     let head = git.commit(look.head.as_deref().unwrap_or("HEAD"));
     if let (Some(revision), None) = (&look.head, &head) {
         return Err(Error::NoSuchHead(revision.clone()));
@@ -141,9 +160,18 @@ fn before(git: &Git, look: &Look) -> Result<Before, Error> {
         None if look.everything => Base::Everything { reason: "`--all`".to_owned() },
         named => base::find(git, head.as_deref(), &look.ci, named.as_deref())?,
     };
+    // It takes as long to read as the rest together, so it comes first.
+    let for_lock = match (&base, &index) {
+        (Base::Commit { id, .. }, Some(index)) => Some((git.clone(), id.clone(), Arc::clone(index))),
+        _ => None,
+    };
+    let lock = begin(move || for_lock.and_then(|(git, commit, index)| Ahead::of_commit(&git, &commit, &index.files)));
     let snapshot = match &base {
-        Base::Commit { id, .. } => Some(Snapshot::of_commit(git, id)?),
+        Base::Commit { id, .. } => Some(match &index {
+            Some(index) => Snapshot::of_commit_beside(git, id, index)?,
+            None => Snapshot::of_commit(git, id)?,
+        }),
         Base::Everything { .. } | Base::Unknown { .. } => None,
     };
-    Ok(Before { head, base, snapshot })
+    Ok(Before { head, base, snapshot, lock })
 }

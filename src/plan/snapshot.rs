@@ -6,19 +6,15 @@
 //! content has an equal id in any state, on any clone, with any line ends in the working tree, before and after it is
 //! committed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
-use sha1::{Digest as _, Sha1};
+use std::sync::Arc;
 
 use super::git::{Git, GitError};
 
 /// Never part of a plugin, whether git ignores them or not: what package managers and git itself keep.
-const NEVER: [&[u8]; 2] = [b"node_modules", b".git"];
+pub(super) const NEVER: [&[u8]; 2] = [b"node_modules", b".git"];
 
 /// What kind of file, and the id of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,27 +33,45 @@ pub(super) enum Kind {
     Submodule,
 }
 
+/// A file of a snapshot, by its path there.
+pub(super) type Listed<'s> = (&'s [u8], File<'s>);
+
 /// The files below the folder of `rhdh-plugins.toml`, by path: bytes, relative, sorted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
-    /// All paths and ids: a repository has thousands of files, and most states of it the same ones.
-    text: Vec<u8>,
+    /// All paths and ids: a repository has thousands of files, and most states of it the same ones, hence the same text.
+    text: Arc<Vec<u8>>,
+    /// Paths and ids of this state only; counted on from the end of `text`.
+    own: Vec<u8>,
     /// Sorted by path.
     files: Vec<Entry>,
 }
 
-#[derive(Clone, Debug)]
+/// Where the path and the id of a file stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
+    path: [u32; 2],
+    id: u32,
+    id_length: u8,
     kind: Kind,
-    path: Range<usize>,
-    id: Range<usize>,
 }
 
 /// Files to put over those of a snapshot, by path; `None` where there is none any more.
-type Overlay = BTreeMap<Vec<u8>, Option<(Kind, String)>>;
+pub(super) type Overlay = BTreeMap<Vec<u8>, Option<(Kind, String)>>;
+
+/// A snapshot to which files are added.
+#[derive(Default)]
+pub(super) struct Builder {
+    text: Vec<u8>,
+    files: Vec<Entry>,
+    /// The folder of the last file, empty or with `/` at its end, and whether its files never count.
+    folder: (Vec<u8>, bool),
+    is_sorted: bool,
+}
 
 impl Kind {
-    fn from_mode(mode: &[u8]) -> Option<Self> {
+    /// From git's mode.
+    pub(super) fn from_mode(mode: &[u8]) -> Option<Self> {
         match mode {
             b"100644" | b"100664" => Some(Self::Regular),
             b"100755" => Some(Self::Executable),
@@ -76,16 +90,57 @@ impl Kind {
             Self::Submodule => "160000",
         }
     }
+}
 
-    fn on_disk(path: &Path) -> Option<Self> {
-        let metadata = std::fs::symlink_metadata(path).ok()?;
-        if metadata.is_symlink() {
-            Some(Self::Link)
-        } else if metadata.is_file() {
-            Some(if metadata.permissions().mode() & 0o100 == 0 { Self::Regular } else { Self::Executable })
-        } else {
-            None
+impl Builder {
+    /// For about so many bytes of paths and ids.
+    pub(super) fn with_room_for(bytes: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(bytes),
+            files: Vec::with_capacity(bytes / 100),
+            is_sorted: true,
+            ..Self::default()
         }
+    }
+
+    /// Adds a file by the bytes of its id; whether it counts. `None` where it would be too much.
+    pub(super) fn push(&mut self, path: &[u8], id: &[u8], kind: Kind) -> Option<bool> {
+        /// For each half of a byte its digit.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        let digits = digits.get_mut(..id.len() * 2)?;
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(id) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        self.push_text(path, digits, kind)
+    }
+
+    /// Adds a file by its id as text; whether it counts. `None` where it would be too much.
+    fn push_text(&mut self, path: &[u8], id: &[u8], kind: Kind) -> Option<bool> {
+        let name_at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let (folder, name) = path.split_at(name_at);
+        if self.folder.0 != folder {
+            self.folder.1 = is_never(folder);
+            self.folder.0.clear();
+            self.folder.0.extend_from_slice(folder);
+        }
+        if self.folder.1 || NEVER.contains(&name) {
+            return Some(false);
+        }
+        let last = self.files.last().map(|last| &self.text[range(last.path)]);
+        match last.map(|last| last.cmp(path)) {
+            // A path in conflict is there several times; what stands on disk is put over it.
+            Some(Ordering::Equal) => drop(self.files.pop()),
+            Some(Ordering::Greater) => self.is_sorted = false,
+            _ => {}
+        }
+        self.files.push(append(&mut self.text, 0, path, id, kind)?);
+        Some(true)
+    }
+
+    /// The snapshot, if the files were added in their order.
+    pub(super) fn sorted(self) -> Option<Snapshot> {
+        self.is_sorted.then(|| Snapshot { text: Arc::new(self.text), own: Vec::new(), files: self.files })
     }
 }
 
@@ -93,109 +148,60 @@ impl Snapshot {
     /// The files of a commit.
     pub(super) fn of_commit(git: &Git, commit: &str) -> Result<Self, GitError> {
         // `<mode> <type> <id>\t<path>`
-        Self::of_listing("ls-tree", git.run(&["ls-tree", "-r", "-z", commit])?, 2)
-    }
-
-    /// The files of the working tree: tracked and untracked ones, not those that git ignores.
-    pub(super) fn of_working_tree(git: &Git) -> Result<Self, GitError> {
-        // Looks that do not depend on each other, each a good part of the whole time.
-        std::thread::scope(|scope| {
-            let overlay = scope.spawn(|| {
-                let mut overlay = Overlay::new();
-                changes(git, b"", &mut overlay).map(|()| overlay)
-            });
-            // `<mode> <id> <stage>\t<path>`
-            let index = Self::of_listing("ls-files", git.run(&["ls-files", "--stage", "-z"])?, 1)?;
-            let overlay = overlay.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok(index.with(overlay))
-        })
-    }
-
-    /// The files of a folder that is in no repository. What its `.gitignore` files name is left out, as git would.
-    pub(super) fn of_folder(root: &Path) -> Self {
-        let walk = ignore::WalkBuilder::new(root)
-            .standard_filters(false)
-            .git_ignore(true)
-            .require_git(false)
-            .filter_entry(|entry| !NEVER.contains(&entry.file_name().as_bytes()))
-            .build();
-        let mut files = Overlay::new();
-        for entry in walk.filter_map(Result::ok) {
-            let Some(kind) = Kind::on_disk(entry.path()) else { continue };
-            let (Ok(path), Some(content)) = (entry.path().strip_prefix(root), content(entry.path(), kind)) else {
-                continue;
-            };
-            files.insert(path.as_os_str().as_bytes().to_vec(), Some((kind, blob_id(&content))));
-        }
-        Self::default().with(files)
+        Self::of_listing("ls-tree", &git.run(&["ls-tree", "-r", "-z", commit])?, 2)
     }
 
     /// Reads lines of `git command`: fields, of which the first is the mode and `id_at` counts up to the id, a tab, and
     /// the path; each ended by NUL.
-    fn of_listing(command: &'static str, text: Vec<u8>, id_at: usize) -> Result<Self, GitError> {
+    pub(super) fn of_listing(command: &'static str, text: &[u8], id_at: usize) -> Result<Self, GitError> {
         let unreadable = || GitError::Unreadable { command };
-        let mut files: Vec<Entry> = Vec::with_capacity(text.len() / 100);
-        let mut start = 0;
-        // Whether files of the last folder never count.
-        let mut folder: (&[u8], bool) = (b"", false);
-        while start < text.len() {
-            let end = start + text[start..].iter().position(|byte| *byte == 0).ok_or_else(unreadable)?;
-            let line = &text[start..end];
+        let mut files = Builder::with_room_for(text.len());
+        for line in text.split_inclusive(|byte| *byte == 0) {
+            let line = line.strip_suffix(b"\0").ok_or_else(unreadable)?;
             let tab = line.iter().position(|byte| *byte == b'\t').ok_or_else(unreadable)?;
-            let mode = line[..tab].split(|byte| *byte == b' ').next().unwrap_or_default();
-            let id = line[..tab].split(|byte| *byte == b' ').nth(id_at).ok_or_else(unreadable)?;
-            let path = &line[tab + 1..];
-            let name_at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-            if folder.0 != &path[..name_at] {
-                folder = (&path[..name_at], is_never(&path[..name_at]));
+            let mut fields = line[..tab].split(|byte| *byte == b' ');
+            let kind = Kind::from_mode(fields.next().unwrap_or_default());
+            let id = fields.nth(id_at - 1).ok_or_else(unreadable)?;
+            if let Some(kind) = kind {
+                files.push_text(&line[tab + 1..], id, kind).ok_or_else(unreadable)?;
             }
-            let counts = !folder.1 && !NEVER.contains(&&path[name_at..]);
-            if let Some(kind) = Kind::from_mode(mode).filter(|_| counts) {
-                let id_start = start + (id.as_ptr().addr() - line.as_ptr().addr());
-                let entry = Entry { kind, path: start + tab + 1..end, id: id_start..id_start + id.len() };
-                // A path in conflict is there several times; what stands on disk is put over it.
-                match files.last_mut() {
-                    Some(last) if text[last.path.clone()] == *path => *last = entry,
-                    _ => files.push(entry),
-                }
-            }
-            start = end + 1;
         }
-        let mut snapshot = Self { text, files };
-        if !snapshot.iter().is_sorted_by(|(a, _), (b, _)| a < b) {
-            let text = &snapshot.text;
-            snapshot.files.sort_by(|a, b| text[a.path.clone()].cmp(&text[b.path.clone()]));
+        if !files.is_sorted {
+            let text = &files.text;
+            files.files.sort_by(|a, b| text[range(a.path)].cmp(&text[range(b.path)]));
+            files.is_sorted = true;
         }
-        Ok(snapshot)
+        files.sorted().ok_or_else(unreadable)
     }
 
     /// The same, with other files over it.
-    fn with(mut self, overlay: Overlay) -> Self {
-        if overlay.is_empty() {
-            return self;
+    pub(super) fn with(mut self, overlay: Overlay) -> Self {
+        let added = overlay.iter().filter(|(path, file)| file.is_some() && !is_never(path)).count();
+        let mut files = Vec::with_capacity(self.files.len() + added);
+        let mut before = self.files.iter().peekable();
+        for (path, file) in &overlay {
+            let earlier = |entry: &&Entry| self.text_of(entry.path) < path.as_slice();
+            while let Some(entry) = before.next_if(earlier) {
+                files.push(*entry);
+            }
+            let _replaced = before.next_if(|entry| self.text_of(entry.path) == path.as_slice());
+            if let Some((kind, id)) = file.as_ref().filter(|_| !is_never(path)) {
+                // Gigabytes of paths would not have come this far.
+                files.extend(append(&mut self.own, self.text.len(), path, id.as_bytes(), *kind));
+            }
         }
-        let mut files = std::mem::take(&mut self.files);
-        files.retain(|entry| !overlay.contains_key(&self.text[entry.path.clone()]));
-        for (path, file) in overlay {
-            let Some((kind, id)) = file.filter(|_| !is_never(&path)) else { continue };
-            let start = self.text.len();
-            self.text.extend(&path);
-            let middle = self.text.len();
-            self.text.extend(id.as_bytes());
-            files.push(Entry { kind, path: start..middle, id: middle..self.text.len() });
-        }
-        files.sort_by(|a, b| self.text[a.path.clone()].cmp(&self.text[b.path.clone()]));
+        files.extend(before);
         self.files = files;
         self
     }
 
     /// Every file, sorted by path.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], File<'_>)> + DoubleEndedIterator {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Listed<'_>> + DoubleEndedIterator {
         self.files.iter().map(|entry| self.shown(entry))
     }
 
     /// The files from number `start` to before `end`, sorted by path.
-    pub(super) fn part(&self, range: Range<usize>) -> impl Iterator<Item = (&[u8], File<'_>)> {
+    pub(super) fn part(&self, range: Range<usize>) -> impl Iterator<Item = Listed<'_>> {
         self.files[range].iter().map(|entry| self.shown(entry))
     }
 
@@ -203,129 +209,101 @@ impl Snapshot {
         self.files.len()
     }
 
-    fn shown(&self, entry: &Entry) -> (&[u8], File<'_>) {
-        (&self.text[entry.path.clone()], File { kind: entry.kind, id: &self.text[entry.id.clone()] })
+    /// The path of the file with this number.
+    pub(super) fn path(&self, number: usize) -> &[u8] {
+        self.text_of(self.files[number].path)
+    }
+
+    /// The kind of the file with this number.
+    pub(super) fn kind(&self, number: usize) -> Kind {
+        self.files[number].kind
+    }
+
+    /// The id of the file with this number.
+    pub(super) fn id_of(&self, number: usize) -> &[u8] {
+        self.shown(&self.files[number]).1.id
+    }
+
+    /// The number of the first file of `range` whose path is `path` or later.
+    pub(super) fn first_from(&self, range: Range<usize>, path: &[u8]) -> usize {
+        range.start + self.files[range].partition_point(|entry| self.text_of(entry.path) < path)
+    }
+
+    /// The number of the first file of `range` whose path does not begin with `prefix`, as that of its first one does.
+    pub(super) fn first_not_below(&self, range: Range<usize>, prefix: &[u8]) -> usize {
+        range.start + self.files[range].partition_point(|entry| self.text_of(entry.path).starts_with(prefix))
+    }
+
+    fn text_of(&self, [start, end]: [u32; 2]) -> &[u8] {
+        let (start, end) = (start as usize, end as usize);
+        match start.checked_sub(self.text.len()) {
+            None => &self.text[start..end],
+            Some(start) => &self.own[start..end - self.text.len()],
+        }
+    }
+
+    fn shown(&self, entry: &Entry) -> Listed<'_> {
+        let id = self.text_of([entry.id, entry.id + u32::from(entry.id_length)]);
+        (self.text_of(entry.path), File { kind: entry.kind, id })
     }
 
     /// The file at `path`.
     pub(super) fn get(&self, path: &[u8]) -> Option<File<'_>> {
-        let at = self.files.binary_search_by(|entry| self.text[entry.path.clone()].cmp(path)).ok()?;
+        let at = self.files.binary_search_by(|entry| self.text_of(entry.path).cmp(path)).ok()?;
         Some(self.shown(&self.files[at]).1)
     }
 
     /// The files whose path begins with `prefix`.
-    pub(super) fn beginning_with(&self, prefix: &[u8]) -> impl Iterator<Item = (&[u8], File<'_>)> {
-        let first = self.files.partition_point(|entry| self.text[entry.path.clone()] < *prefix);
-        let rest = self.files[first..].iter().map(|entry| self.shown(entry));
-        let prefix = prefix.to_vec();
-        rest.take_while(move |(path, _)| path.starts_with(&prefix))
+    pub(super) fn beginning_with(&self, prefix: &[u8]) -> impl Iterator<Item = Listed<'_>> {
+        let first = self.first_from(0..self.len(), prefix);
+        self.part(first..self.first_not_below(first..self.len(), prefix))
     }
 
     /// The id of the file at `path`.
     pub(super) fn id(&self, path: &str) -> Option<&str> {
         std::str::from_utf8(self.get(path.as_bytes())?.id).ok()
     }
+
+    /// The files of this snapshot and of a later one that are not in both.
+    pub(super) fn only_different<'s>(&'s self, after: &'s Self) -> (Vec<Listed<'s>>, Vec<Listed<'s>>) {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let shared = if Arc::ptr_eq(&self.text, &after.text) { self.text.len() } else { 0 };
+        let (mut old, mut now) = (self.files.as_slice(), after.files.as_slice());
+        while let (Some((a, old_rest)), Some((b, now_rest))) = (old.split_first(), now.split_first()) {
+            let is_same = a == b && (a.id as usize) < shared;
+            let order = if is_same { Ordering::Equal } else { self.text_of(a.path).cmp(after.text_of(b.path)) };
+            if order.is_le() {
+                old = old_rest;
+            }
+            if order.is_ge() {
+                now = now_rest;
+            }
+            if is_same || order.is_eq() && self.shown(a) == after.shown(b) {
+                continue;
+            }
+            gone.extend(order.is_le().then(|| self.shown(a)));
+            new.extend(order.is_ge().then(|| after.shown(b)));
+        }
+        gone.extend(old.iter().map(|entry| self.shown(entry)));
+        new.extend(now.iter().map(|entry| after.shown(entry)));
+        (gone, new)
+    }
+}
+
+fn range([start, end]: [u32; 2]) -> Range<usize> {
+    start as usize..end as usize
+}
+
+/// Adds the texts of a file to `text`, whose first byte has the number `from`. `None` beyond four gigabytes.
+fn append(text: &mut Vec<u8>, from: usize, path: &[u8], id: &[u8], kind: Kind) -> Option<Entry> {
+    let start = u32::try_from(from + text.len()).ok()?;
+    let middle = u32::try_from(from + text.len() + path.len()).ok()?;
+    u32::try_from(from + text.len() + path.len() + id.len()).ok()?;
+    text.extend_from_slice(path);
+    text.extend_from_slice(id);
+    Some(Entry { path: [start, middle], id: middle, id_length: u8::try_from(id.len()).ok()?, kind })
 }
 
 fn is_never(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|name| NEVER.contains(&name))
-}
-
-/// The bytes that git keeps of a file: those of a link are the path that it names.
-fn content(path: &Path, kind: Kind) -> Option<Vec<u8>> {
-    match kind {
-        Kind::Link => Some(std::fs::read_link(path).ok()?.into_os_string().into_vec()),
-        _ => std::fs::read(path).ok(),
-    }
-}
-
-fn blob_id(content: &[u8]) -> String {
-    let mut hash = Sha1::new();
-    hash.update(format!("blob {}\0", content.len()));
-    hash.update(content);
-    hex::encode(hash.finalize())
-}
-
-/// Puts what differs from the index over the files; `prefix` is where the repository of `git` stands.
-fn changes(git: &Git, prefix: &[u8], overlay: &mut Overlay) -> Result<(), GitError> {
-    // Together they are `git status`, which does one after the other.
-    let (touched, new) = std::thread::scope(|scope| {
-        let arguments = ["ls-files", "--others", "--exclude-standard", "-z"];
-        let new = scope.spawn(move || git.run(&arguments));
-        // `:<mode> <mode> <id> <id> <letter>`, and the path as a record of its own.
-        let touched = git.run(&["diff-files", "--raw", "-z", "--no-renames", "--ignore-submodules=none", "--relative"]);
-        (touched, new.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (touched, new) = (touched?, new?);
-    let mut on_disk: BTreeSet<&[u8]> = BTreeSet::new();
-    let mut fields = records(&touched);
-    while let Some(meta) = fields.next() {
-        let unreadable = || GitError::Unreadable { command: "diff-files" };
-        let path = fields.next().filter(|_| meta.starts_with(b":")).ok_or_else(unreadable)?;
-        if meta.starts_with(b":160000") || meta.get(8..14) == Some(b"160000") {
-            let place = [prefix, path].concat();
-            let below = git.below(path);
-            let commit = below.commit("HEAD");
-            let is_there = commit.is_some();
-            overlay.insert(place.clone(), commit.map(|commit| (Kind::Submodule, commit)));
-            if is_there {
-                changes(&below, &[place.as_slice(), b"/"].concat(), overlay)?;
-            }
-        } else {
-            on_disk.insert(path);
-        }
-    }
-    // A repository in the repository, which is none of its submodules, is listed as a folder.
-    on_disk.extend(records(&new).filter(|path| !path.ends_with(b"/")));
-    let mut to_hash: Vec<(&[u8], Kind)> = Vec::new();
-    for path in on_disk {
-        match Kind::on_disk(&git.folder().join(OsStr::from_bytes(path))) {
-            Some(kind) => to_hash.push((path, kind)),
-            None => drop(overlay.insert([prefix, path].concat(), None)),
-        }
-    }
-    for ((path, kind), id) in to_hash.iter().zip(hash_all(git, &to_hash)?) {
-        overlay.insert([prefix, path].concat(), Some((*kind, id)));
-    }
-    Ok(())
-}
-
-/// The ids that `git add` would give to files.
-fn hash_all(git: &Git, files: &[(&[u8], Kind)]) -> Result<Vec<String>, GitError> {
-    let unreadable = || GitError::Unreadable { command: "hash-object" };
-    // `--stdin-paths` reads lines of paths from the top of the working tree, in quotes as those of C; it would follow
-    // a link.
-    let mut input = Vec::new();
-    for (path, _) in files.iter().filter(|(_, kind)| *kind != Kind::Link) {
-        quote([git.prefix(), path].concat().as_slice(), &mut input);
-    }
-    let output = if input.is_empty() { Vec::new() } else { git.run_with(&["hash-object", "--stdin-paths"], input)? };
-    let output = String::from_utf8_lossy(&output);
-    let mut known = output.lines();
-    let ids = files.iter().map(|(path, kind)| match kind {
-        Kind::Link => {
-            let text = content(&git.folder().join(OsStr::from_bytes(path)), Kind::Link).ok_or_else(unreadable)?;
-            let id = git.run_with(&["hash-object", "--stdin", "--no-filters"], text)?;
-            Ok(String::from_utf8_lossy(&id).trim().to_owned())
-        }
-        _ => known.next().map(str::to_owned).ok_or_else(unreadable),
-    });
-    ids.collect()
-}
-
-/// A line with `path` in quotes, as git reads it.
-fn quote(path: &[u8], line: &mut Vec<u8>) {
-    line.push(b'"');
-    for byte in path {
-        match byte {
-            b'"' | b'\\' | 0..0x20 | 0x7f.. => line.extend(format!("\\{byte:03o}").bytes()),
-            _ => line.push(*byte),
-        }
-    }
-    line.extend(b"\"\n");
-}
-
-/// What `-z` ended by NUL.
-fn records(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == 0).filter(|record| !record.is_empty())
 }

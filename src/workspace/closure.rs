@@ -36,11 +36,15 @@ impl Closure {
 
     /// The entries, ascending.
     pub(super) fn members(&self) -> impl Iterator<Item = u32> {
-        (0u32..).zip(&self.0).flat_map(|(number, word)| {
-            let first = (*word != 0).then_some(*word);
-            let bits = std::iter::successors(first, |word| Some(word & (word - 1)).filter(|rest| *rest != 0));
-            bits.map(move |word| number * 64 + word.trailing_zeros())
-        })
+        let mut members = Vec::with_capacity(self.0.iter().map(|word| word.count_ones() as usize).sum());
+        for (number, word) in (0u32..).zip(&self.0) {
+            let mut rest = *word;
+            while rest != 0 {
+                members.push(number * 64 + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        }
+        members.into_iter()
     }
 }
 

@@ -1,8 +1,9 @@
 //! From the folders of plugins to their yarn workspaces. As in yarn, the workspace of a package is the nearest folder
 //! upwards that holds a `yarn.lock`, and the package must be one that the root's `workspaces` lead to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -89,41 +90,98 @@ pub enum Error {
 /// Finds the workspaces of `folders` (the plugins' own) below `root`, and says for each folder that has none why.
 #[must_use]
 pub fn discover(root: &Path, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath, Error)>) {
-    let mut loaded: BTreeMap<RepoPath, Result<Workspace, Error>> = BTreeMap::new();
-    let mut errors = Vec::new();
-    let mut places = Places::new(root);
-    for folder in folders {
-        let found = locate(root, &mut places, folder).and_then(|path| {
-            let workspace = loaded.entry(path).or_insert_with_key(|path| load(root, path));
-            let workspace = workspace.as_ref().map_err(Clone::clone)?;
-            match workspace.packages.get(folder) {
-                Some(package) if package.manifest.name.is_none() => Err(Error::Nameless(folder.clone())),
-                Some(_) => Ok(()),
-                None => Err(Error::NotListed { folder: folder.clone(), workspace: workspace.path.clone() }),
-            }
-        });
-        errors.extend(found.err().map(|error| (folder.clone(), error)));
-    }
-    let by_path = loaded.into_iter().filter_map(|(path, workspace)| Some((path, workspace.ok()?))).collect();
-    (Workspaces { root: root.to_owned(), by_path }, errors)
+    Discovery::new(root).of(folders)
 }
 
-/// The folder of the nearest `yarn.lock` from `folder` upwards.
-fn locate(root: &Path, places: &mut Places, folder: &RepoPath) -> Result<RepoPath, Error> {
-    if !places.locate(folder).map_err(Error::Folder)?.join("package.json").exists() {
-        return Err(Error::NoPackageJson(folder.clone()));
+/// Workspaces that were read, below one root.
+#[derive(Debug)]
+pub struct Discovery {
+    root: PathBuf,
+    loaded: BTreeMap<RepoPath, Result<Workspace, Error>>,
+    places: Places,
+    /// Whether a folder holds a `yarn.lock`.
+    locked: HashMap<RepoPath, bool>,
+}
+
+impl Discovery {
+    fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), loaded: BTreeMap::new(), places: Places::new(root), locked: HashMap::new() }
     }
-    std::iter::successors(Some(folder.clone()), RepoPath::parent)
-        .find(|path| path.under(root).join("yarn.lock").is_file())
-        .ok_or_else(|| Error::NoLockFile(folder.clone()))
+
+    /// Reads the workspace that `root` itself is, if it is one: most repositories have no other, so that it need not be
+    /// known yet which folders will be asked for.
+    #[must_use]
+    pub fn ahead(root: &Path) -> Self {
+        let mut discovery = Self::new(root);
+        let top = RepoPath::default();
+        if discovery.is_locked(&top) {
+            let workspace = load(root, &top);
+            discovery.loaded.insert(top, workspace);
+        }
+        discovery
+    }
+
+    /// As [`discover`].
+    #[must_use]
+    pub fn of(mut self, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath, Error)>) {
+        let (mut errors, mut asked) = (Vec::new(), BTreeSet::new());
+        for folder in folders {
+            let found = self.find(folder);
+            // What was read ahead may be of no use; so may the workspace of a folder that is no package.
+            if !matches!(found, Err(Error::Folder(_) | Error::NoPackageJson(_))) {
+                asked.extend(self.lock_above(folder));
+            }
+            errors.extend(found.err().map(|error| (folder.clone(), error)));
+        }
+        let by_path = self.loaded.into_iter().filter(|(path, _)| asked.contains(path));
+        let by_path = by_path.filter_map(|(path, workspace)| Some((path, workspace.ok()?))).collect();
+        (Workspaces { root: self.root, by_path }, errors)
+    }
+
+    fn find(&mut self, folder: &RepoPath) -> Result<(), Error> {
+        let place = self.places.locate(folder).map_err(Error::Folder)?;
+        let workspace = self.lock_above(folder);
+        let found = workspace.map(|path| {
+            let root = &self.root;
+            let workspace = self.loaded.entry(path).or_insert_with_key(|path| load(root, path)).as_ref();
+            match workspace.map(|workspace| (workspace, workspace.packages.get(folder))) {
+                Ok((_, Some(package))) if package.manifest.name.is_none() => Err(Error::Nameless(folder.clone())),
+                Ok((_, Some(_))) => Ok(()),
+                Ok((workspace, None)) => {
+                    Err(Error::NotListed { folder: folder.clone(), workspace: workspace.path.clone() })
+                }
+                Err(error) => Err(error.clone()),
+            }
+        });
+        match found {
+            Some(Ok(())) => Ok(()),
+            _ if !place.join("package.json").exists() => Err(Error::NoPackageJson(folder.clone())),
+            found => found.unwrap_or_else(|| Err(Error::NoLockFile(folder.clone()))),
+        }
+    }
+
+    /// The folder of the nearest `yarn.lock` from `folder` upwards.
+    fn lock_above(&mut self, folder: &RepoPath) -> Option<RepoPath> {
+        std::iter::successors(Some(folder.clone()), RepoPath::parent).find(|path| self.is_locked(path))
+    }
+
+    fn is_locked(&mut self, folder: &RepoPath) -> bool {
+        if let Some(known) = self.locked.get(folder) {
+            return *known;
+        }
+        let is_locked = folder.under(&self.root).join("yarn.lock").is_file();
+        self.locked.insert(folder.clone(), is_locked);
+        is_locked
+    }
 }
 
 /// Reads the workspace at `path` with every package of it.
 fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
-    let manifest = PackageJson::parse(&read(root, path, "package.json")?, &shown(path, "package.json"))?;
+    let manifest = Arc::new(PackageJson::parse(&read(root, path, "package.json")?, &shown(path, "package.json"))?);
     let mut packages = BTreeMap::new();
     let mut next = members(root, path, path, &manifest)?;
-    packages.insert(path.clone(), Package { path: path.clone(), manifest: manifest.clone(), depends_on: Vec::new() });
+    packages
+        .insert(path.clone(), Package { path: path.clone(), manifest: Arc::clone(&manifest), depends_on: Vec::new() });
     // A package may have `workspaces` of its own: yarn goes on there, level by level.
     while !next.is_empty() {
         let candidates: Vec<RepoPath> = std::mem::take(&mut next).into_iter().collect();
@@ -158,13 +216,13 @@ fn members(
 }
 
 /// The `package.json` of each folder that has one.
-fn read_manifests(root: &Path, folders: Vec<RepoPath>) -> Result<Vec<(RepoPath, PackageJson)>, Error> {
+fn read_manifests(root: &Path, folders: Vec<RepoPath>) -> Result<Vec<(RepoPath, Arc<PackageJson>)>, Error> {
     let read_one = |folder: &RepoPath| {
-        if !folder.under(root).join("package.json").exists() {
-            return Ok(None);
-        }
-        let text = read(root, folder, "package.json")?;
-        Ok(Some((folder.clone(), PackageJson::parse(&text, &shown(folder, "package.json"))?)))
+        let text = match read(root, folder, "package.json") {
+            Err(_) if !folder.under(root).join("package.json").exists() => return Ok(None),
+            text => text?,
+        };
+        Ok(Some((folder.clone(), Arc::new(PackageJson::parse(&text, &shown(folder, "package.json"))?))))
     };
     let read_some = |folders: &[RepoPath]| folders.iter().map(read_one).filter_map(Result::transpose).collect();
     if folders.len() < PARALLEL_FROM {

@@ -105,19 +105,21 @@ fn by_path(workspace: &RepoPath, package: &Package, range: &str) -> Option<RepoP
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::workspace::PackageJson;
 
     fn workspace(manifests: &[(&str, &str)]) -> Workspace {
         let packages = manifests.iter().map(|(path, json)| {
             let path = RepoPath::new(path).unwrap();
-            let manifest = PackageJson::parse(json.as_bytes(), "package.json").unwrap();
+            let manifest = Arc::new(PackageJson::parse(json.as_bytes(), "package.json").unwrap());
             (path.clone(), Package { path, manifest, depends_on: Vec::new() })
         });
         let mut packages: IndexMap<RepoPath, Package> = packages.collect();
         let path = RepoPath::default();
         connect(&path, &mut packages);
-        Workspace { path, manifest: PackageJson::default(), packages, backstage: None }
+        Workspace { path, manifest: Arc::default(), packages, backstage: None }
     }
 
     fn closure(workspace: &Workspace, folder: &str) -> Vec<String> {

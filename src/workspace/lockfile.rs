@@ -3,6 +3,7 @@
 //! lock file that lost entries would make changes invisible.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Deserialize;
 
@@ -30,6 +31,13 @@ pub(super) struct Entries {
 pub(super) struct Span {
     start: u32,
     end: u32,
+}
+
+impl Span {
+    /// The first bytes of it.
+    pub(super) fn first(self, length: usize) -> Self {
+        span(self.start as usize, self.start as usize + length)
+    }
 }
 
 /// One locked package.
@@ -61,9 +69,21 @@ impl Entries {
     }
 
     /// The `name@range` texts that are locked to an entry.
-    pub(super) fn descriptors(&self, entry: &Entry) -> impl Iterator<Item = &str> {
+    pub(super) fn descriptors(&self, entry: &Entry) -> impl Iterator<Item = Span> {
         let Span { start, end } = entry.descriptors;
-        self.descriptors[start as usize..end as usize].iter().map(|span| self.text(*span))
+        self.descriptors[start as usize..end as usize].iter().copied()
+    }
+
+    /// The numbers of the packages of this name. Each resolution begins with its name and an `@`, so they stand together.
+    pub(super) fn named(&self, name: &str) -> Range<u32> {
+        let of = |entry: &Entry| self.text(entry.resolution).as_bytes();
+        let begins = |text: &[u8]| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"@"));
+        let is_before = |text: &[u8]| text.iter().lt(name.as_bytes().iter().chain(b"@"));
+        let start = self.list.partition_point(|entry| is_before(of(entry)));
+        let length = self.list[start..].partition_point(|entry| begins(of(entry)));
+        // No text of this size has more entries.
+        let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        number(start)..number(start + length)
     }
 
     /// Adds an entry whose texts stand somewhere else.
@@ -92,9 +112,12 @@ impl Entries {
     /// In an order that depends on nothing but the entries.
     fn sorted(mut self) -> Self {
         let mut list = std::mem::take(&mut self.list);
-        list.sort_unstable_by(|a, b| {
-            let texts = |entry: &Entry| [entry.resolution, entry.version, entry.checksum].map(|span| self.text(span));
-            texts(a).cmp(&texts(b)).then_with(|| self.descriptors(a).cmp(self.descriptors(b)))
+        // yarn sorts them by descriptor, which is nearly the same: sorting that goes by what is sorted already.
+        list.sort_by(|a, b| {
+            let more = |entry: &Entry| [entry.version, entry.checksum].map(|span| self.text(span));
+            let descriptors = |entry: &Entry| self.descriptors(entry).map(|span| self.text(span)).collect::<Vec<_>>();
+            let order = self.text(a.resolution).cmp(self.text(b.resolution));
+            order.then_with(|| more(a).cmp(&more(b))).then_with(|| descriptors(a).cmp(&descriptors(b)))
         });
         self.list = list;
         self
@@ -294,7 +317,7 @@ __metadata:
         let told = entries.list.iter().map(|entry| {
             let texts = [entry.name, entry.version, entry.resolution, entry.checksum].map(|span| entries.text(span));
             let dependencies: Vec<_> = entries.dependencies(entry).collect();
-            let descriptors: Vec<_> = entries.descriptors(entry).collect();
+            let descriptors: Vec<_> = entries.descriptors(entry).map(|span| entries.text(span)).collect();
             format!("{texts:?} {dependencies:?} {descriptors:?}")
         });
         told.collect()
@@ -314,7 +337,7 @@ __metadata:
                 let found: Vec<_> = entries.dependencies(entry).collect();
                 assert_eq!((found.len(), found[0]), (dependencies, ("b", "3")));
                 assert_eq!(
-                    entries.descriptors(entry).collect::<Vec<_>>(),
+                    entries.descriptors(entry).map(|span| entries.text(span)).collect::<Vec<_>>(),
                     ["@acme/a@1", "@acme/a@^1.0.0"].map(|it| {
                         if text.contains("__metadata") { it.replace("a@", "a@npm:") } else { it.to_owned() }
                     })

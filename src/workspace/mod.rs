@@ -2,6 +2,7 @@
 //! The folders of the plugins come in; what goes out are [`Workspace`]s with every package of theirs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -17,7 +18,7 @@ mod resolve;
 mod third_party;
 
 pub use closure::Closure;
-pub use discover::{Error, discover};
+pub use discover::{Discovery, Error, discover};
 pub use lockfile::LockfileError;
 pub use package_json::{PackageJson, PackageManager, Role, RoleError, siblings};
 pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, Root};
@@ -29,7 +30,7 @@ pub struct Workspace {
     /// The workspace root.
     pub path: RepoPath,
     /// The root's own `package.json`.
-    pub manifest: PackageJson,
+    pub manifest: Arc<PackageJson>,
     /// Every package of the workspace (the root too) by its folder, sorted.
     pub packages: IndexMap<RepoPath, Package>,
     /// The Backstage version of `backstage.json`, where there is one.
@@ -42,7 +43,7 @@ pub struct Package {
     /// Its folder.
     pub path: RepoPath,
     /// Its `package.json`.
-    pub manifest: PackageJson,
+    pub manifest: Arc<PackageJson>,
     /// Folders of the packages of the same workspace that it depends on directly (`dependencies`,
     /// `optionalDependencies`, `peerDependencies`; by `workspace:` or by name and version range), sorted.
     pub depends_on: Vec<RepoPath>,

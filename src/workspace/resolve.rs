@@ -1,16 +1,21 @@
 //! From what a `package.json` writes (a name and a range) to the entries of the lock file that stand for it.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::ops::Range;
 
-use super::lockfile::{Entries, name_of};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
+
+use super::lockfile::{Entries, Span, name_of};
 
 /// The entries of a lock file, by everything that they are looked up by.
 #[derive(Debug)]
 pub(super) struct Index {
-    by_descriptor: HashMap<String, u32>,
+    /// The texts themselves stay where they are: there are thousands.
+    by_descriptor: HashTable<(Span, u32)>,
+    hasher: DefaultHashBuilder,
     /// By the descriptor that a patch is put on.
     patched: HashMap<String, u32>,
-    by_name: HashMap<String, Vec<u32>>,
     resolutions: Vec<Resolution>,
 }
 
@@ -25,53 +30,100 @@ struct Resolution {
 
 impl Index {
     pub(super) fn new<'a>(entries: &Entries, resolutions: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut by_descriptor = HashMap::with_capacity(entries.list.len() * 2);
-        let (mut patched, mut by_name) = (HashMap::new(), HashMap::<String, Vec<u32>>::new());
+        let mut index = Self {
+            by_descriptor: HashTable::with_capacity(entries.list.len() * 2),
+            hasher: DefaultHashBuilder::default(),
+            patched: HashMap::new(),
+            resolutions: resolutions.filter_map(Resolution::parse).collect(),
+        };
         for (number, entry) in (0u32..).zip(&entries.list) {
-            let name = entries.text(entry.name);
-            match by_name.get_mut(name) {
-                Some(numbers) => numbers.push(number),
-                None => drop(by_name.insert(name.to_owned(), vec![number])),
-            }
-            for descriptor in entries.descriptors(entry) {
+            for span in entries.descriptors(entry) {
+                let descriptor = entries.text(span);
                 // yarn binds some descriptors to where they stand: `…::locator=…`. Dependants write them without.
-                if let Some((unbound, _)) = descriptor.split_once("::") {
-                    by_descriptor.entry(unbound.to_owned()).or_insert(number);
+                if let Some(length) = find_pair(descriptor, ':', ":") {
+                    index.insert(entries, span.first(length), number, false);
                 }
-                if let Some((_, patch)) = descriptor.split_once("@patch:") {
+                if let Some(at) = find_pair(descriptor, '@', "patch:") {
+                    let patch = &descriptor[at + "@patch:".len()..];
                     let source = patch.split('#').next().unwrap_or(patch).replace("%3A", ":");
-                    patched.insert(source, number);
+                    index.patched.insert(source, number);
                 }
-                by_descriptor.insert(descriptor.to_owned(), number);
+                index.insert(entries, span, number, true);
             }
         }
-        Self { by_descriptor, patched, by_name, resolutions: resolutions.filter_map(Resolution::parse).collect() }
+        index
     }
 
-    /// What a dependency on `name` with `range` is locked to. A dependency that is not locked by its own text (yarn
-    /// rewrites ranges by `resolutions`, catalogs and plugins) counts as one on all locked packages of that name:
-    /// better one too many than a change that is not seen.
-    pub(super) fn find(&self, parent: Option<&str>, name: &str, range: &str) -> Vec<u32> {
-        let resolution = self.resolutions.iter().find(|resolution| resolution.is_for(parent, name, range));
-        if let Some(found) = resolution.map(|resolution| self.locked(name, &resolution.to)).filter(|it| !it.is_empty())
-        {
-            return found;
+    /// Enters a descriptor; one that is there already gives way or stays.
+    fn insert(&mut self, entries: &Entries, span: Span, number: u32, gives_way: bool) {
+        let (text, hasher) = (entries.text(span), &self.hasher);
+        let is_it = |(other, _): &(Span, u32)| entries.text(*other) == text;
+        let hash = |(other, _): &(Span, u32)| hasher.hash_one(entries.text(*other));
+        match self.by_descriptor.entry(hasher.hash_one(text), is_it, hash) {
+            hash_table::Entry::Occupied(mut there) if gives_way => there.get_mut().1 = number,
+            hash_table::Entry::Occupied(_) => {}
+            hash_table::Entry::Vacant(place) => drop(place.insert((span, number))),
         }
-        let own = self.locked(name, range);
-        if own.is_empty() { self.by_name.get(name).cloned().unwrap_or_default() } else { own }
     }
 
-    fn locked(&self, name: &str, range: &str) -> Vec<u32> {
+    /// Finds what a dependency on `name` with `range` is locked to; `entries` are those that the index was made from. A
+    /// dependency that is not locked by its own text (yarn rewrites ranges by `resolutions`, catalogs and plugins) counts as
+    /// one on all locked packages of that name: better one too many than a change that is not seen.
+    pub(super) fn find(&self, entries: &Entries, parent: Option<&str>, name: &str, range: &str) -> Found {
+        let resolution = self.resolutions.iter().find(|resolution| resolution.is_for(parent, name, range));
+        let resolved = resolution.map(|resolution| self.locked(entries, name, &resolution.to)).unwrap_or_default();
+        let own = if resolved == [None, None] { self.locked(entries, name, range) } else { resolved };
+        if own == [None, None] { Found::AllOf(entries.named(name)) } else { Found::These(own) }
+    }
+
+    fn locked(&self, entries: &Entries, name: &str, range: &str) -> [Option<u32>; 2] {
         let mut text = String::with_capacity(name.len() + range.len() + "@npm:".len());
         text.extend([name, "@", range]);
-        let exact = (self.by_descriptor.get(&text), self.patched.get(&text));
+        let exact = (self.descriptor(entries, &text), self.patch_of(&text));
         text.truncate(name.len());
         text.extend(["@npm:", range]);
-        let plain = exact.0.or_else(|| self.by_descriptor.get(&text));
+        let plain = exact.0.or_else(|| self.descriptor(entries, &text));
         // yarn berry patches some packages by itself: dependants ask for `resolve@npm:^1` and get the patched one.
-        let patched = exact.1.or_else(|| self.patched.get(&text));
-        plain.into_iter().chain(patched).copied().collect()
+        [plain, exact.1.or_else(|| self.patch_of(&text))]
     }
+
+    fn descriptor(&self, entries: &Entries, text: &str) -> Option<u32> {
+        let is_it = |(other, _): &(Span, u32)| entries.text(*other) == text;
+        Some(self.by_descriptor.find(self.hasher.hash_one(text), is_it)?.1)
+    }
+
+    fn patch_of(&self, text: &str) -> Option<u32> {
+        self.patched.get(text).copied()
+    }
+}
+
+/// What a dependency is locked to, by the numbers of the entries.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// The one that it names, and a patched one.
+    These([Option<u32>; 2]),
+    /// All packages of the name.
+    AllOf(Range<u32>),
+}
+
+impl Found {
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+        let (these, all) = match self {
+            Self::These(these) => (*these, 0..0),
+            Self::AllOf(all) => ([None, None], all.clone()),
+        };
+        these.into_iter().flatten().chain(all)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// Where `first` stands in `text` with `next` right behind it: what searching for both as one text finds, without the
+/// preparations that this takes for each of thousands of short texts.
+pub(super) fn find_pair(text: &str, first: char, next: &str) -> Option<usize> {
+    text.match_indices(first).map(|(at, _)| at).find(|at| text[at + first.len_utf8()..].starts_with(next))
 }
 
 impl Resolution {

@@ -2,13 +2,14 @@
 //! A `yarn.lock` and the names and ranges of a package come in; what goes out is a closure that can be hashed, and
 //! compared with the closure of another state of the lock file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::closure::Closure;
 use super::lockfile::{self, Entries, Entry, LockfileError};
-use super::resolve::Index;
+use super::resolve::{Index, find_pair};
 use super::{Package, Workspace};
 
 /// Development dependencies that make what is shipped: `backstage-cli package build` and `tsc` write `dist`. All others
@@ -103,11 +104,11 @@ impl Lockfile {
         let (mut missing, mut patches) = (BTreeMap::new(), BTreeMap::new());
         for (number, entry) in (0u32..).zip(&entries.list) {
             for (name, range) in entries.dependencies(entry) {
-                let found = index.find(Some(entries.text(entry.name)), name, range);
+                let found = index.find(&entries, Some(entries.text(entry.name)), name, range);
                 if found.is_empty() && !is_local(range) {
                     missing.entry(number).or_insert_with(|| format!("{name}@{range}"));
                 }
-                edges.extend(found);
+                edges.extend(found.iter());
             }
             if edges.len() > MAX_EDGES {
                 let cause = format!("its packages depend on more than {MAX_EDGES} others");
@@ -117,8 +118,8 @@ impl Lockfile {
             patches.extend(patch_file(entries.text(entry.resolution)).map(|file| (number, file)));
         }
         let digests = entries.list.iter().map(|entry| digest(&entries, entry)).collect();
-        let in_workspace = entries.list.iter().map(|entry| entries.text(entry.resolution).contains("@workspace:"));
-        let in_workspace = in_workspace.collect();
+        let in_workspace = |entry: &Entry| find_pair(entries.text(entry.resolution), '@', "workspace:").is_some();
+        let in_workspace = entries.list.iter().map(in_workspace).collect();
         Ok(Self { path: path.to_owned(), entries, digests, in_workspace, patches, edges, edges_end, missing, index })
     }
 
@@ -129,11 +130,11 @@ impl Lockfile {
     pub fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, LockfileError> {
         let mut direct = Vec::new();
         for root in roots {
-            let found = self.index.find(Some(root.dependant), root.name, root.range);
+            let found = self.index.find(&self.entries, Some(root.dependant), root.name, root.range);
             if found.is_empty() && !is_local(root.range) {
                 return Err(self.incomplete(format!("{}@{}", root.name, root.range), root.dependant));
             }
-            direct.extend(found);
+            direct.extend(found.iter());
         }
         Ok(Direct(direct))
     }
@@ -141,7 +142,11 @@ impl Lockfile {
     /// As [`Lockfile::direct`], but what the lock file lacks is left out.
     #[must_use]
     pub fn direct_of_known(&self, roots: &[Root<'_>]) -> Direct {
-        Direct(roots.iter().flat_map(|root| self.index.find(Some(root.dependant), root.name, root.range)).collect())
+        let mut direct = Vec::with_capacity(roots.len());
+        for root in roots {
+            direct.extend(self.index.find(&self.entries, Some(root.dependant), root.name, root.range).iter());
+        }
+        Direct(direct)
     }
 
     /// What the direct dependencies of some packages lead to.
@@ -186,8 +191,9 @@ impl Lockfile {
     /// What a dependency is locked to; packages of the workspace are left out. Where it cannot be told which of several
     /// it is, all of them.
     pub fn locked(&self, root: Root<'_>) -> impl Iterator<Item = Locked<'_>> {
-        let found = self.index.find(Some(root.dependant), root.name, root.range);
-        found.into_iter().filter(|entry| !self.in_workspace[*entry as usize]).map(|entry| {
+        let found = self.index.find(&self.entries, Some(root.dependant), root.name, root.range);
+        let found: Vec<u32> = found.iter().filter(|entry| !self.in_workspace[*entry as usize]).collect();
+        found.into_iter().map(|entry| {
             let entry = &self.entries.list[entry as usize];
             Locked {
                 name: self.entries.text(entry.name),
@@ -200,9 +206,20 @@ impl Lockfile {
     /// The sha256 of a closure: of the resolution and checksum of each member.
     #[must_use]
     pub fn digest(&self, closure: &Closure) -> [u8; 32] {
-        // In one piece: hashing thousands of short ones takes longer.
-        let digests: Vec<[u8; 32]> = closure.members().map(|entry| self.digests[entry as usize]).collect();
-        Sha256::digest(digests.as_flattened()).into()
+        // In large pieces: hashing thousands of short ones takes longer.
+        let mut hash = Sha256::new();
+        let mut piece = [[0; 32]; 128];
+        let mut filled = 0;
+        for entry in closure.members() {
+            piece[filled] = self.digests[entry as usize];
+            filled += 1;
+            if filled == piece.len() {
+                hash.update(piece.as_flattened());
+                filled = 0;
+            }
+        }
+        hash.update(piece[..filled].as_flattened());
+        hash.finalize().into()
     }
 
     /// The resolutions of a closure's members, sorted.
@@ -290,14 +307,14 @@ impl Lockfile {
     }
 
     /// For each entry on the ways to `wanted`, the one that led to it; a direct dependency leads to itself.
-    fn ways<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>, mut wanted: BTreeSet<u32>) -> HashMap<u32, u32> {
-        let mut from = HashMap::new();
+    fn ways<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>, mut wanted: BTreeSet<u32>) -> Vec<Option<u32>> {
+        let mut from = vec![None; self.entries.list.len()];
         let direct = direct.into_iter().flat_map(|direct| &direct.0);
         let mut next: VecDeque<(u32, u32)> = direct.map(|entry| (*entry, *entry)).collect();
         // Breadth first: the way that is remembered is a shortest one.
         while let Some((entry, by)) = next.pop_front().filter(|_| !wanted.is_empty()) {
-            if !self.in_workspace[entry as usize] && !from.contains_key(&entry) {
-                from.insert(entry, by);
+            if !self.in_workspace[entry as usize] && from[entry as usize].is_none() {
+                from[entry as usize] = Some(by);
                 wanted.remove(&entry);
                 next.extend(self.edges(entry).iter().map(|to| (*to, entry)));
             }
@@ -305,8 +322,8 @@ impl Lockfile {
         from
     }
 
-    fn way_to(&self, ways: &HashMap<u32, u32>, entry: u32) -> Vec<String> {
-        let from = |entry: u32| ways.get(&entry).copied().filter(|by| *by != entry);
+    fn way_to(&self, ways: &[Option<u32>], entry: u32) -> Vec<String> {
+        let from = |entry: u32| ways[entry as usize].filter(|by| *by != entry);
         let mut way: Vec<String> =
             std::iter::successors(from(entry), |entry| from(*entry)).map(|entry| self.name(entry).to_owned()).collect();
         way.reverse();
@@ -372,7 +389,8 @@ impl Workspace {
 
 /// The patch file in a resolution such as `is-odd@patch:is-odd@npm%3A3.0.1#~/.yarn/patches/is-odd.patch::version=…`.
 fn patch_file(resolution: &str) -> Option<String> {
-    let (_, patch) = resolution.split_once("@patch:")?.1.split_once('#')?;
+    let at = find_pair(resolution, '@', "patch:")?;
+    let (_, patch) = resolution[at + "@patch:".len()..].split_once('#')?;
     // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
     let path = patch.split("::").next()?.rsplit('!').next()?;
     let path = path.strip_prefix("~/").or_else(|| path.strip_prefix("./")).unwrap_or(path);

@@ -2,8 +2,10 @@
 //! YAML can be. What departs from it in the least (quotes with escapes, comments behind values, flow style, letters
 //! beyond ASCII, a key that is there twice) is left to the YAML parser, which also finds the words for what is wrong.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
+use memchr::memchr_iter;
 
+use super::super::resolve::find_pair;
 use super::{Entries, Entry, Span, name_of, span};
 
 /// One line: how far it is indented, its key, and its value where it stands on the same line.
@@ -38,7 +40,9 @@ pub(super) fn read(text: &str) -> Option<Entries> {
     let mut open: Option<Open<'_>> = None;
     // The field of the entry, and its key, that lines further to the right belong to.
     let (mut field, mut inner) = (None, None);
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let lines =
+        memchr_iter(b'\n', text.as_bytes()).scan(0, |start, end| Some(&text[std::mem::replace(start, end + 1)..end]));
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let Line { indent, key, value } = line_of(line)?;
         if indent < 6 && inner == Some(false) || indent < 4 && matches!(field, Some((_, false))) {
             // A key without value, and nothing below it either.
@@ -115,7 +119,12 @@ fn close(entries: &mut Entries, open: &Open<'_>, at: &dyn Fn(&str) -> Span) -> O
     }
     entries.dependencies.append(&mut dependencies);
     let first_descriptor = entries.descriptors.len();
-    entries.descriptors.extend(open.key.split(", ").map(at));
+    let mut rest = open.key;
+    while let Some(comma) = find_pair(rest, ',', " ") {
+        entries.descriptors.push(at(&rest[..comma]));
+        rest = &rest[comma + ", ".len()..];
+    }
+    entries.descriptors.push(at(rest));
     entries.list.push(Entry {
         name: at(name_of(resolution)?),
         version: at(version),
@@ -134,20 +143,18 @@ fn span_of(text: &str, part: &str) -> Span {
 }
 
 fn line_of(line: &str) -> Option<Line<'_>> {
-    let rest = line.trim_start_matches(' ');
-    let indent = line.len() - rest.len();
-    let (key, rest) = match rest.strip_prefix('"') {
-        Some(quoted) => {
-            let (key, rest) = quoted.split_once('"')?;
-            (whole(key)?, rest.strip_prefix(':')?)
+    let bytes = line.as_bytes();
+    let indent = bytes.iter().position(|byte| *byte != b' ')?;
+    let (key, rest) = match &line[indent..] {
+        rest if rest.starts_with('"') => {
+            let end = rest[1..].bytes().position(|byte| byte == b'"')? + 1;
+            (whole(&rest[1..end])?, &rest[end + 1..])
         }
-        None => {
-            let (key, rest) = rest.split_once(':')?;
-            (plain(key)?, rest)
-        }
+        rest => rest.split_at_checked(rest.bytes().position(|byte| !INNER[usize::from(byte)])?)?,
     };
-    let value = match rest.strip_prefix(' ') {
-        None => rest.is_empty().then_some(None)?,
+    let key = if bytes[indent] == b'"' { key } else { plain(key)? };
+    let value = match rest.strip_prefix(':')?.strip_prefix(' ') {
+        None => (rest.len() == 1).then_some(None)?,
         Some(value) => Some(match value.strip_prefix('"') {
             Some(quoted) => whole(quoted.strip_suffix('"')?)?,
             None => plain(value)?,
@@ -158,13 +165,30 @@ fn line_of(line: &str) -> Option<Line<'_>> {
 
 /// What stood in quotes, where it means itself.
 fn whole(text: &str) -> Option<&str> {
-    (!text.is_empty() && !text.contains(['"', '\\'])).then_some(text)
+    (!text.is_empty() && !text.bytes().any(|byte| matches!(byte, b'"' | b'\\'))).then_some(text)
 }
+
+/// What may stand in a text without quotes.
+const INNER: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let signs = b"._-/+=&|()~^*@<> ";
+    let mut at = 0;
+    while at < signs.len() {
+        all[signs[at] as usize] = true;
+        at += 1;
+    }
+    all
+};
 
 /// What stands without quotes, where YAML takes it for a text that means itself.
 fn plain(text: &str) -> Option<&str> {
     let first = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'_' | b'^' | b'(');
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/+=&|()~^*@<> ".contains(&byte);
+    let inner = |byte: u8| INNER[usize::from(byte)];
     let fits = text.as_bytes().first().is_some_and(first) && text.bytes().all(inner) && !text.ends_with(' ');
     // `null` is no text where a field may be missing.
     (fits && !text.eq_ignore_ascii_case("null")).then_some(text)
