@@ -1,5 +1,5 @@
-//! How long packaging takes and how large its archives are, side by side in one run with the RHDH CLI's
-//! `plugin package` (by buildah), `npm pack`, and `tar | pigz -9 -p2`: on a small plugin and on one with 28,000 files, both
+//! How long packaging takes and how large its archives are, side by side in one run with the RHDH CLI's `plugin
+//! package` (by buildah), `npm pack`, and `tar | pigz -9 -p2`: on a small plugin and on one with 28,000 files, both
 //! made of real npm packages. Medians of five rounds; the programs take turns within a round.
 //!
 //! `cargo bench --bench package`; `THREADS=2 cargo bench …` for fewer threads than there are processors. What it needs

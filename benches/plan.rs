@@ -1,7 +1,7 @@
-//! `rhdh-pack plan` beside `turbo run build --affected --dry=json`, on one generated monorepo, in one run, one after the
-//! other in turns: 1,000 packages with 20,000 files and a lock file of 5,000 third-party entries; then 2,000 and 5,000
-//! packages. Wall time (median), processor time of the process and its children (mean), and the largest memory of the
-//! process itself. turbo is measured as npm installs it, by its launcher in node, and by the program behind that.
+//! `rhdh-pack plan` beside `turbo run build --affected --dry=json`, on one generated monorepo, in one run, one after
+//! the other in turns: 1,000 packages with 20,000 files and a lock file of 5,000 third-party entries; then 2,000 and
+//! 5,000 packages. Wall time (median), processor time of the process and its children (mean), and the largest memory of
+//! the process itself. turbo is measured as npm installs it, by its launcher in node, and by the program behind that.
 //!
 //!     npm install --prefix .tools/turbo turbo && cargo bench --bench plan
 

@@ -1,6 +1,6 @@
 //! How long pushing takes, side by side with skopeo in one run: one large layer, a hundred small images, and the
-//! hundred again. Medians of several rounds; each push goes to a registry that has nothing yet, because skopeo remembers
-//! where it has seen a blob.
+//! hundred again. Medians of several rounds; each push goes to a registry that has nothing yet, because skopeo
+//! remembers where it has seen a blob.
 //!
 //! `cargo bench --bench push`
 
@@ -41,8 +41,8 @@ fn main() {
     let small = packaged(100, 1, 20_000);
     let registry = Registry::start(Auth::Open);
     push(&small, &registry);
-    // Ends with the last round: ext4 uses no file's place again within seconds of its deletion and looks long for others,
-    // so that thousands of files that are deleted between two rounds make both programs a half slower.
+    // Ends with the last round: ext4 uses no file's place again within seconds of its deletion and looks long for
+    // others, so that thousands of files that are deleted between two rounds make both programs a half slower.
     let mut kept = Vec::new();
     let (ours, theirs) = rounds(5, || {
         let registry = Registry::start(Auth::Open);

@@ -1,5 +1,5 @@
-//! What differs between two artifacts: two that were opened come in; for each plugin in them, the files, packages and keys
-//! of `package.json` that are not the same go out.
+//! What differs between two artifacts: two that were opened come in; for each plugin in them, the files, packages and
+//! keys of `package.json` that are not the same go out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

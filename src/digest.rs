@@ -129,8 +129,8 @@ impl From<Integrity> for String {
     }
 }
 
-/// An integrity value that somebody else wrote down. RHDH's installers take one of three algorithms, and nothing else of
-/// subresource integrity: no list, no options.
+/// An integrity value that somebody else wrote down. RHDH's installers take one of three algorithms, and nothing else
+/// of subresource integrity: no list, no options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedIntegrity {
     text: String,

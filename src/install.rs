@@ -1,5 +1,5 @@
-//! A local `dynamic-plugins-root`, as RHDH's init container would leave it: artifacts that were looked at come in; one folder
-//! a plugin goes out, with the files by which the installer knows what is installed.
+//! A local `dynamic-plugins-root`, as RHDH's init container would leave it: artifacts that were looked at come in; one
+//! folder a plugin goes out, with the files by which the installer knows what is installed.
 
 pub mod app_config;
 pub mod lock;
@@ -90,8 +90,8 @@ struct Source<'a> {
     file_name: &'a str,
 }
 
-/// Installs what was opened, and is `verified`, into the folder `root`. A plugin that is there as image and as archive is
-/// installed once: from the registry, else from its archive, else from an image that is on this machine only.
+/// Installs what was opened, and is `verified`, into the folder `root`. A plugin that is there as image and as archive
+/// is installed once: from the registry, else from its archive, else from an image that is on this machine only.
 ///
 /// # Errors
 /// When a plugin has no usable name, or the root cannot be written. What was installed before stays.
@@ -225,8 +225,8 @@ fn remove_others(root: &Path, name: &str, keep: &str) -> std::io::Result<Vec<Str
 }
 
 /// The sha256 of the entry as `json.dumps(entry, sort_keys=True)` of `install-dynamic-plugins.py` writes it, with what
-/// that adds: the level of the main file, and that a local package is no folder. The installer in TypeScript, of RHDH 2,
-/// computes the same, but for local archives: there, it adds the time at which the file was changed.
+/// that adds: the level of the main file, and that a local package is no folder. The installer in TypeScript, of RHDH
+/// 2, computes the same, but for local archives: there, it adds the time at which the file was changed.
 fn config_hash(entry: &Entry) -> String {
     let mut text = String::from("{");
     if entry.package.starts_with("./") {
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(python_string("a\"ü😀"), r#""a\"\u00fc\ud83d\ude00""#);
     }
 
-    /// The expected values stood in `dynamic-plugin-config.hash` after RHDH's own installers had run on these entries: the
-    /// one in Python (RHDH 1.9) and the one in TypeScript for the image, the one in Python for the archive.
+    /// The expected values stood in `dynamic-plugin-config.hash` after RHDH's own installers had run on these entries:
+    /// the one in Python (RHDH 1.9) and the one in TypeScript for the image, the one in Python for the archive.
     #[test]
     fn entries_have_the_hashes_that_the_installers_gave_them() {
         let image = "oci://127.0.0.1/acme/acme-plugin-todo@sha256:\

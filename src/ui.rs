@@ -112,7 +112,8 @@ impl Ui {
         self.line(&format!("{} {text}", self.paint("33", "warning:")));
     }
 
-    /// As [`Ui::warn`], and where the CI shows what concerns the whole run. GitLab shows that in the log only: in colour.
+    /// As [`Ui::warn`], and where the CI shows what concerns the whole run. GitLab shows that in the log only: in
+    /// colour.
     pub fn caution(&self, text: &str) {
         match self.inner.provider {
             Provider::GitHub => self.command(&log::github_warning("rhdh-pack", text)),
@@ -206,8 +207,8 @@ impl Ui {
         }
     }
 
-    /// Keeps `secret` out of GitHub's log. GitLab hides what its own settings say. Where stderr is a file, no runner reads
-    /// the command, and the secret would stay in it.
+    /// Keeps `secret` out of GitHub's log. GitLab hides what its own settings say. Where stderr is a file, no runner
+    /// reads the command, and the secret would stay in it.
     pub fn mask(&self, secret: &str) {
         let is_file = |stat: rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
         let is_read = !rustix::fs::fstat(std::io::stderr()).is_ok_and(is_file);

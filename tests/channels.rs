@@ -1,5 +1,5 @@
-//! Channels at work, with real registries: what a pull request built is what `next` and the release have in the end, byte
-//! for byte, without a build in between.
+//! Channels at work, with real registries: what a pull request built is what `next` and the release have in the end,
+//! byte for byte, without a build in between.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

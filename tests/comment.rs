@@ -1,5 +1,5 @@
-//! The comment of a pull request and the note of a merge request, written by the program to servers that answer as GitHub
-//! and GitLab document it; and the texts of both, and of the job summary.
+//! The comment of a pull request and the note of a merge request, written by the program to servers that answer as
+//! GitHub and GitLab document it; and the texts of both, and of the job summary.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

@@ -500,7 +500,8 @@ fn gitlabs_token() {
     );
 }
 
-/// Releases and packages, by APIs that answer as GitHub and GitLab document it: whoever may write them, whoever may not.
+/// Releases and packages, by APIs that answer as GitHub and GitLab document it: whoever may write them, whoever may
+/// not.
 #[test]
 fn releases_and_packages() {
     let github = Server::start(|request| {

@@ -1,6 +1,6 @@
-//! The whole way on `examples/todo`, as a newcomer goes it: an empty clone, `init --yes`, `check`, `run` with the real RHDH
-//! CLI, `install`, and node loads what is installed. Then the same images go to a real registry with basic auth, and
-//! skopeo, tar and node read everything back. One test, because the export takes a minute.
+//! The whole way on `examples/todo`, as a newcomer goes it: an empty clone, `init --yes`, `check`, `run` with the real
+//! RHDH CLI, `install`, and node loads what is installed. Then the same images go to a real registry with basic auth,
+//! and skopeo, tar and node read everything back. One test, because the export takes a minute.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
@@ -129,8 +129,8 @@ fn newcomer(project: &Path) {
     }
 }
 
-/// `install` puts what the last run left into a folder as RHDH's init container does, and node loads it from there. Nothing
-/// is in a registry yet: the archives are installed, into folders that npm names.
+/// `install` puts what the last run left into a folder as RHDH's init container does, and node loads it from there.
+/// Nothing is in a registry yet: the archives are installed, into folders that npm names.
 fn the_plugins_load_once_installed(project: &Path, root: &Path) {
     let output = common::rhdh_pack(project).arg("install").arg("--root").arg(root).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,5 @@
-//! Every event that starts a workflow, with the payload that GitHub documents for it (`tests/fixtures/events`), through the
-//! program: which channel it chooses, what it compares with, and what a pull request from a fork may do.
+//! Every event that starts a workflow, with the payload that GitHub documents for it (`tests/fixtures/events`), through
+//! the program: which channel it chooses, what it compares with, and what a pull request from a fork may do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

@@ -1,5 +1,5 @@
-//! Every command in README.md and docs/*.md, run. Those of one page run one after the other in one repository, as somebody
-//! would who reads it; those that stand in the text are at least such that the program takes them.
+//! Every command in README.md and docs/*.md, run. Those of one page run one after the other in one repository, as
+//! somebody would who reads it; those that stand in the text are at least such that the program takes them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
@@ -109,7 +109,8 @@ fn pages() -> Vec<(String, String)> {
     files.iter().map(|file| (name(file), fs_err::read_to_string(file).unwrap())).collect()
 }
 
-/// A repository with a frontend and a backend whose `dist-dynamic` somebody else has built, and registries on this machine.
+/// A repository with a frontend and a backend whose `dist-dynamic` somebody else has built, and registries on this
+/// machine.
 fn repository(host: &str, version: &str) -> Repository {
     let repository = Repository::new();
     fs_err::remove_dir_all(repository.root().join(".git")).unwrap();

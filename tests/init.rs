@@ -16,7 +16,8 @@ fn git(root: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Two workspaces at GitHub, one with a frontend, a backend and a module of one plugin, and one with what cannot be built.
+/// Two workspaces at GitHub, one with a frontend, a backend and a module of one plugin, and one with what cannot be
+/// built.
 fn repository() -> Repository {
     let repository = Repository::new();
     let root = repository.root();

@@ -1,10 +1,11 @@
-//! The failures known from the field, provoked for real: yarn, npm and the RHDH CLI on one small workspace with many broken
-//! plugins. What rhdh-pack says of each is a snapshot; and what `suggest --write` adds makes those pass that it knows a
-//! remedy for.
+//! The failures known from the field, provoked for real: yarn, npm and the RHDH CLI on one small workspace with many
+//! broken plugins. What rhdh-pack says of each is a snapshot; and what `suggest --write` adds makes those pass that it
+//! knows a remedy for.
 //!
 //! Not provoked here: memory that runs out (it takes the machine along), and the empty module federation build with
-//! `CI=true` (an export with the RHDH CLI 1.9.1 does not show it; rhdh-pack sets `CI=false` all the same). Registries that
-//! refuse, wrong media types, and integrity of artifacts have tests with real registries: push_registries.rs, verify.rs.
+//! `CI=true` (an export with the RHDH CLI 1.9.1 does not show it; rhdh-pack sets `CI=false` all the same). Registries
+//! that refuse, wrong media types, and integrity of artifacts have tests with real registries: push_registries.rs,
+//! verify.rs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

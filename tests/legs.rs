@@ -1,4 +1,5 @@
-//! The legs of a job matrix: each builds its share of one plan, and `report --merge` makes one result of what they left.
+//! The legs of a job matrix: each builds its share of one plan, and `report --merge` makes one result of what they
+//! left.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

@@ -1,5 +1,5 @@
-//! Lock files that yarn made just now, of yarn 1 and yarn 4: what a package gets from outside its workspace is what yarn
-//! itself says.
+//! Lock files that yarn made just now, of yarn 1 and yarn 4: what a package gets from outside its workspace is what
+//! yarn itself says.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

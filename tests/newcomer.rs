@@ -1,5 +1,5 @@
-//! What goes wrong around the program: outputs that nobody reads or that are full, two runs in one folder, things that are
-//! not there yet.
+//! What goes wrong around the program: outputs that nobody reads or that are full, two runs in one folder, things that
+//! are not there yet.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

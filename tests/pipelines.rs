@@ -444,7 +444,8 @@ fn a_release_enters_its_checksums_tags_itself_and_moves_the_major_tag() {
 
 #[test]
 fn a_binary_that_is_not_static_is_not_released() {
-    // The step's script, in a folder where the build is done: what it made is this test's own build, which needs libraries.
+    // The step's script, in a folder where the build is done: what it made is this test's own build, which needs
+    // libraries.
     let folder = tempfile::tempdir().unwrap();
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let built = folder.path().join("target").join(&target).join("release");

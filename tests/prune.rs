@@ -1,6 +1,6 @@
-//! `prune`: the tags of closed pull requests go, in registries that delete tags, in those that delete whole images only, and
-//! on ghcr.io; and nothing else goes. GitHub and GitLab are servers that answer as they document it; the real registry is
-//! one that deletes whole images only.
+//! `prune`: the tags of closed pull requests go, in registries that delete tags, in those that delete whole images
+//! only, and on ghcr.io; and nothing else goes. GitHub and GitLab are servers that answer as they document it; the real
+//! registry is one that deletes whole images only.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

@@ -1,5 +1,5 @@
-//! Archives as assets of releases on GitHub and as generic packages on GitLab, over HTTP: what is asked, in which order,
-//! with which token; and every fault at every request.
+//! Archives as assets of releases on GitHub and as generic packages on GitLab, over HTTP: what is asked, in which
+//! order, with which token; and every fault at every request.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
@@ -327,8 +327,8 @@ fn reply(fault: &str, request: &mut Request, kept: &Mutex<Kept>, is_github: bool
     }
 }
 
-/// Whether a push over a forge with this fault is complete. Whatever it is, what can be seen is right, and the same push
-/// again completes it.
+/// Whether a push over a forge with this fault is complete. Whatever it is, what can be seen is right, and the same
+/// push again completes it.
 async fn case_holds(is_github: bool, fault: &'static str, at: usize, forever: bool) -> bool {
     let case = format!("{} {fault} at {at} {forever}", if is_github { "GitHub" } else { "GitLab" });
     let kept: Arc<OnceLock<Arc<Mutex<Kept>>>> = Arc::default();

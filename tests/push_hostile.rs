@@ -1,5 +1,5 @@
-//! Registries that mean harm, or are broken in ways that look like it: each push ends soon, with an error that says what
-//! was wrong, and with nothing in memory but what was to be expected.
+//! Registries that mean harm, or are broken in ways that look like it: each push ends soon, with an error that says
+//! what was wrong, and with nothing in memory but what was to be expected.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

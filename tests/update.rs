@@ -1,5 +1,5 @@
-//! `update`: files of RHDH in every shape, and what is new in them. Random files know beforehand, byte for byte, what is
-//! to come out; a YAML parser that has no part in the work reads it.
+//! `update`: files of RHDH in every shape, and what is new in them. Random files know beforehand, byte for byte, what
+//! is to come out; a YAML parser that has no part in the work reads it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

@@ -1,5 +1,5 @@
-//! `update --pr` on GitLab: one merge request in another project, by a server that keeps files, commits, branches and merge
-//! requests as GitLab's API documents them.
+//! `update --pr` on GitLab: one merge request in another project, by a server that keeps files, commits, branches and
+//! merge requests as GitLab's API documents them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

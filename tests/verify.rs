@@ -1,5 +1,5 @@
-//! `verify`, `install` and `diff` on what several makers make: rhdh-pack, npm, tar, buildah and skopeo, in folders and in
-//! a real registry.
+//! `verify`, `install` and `diff` on what several makers make: rhdh-pack, npm, tar, buildah and skopeo, in folders and
+//! in a real registry.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 

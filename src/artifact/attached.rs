@@ -1,6 +1,6 @@
-//! Images without their layers, and what is attached to them: a reference, a layout or an output folder comes in; manifest,
-//! config and documents go out, byte for byte. All of it may come from anybody: what is read has limits, and the digest
-//! that was asked for.
+//! Images without their layers, and what is attached to them: a reference, a layout or an output folder comes in;
+//! manifest, config and documents go out, byte for byte. All of it may come from anybody: what is read has limits, and
+//! the digest that was asked for.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Unpacking a plugin out of an archive, as RHDH's installers do it: a layer or a tgz comes in; what goes out are files and
-//! folders, below one folder and nowhere else. Links, devices and pipes are left out.
+//! Unpacking a plugin out of an archive, as RHDH's installers do it: a layer or a tgz comes in; what goes out are files
+//! and folders, below one folder and nowhere else. Links, devices and pipes are left out.
 
 use std::io::{self, BufRead as _, Read};
 use std::os::unix::fs::OpenOptionsExt as _;

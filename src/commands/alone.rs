@@ -1,5 +1,5 @@
-//! One at a time: commands that build in a repository's folders, or write its output folder, wait for each other. Two exports
-//! of one plugin at once would mix what they make.
+//! One at a time: commands that build in a repository's folders, or write its output folder, wait for each other. Two
+//! exports of one plugin at once would mix what they make.
 
 use std::fs::TryLockError;
 use std::path::Path;
@@ -20,8 +20,8 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// Locks the configuration file, for commands that need it; waits for whoever has it. File systems without locks, and a
-    /// configuration that cannot be opened, are no reason to stop here.
+    /// Locks the configuration file, for commands that need it; waits for whoever has it. File systems without locks,
+    /// and a configuration that cannot be opened, are no reason to stop here.
     pub(super) async fn take(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Option<Self>, Error> {
         let needs_it = matches!(
             request.command,

@@ -1,5 +1,5 @@
-//! What a pull request's images are compared with: those that the channel of the branch which it is to be merged into has
-//! in the registries.
+//! What a pull request's images are compared with: those that the channel of the branch which it is to be merged into
+//! has in the registries.
 
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ async fn ask(
     })?;
     // Reading is enough, and all that the run of a pull request may do there.
     let repository = registries.client(name, prefix, insecure).ok()?.repository_to_read(declared.image).await.ok()?;
-    // The tag without the version, where there is one, is the last: `["next__{version}", "next"]`. Where the pull request
-    // raises the version, only that one is there.
+    // The tag without the version, where there is one, is the last: `["next__{version}", "next"]`. Where the pull
+    // request raises the version, only that one is there.
     for tag in tags.iter().rev() {
         if let Some(manifest) = repository.manifest(ManifestRef::Tag(tag)).await.ok()? {
             let reference = format!("{prefix}/{}:{tag}", declared.image);

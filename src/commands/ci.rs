@@ -15,8 +15,8 @@ use crate::report::outputs::{self, Output};
 use crate::report::{ArtifactResult, RunResult, github, gitlab, summary};
 use crate::ui::Ui;
 
-/// Keeps everything in the environment that opens something out of GitHub's log, before anything else is said: values that
-/// come from `secrets` are hidden already, those that a step made are not.
+/// Keeps everything in the environment that opens something out of GitHub's log, before anything else is said: values
+/// that come from `secrets` are hidden already, those that a step made are not.
 pub(super) fn mask_secrets(ui: &Ui) {
     let is_secret = |name: &str| {
         let ours = name.starts_with("RHDH_PACK_") && (name.ends_with("_PASSWORD") || name.ends_with("_TOKEN"));

@@ -1,5 +1,5 @@
-//! Credentials that people give to this run: the variables for the only registry, and a password on stdin. What goes out
-//! is an environment in which each registry has its own two variables.
+//! Credentials that people give to this run: the variables for the only registry, and a password on stdin. What goes
+//! out is an environment in which each registry has its own two variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Read as _};

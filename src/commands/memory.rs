@@ -44,7 +44,8 @@ pub(super) async fn ask(session: &Session, registries: &Arc<registry::Session>, 
     memory
 }
 
-/// What the output folder holds of the run before, by the name of the image. Runs in CI have another output folder each.
+/// What the output folder holds of the run before, by the name of the image. Runs in CI have another output folder
+/// each.
 pub(super) fn of_output_folder(session: &Session) -> Option<BTreeMap<String, ContentKey>> {
     if session.ci.event != Event::Local {
         return None;

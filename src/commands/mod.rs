@@ -290,7 +290,8 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
     }
 }
 
-/// The first Ctrl-C or SIGTERM stops the run: children are ended, uploads are left, and the result says how far it came.
+/// The first Ctrl-C or SIGTERM stops the run: children are ended, uploads are left, and the result says how far it
+/// came.
 fn stop_on_signals(cancel: &CancellationToken, ui: &Ui) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -29,7 +29,8 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
     // The result may come from a job with less rights: where it goes is not for it to say.
     let channel = session.channel(channel.unwrap_or(&result.channel))?;
     if result.channel != channel.name {
-        // What was up to date for another channel, as in the output folder for one without registries, may not be so here.
+        // What was up to date for another channel, as in the output folder for one without registries, may not be so
+        // here.
         let held = |artifact: &&mut ArtifactResult| artifact.state == State::UpToDate && session.is_packaged(artifact);
         for artifact in result.artifacts_mut().filter(held) {
             artifact.state = State::Packaged;
@@ -132,8 +133,8 @@ fn targets(
     Ok(targets)
 }
 
-/// The image that is pushed: what packaging made, or, of what is copied, where it stands already. That must be one of the
-/// registries that the artifact goes to: from nowhere else is anything taken.
+/// The image that is pushed: what packaging made, or, of what is copied, where it stands already. That must be one of
+/// the registries that the artifact goes to: from nowhere else is anything taken.
 fn image_of(
     session: &Session,
     channel: &ChosenChannel,
@@ -177,8 +178,8 @@ pub(super) fn connect_with(
     Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }
 
-/// Logs in to every registry that the run will push to, as far as that can be done without writing, so that a wrong password is found out before anything is
-/// built, not after.
+/// Logs in to every registry that the run will push to, as far as that can be done without writing, so that a wrong
+/// password is found out before anything is built, not after.
 pub(super) async fn log_in(
     session: &Session,
     channel: &ChosenChannel,

@@ -66,8 +66,8 @@ impl<'a> Looker<'a> {
         Ok(Opener { config: config.as_ref(), releases, ui, cancel }.open(text).await?)
     }
 
-    /// Enters what the configuration allows of its own plugins and bundles: of images in its registries or on this machine,
-    /// and of archives of its packages.
+    /// Enters what the configuration allows of its own plugins and bundles: of images in its registries or on this
+    /// machine, and of archives of its packages.
     pub(super) fn allow(&self, opened: &Opened, verified: &mut [Verified]) {
         let Some(config) = &self.config else { return };
         let is_ours = |repository: &str| {

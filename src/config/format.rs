@@ -225,7 +225,8 @@ pub(super) struct Plugin {
     /// Annotations of the image.
     #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
-    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
+    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule
+    /// means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
@@ -283,7 +284,8 @@ pub(super) struct Defaults {
     /// Annotations of every image; those of a plugin or bundle are added to them.
     #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
-    /// Rules of RHDH's installers that may be broken, each with the reason; those of a plugin or bundle are added to them. `rhdh-pack explain CODE` says what each rule means.
+    /// Rules of RHDH's installers that may be broken, each with the reason; those of a plugin or bundle are added to
+    /// them. `rhdh-pack explain CODE` says what each rule means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.
@@ -321,7 +323,8 @@ pub(super) struct Bundle {
     /// Annotations of the image.
     #[schemars(example = serde_json::json!({ "com.acme.team": "portal" }))]
     pub(super) annotations: Option<IndexMap<String, String>>,
-    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule means.
+    /// Rules of RHDH's installers that may be broken, each with the reason. `rhdh-pack explain CODE` says what each rule
+    /// means.
     #[schemars(example = serde_json::json!({ "unused-packages": "loaded by name at run time" }))]
     pub(super) allow: Option<IndexMap<String, String>>,
     /// How much the archives are compressed: 1 (fast) to 9 (small). Part of the content: another level, other digests.

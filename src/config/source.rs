@@ -232,8 +232,8 @@ fn fit_to_show(text: &str) -> String {
 /// `@`, as it is and as TOML's escapes write it.
 const SIGNS: [&str; 4] = ["@", "\\u0040", "\\U00000040", "\\x40"];
 
-/// `text` with signs of the same length for what stands before the `@` of a URL, also of one without scheme where it holds a password.
-/// Also what only looks like one is hidden: that costs nothing but a look into the file.
+/// `text` with signs of the same length for what stands before the `@` of a URL, also of one without scheme where it
+/// holds a password. Also what only looks like one is hidden: that costs nothing but a look into the file.
 pub(super) fn without_credentials(text: &str) -> String {
     let is_end = |character: char| character.is_whitespace() || character == '"';
     let mut shown = String::with_capacity(text.len());

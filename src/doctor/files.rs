@@ -1,6 +1,6 @@
 //! Registries that are files of a forge: releases on GitHub, packages on GitLab. Whether they may be written is asked
-//! without writing: GitHub looks at the token before it looks at a release, and refuses one without a tag; GitLab says what
-//! a token is for and what its owner is allowed.
+//! without writing: GitHub looks at the token before it looks at a release, and refuses one without a tag; GitLab says
+//! what a token is for and what its owner is allowed.
 
 use std::sync::Arc;
 

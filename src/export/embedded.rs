@@ -13,8 +13,8 @@ use crate::workspace::{Package, Workspace, siblings};
 /// a frontend, which is bundled from its sources.
 ///
 /// The rule is the RHDH CLI's own (`searchEmbedded`): of the direct `dependencies`, those that `embed-packages` names,
-/// and the siblings `X-common` and `X-node` of `X-backend`, `X-backend-module-Y` and `X-node`; then the same for each of
-/// them, with all names found so far.
+/// and the siblings `X-common` and `X-node` of `X-backend`, `X-backend-module-Y` and `X-node`; then the same for each
+/// of them, with all names found so far.
 pub(super) fn to_build(plugin: &PluginToExport, workspace: &Workspace) -> Vec<RepoPath> {
     if plugin.role.is_frontend() || plugin.config.export_args.iter().any(|arg| arg == "--no-build") {
         return Vec::new();

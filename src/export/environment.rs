@@ -2,10 +2,10 @@
 //!
 //! Exports run the repository's code, which needs no secret. So every variable whose name or value looks like a
 //! credential is left out ([`class`]), with one exception: what a private npm registry needs. These are the variables
-//! that `.yarnrc.yml`, `.yarnrc` or `.npmrc` name as `${VARIABLE}` (in the workspace, above it, and in the home folder),
-//! and those that yarn, npm, git and ssh read by themselves. They go to children that install (`yarn install`, `npm`,
-//! and the export of a backend, which runs `yarn install` in `dist-dynamic`). Other children get the named ones empty,
-//! because yarn refuses to start when a variable of its configuration is missing. What belongs to rhdh-pack, to
+//! that `.yarnrc.yml`, `.yarnrc` or `.npmrc` name as `${VARIABLE}` (in the workspace, above it, and in the home
+//! folder), and those that yarn, npm, git and ssh read by themselves. They go to children that install (`yarn install`,
+//! `npm`, and the export of a backend, which runs `yarn install` in `dist-dynamic`). Other children get the named ones
+//! empty, because yarn refuses to start when a variable of its configuration is missing. What belongs to rhdh-pack, to
 //! container registries or to the CI's own interface goes to nobody, whatever names it. Proxies and certificate
 //! authorities stay.
 

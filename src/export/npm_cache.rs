@@ -190,7 +190,8 @@ impl<'run> NpmCache<'run> {
         Ok(Command { program, args, dir: dir.to_owned(), env: self.environment.for_install() })
     }
 
-    /// Neither yarn nor the RHDH CLI needs the install scripts of its dependencies: their native parts come as packages.
+    /// Neither yarn nor the RHDH CLI needs the install scripts of its dependencies: their native parts come as
+    /// packages.
     async fn install(&self, name: &str, version: &str, dir: &Path) -> Result<(), Failed> {
         fs_err::write(dir.join("package.json"), "{\"private\":true}\n")
             .map_err(|error| ExportFailure::new("cache-unusable", error.to_string()))?;

@@ -1,6 +1,6 @@
-//! What can be known of a published image without its layers: manifest, config and attached documents come in; what they
-//! say goes out, in a form for programs and one for people. Whoever pushed them wrote what they like: nothing here is
-//! verified but digests.
+//! What can be known of a published image without its layers: manifest, config and attached documents come in; what
+//! they say goes out, in a form for programs and one for people. Whoever pushed them wrote what they like: nothing here
+//! is verified but digests.
 
 use std::collections::BTreeMap;
 

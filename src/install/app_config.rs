@@ -1,5 +1,5 @@
-//! `app-config.dynamic-plugins.yaml`: what all installed plugins bring along for RHDH's configuration, as the installers
-//! merge it.
+//! `app-config.dynamic-plugins.yaml`: what all installed plugins bring along for RHDH's configuration, as the
+//! installers merge it.
 
 use std::path::Path;
 
@@ -34,8 +34,8 @@ pub enum Error {
     },
 }
 
-/// Brings the file in `root` up to date: what earlier installations wrote stays, but for the keys that `plugins` (packages
-/// and their configurations) have.
+/// Brings the file in `root` up to date: what earlier installations wrote stays, but for the keys that `plugins`
+/// (packages and their configurations) have.
 ///
 /// # Errors
 /// When two of `plugins` disagree, or the file cannot be read or written.

@@ -1,6 +1,6 @@
-//! Compressing ahead: while a plugin is exported, a bundler has long finished some of its large files. What is compressed
-//! of them now need not be compressed when the export ends. Packaging looks at every byte again, so what changes in
-//! the meantime costs time and nothing else.
+//! Compressing ahead: while a plugin is exported, a bundler has long finished some of its large files. What is
+//! compressed of them now need not be compressed when the export ends. Packaging looks at every byte again, so what
+//! changes in the meantime costs time and nothing else.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -21,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A file that was written to more recently is not finished.
 const FINISHED: Duration = Duration::from_secs(2);
 
-/// Compresses the large files that are being made in `folders`, each at its level, as they are finished, until the other
-/// end of `stop` is dropped.
+/// Compresses the large files that are being made in `folders`, each at its level, as they are finished, until the
+/// other end of `stop` is dropped.
 pub fn compress_ahead(folders: &[(PathBuf, u32)], blocks: &Blocks, stop: &Receiver<()>) {
     let begun = SystemTime::now();
     let mut seen = HashSet::new();

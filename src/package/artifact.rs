@@ -1,4 +1,5 @@
-//! One artifact: its members' files are listed, archived, rehearsed, and only then given their names in the output folder.
+//! One artifact: its members' files are listed, archived, rehearsed, and only then given their names in the output
+//! folder.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Names in requests and manifests, before anything is made of them: what becomes a path, an image's name or a file's name
-//! must be one.
+//! Names in requests and manifests, before anything is made of them: what becomes a path, an image's name or a file's
+//! name must be one.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,6 @@
 //! Bringing what another machine packaged into this output folder. It may come from a job with less rights than this
-//! one has: nothing of it is believed. Every file is a plain file, and has the digest or integrity that its result says.
+//! one has: nothing of it is believed. Every file is a plain file, and has the digest or integrity that its result
+//! says.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

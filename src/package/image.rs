@@ -1,5 +1,5 @@
-//! An OCI image of dynamic plugins: `package.json` files and a finished layer come in; the manifest, the config, and what
-//! both say about the plugins go out. Nothing in them depends on a clock or a commit.
+//! An OCI image of dynamic plugins: `package.json` files and a finished layer come in; the manifest, the config, and
+//! what both say about the plugins go out. Nothing in them depends on a clock or a commit.
 
 use std::collections::BTreeMap;
 
@@ -162,8 +162,8 @@ impl Description<'_> {
         })
     }
 
-    /// OCI image spec, "pre-defined annotation keys": what `package.json` knows of them. A bundle has those in which all
-    /// its plugins agree.
+    /// OCI image spec, "pre-defined annotation keys": what `package.json` knows of them. A bundle has those in which
+    /// all its plugins agree.
     fn well_known(&self) -> BTreeMap<String, String> {
         let mut known = BTreeMap::new();
         let mut add = |key: &str, value: Option<String>| {

@@ -1,5 +1,5 @@
-//! The packages inside a plugin: paths and `package.json` files come in; sizes, licences, native modules and packages that
-//! no dependency leads to go out.
+//! The packages inside a plugin: paths and `package.json` files come in; sizes, licences, native modules and packages
+//! that no dependency leads to go out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

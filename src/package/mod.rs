@@ -1,5 +1,5 @@
-//! Packaging: `dist-dynamic` folders come in; OCI images in one layout, and archives as `npm pack` makes them, go out. The
-//! same folders give the same bytes on every machine, and nothing goes out that RHDH's installers would not take.
+//! Packaging: `dist-dynamic` folders come in; OCI images in one layout, and archives as `npm pack` makes them, go out.
+//! The same folders give the same bytes on every machine, and nothing goes out that RHDH's installers would not take.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -75,8 +75,8 @@ pub(super) fn texts_of<'a>(
     locks: &HashMap<&RepoPath, Cow<'_, [u8]>>,
 ) -> Result<(Texts<'a>, Locks<'a>), Error> {
     let mut wanted: Vec<&str> = Vec::new();
-    // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a submodule, or
-    // ignored) cannot be compared.
+    // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a
+    // submodule, or ignored) cannot be compared.
     let mut want = |path: &str| -> Result<Option<Option<usize>>, Error> {
         let Some(id) = before.id(path) else {
             return Ok(sight.after()?.id(path).map(|_| None));

@@ -189,7 +189,8 @@ impl Git {
             command.env_remove(name);
         }
         command.envs(self.given.iter().map(|(name, value)| (name, value)));
-        // No lock for a mere look, no question that nobody answers, messages that can be recognised, paths without magic.
+        // No lock for a mere look, no question that nobody answers, messages that can be recognised, paths without
+        // magic.
         command.envs([("GIT_OPTIONAL_LOCKS", "0"), ("GIT_TERMINAL_PROMPT", "0"), ("LC_ALL", "C")]);
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command
@@ -210,8 +211,8 @@ impl Git {
             Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
             answer => answer?,
         };
-        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern that
-        // takes back what others ignore begins with `!`.
+        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
+        // that takes back what others ignore begins with `!`.
         let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
         let records = fields.chunks_exact(4).zip(paths);
         let ignored: Vec<bool> = records
@@ -325,7 +326,8 @@ impl Objects {
     fn ask(&mut self, name: &str) -> std::io::Result<Option<Object>> {
         let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         self.questions.as_mut().ok_or_else(ended)?.write_all(format!("{name}\n").as_bytes())?;
-        // `<id> <type> <size>`, the content, a line feed; `<name> missing`, or another word, where there is no such object.
+        // `<id> <type> <size>`, the content, a line feed; `<name> missing`, or another word, where there is no such
+        // object.
         let mut header = String::new();
         self.answers.read_line(&mut header)?;
         let header = header.strip_suffix('\n').ok_or_else(ended)?;

@@ -1,6 +1,6 @@
 //! git's index, read without git: every tracked file with the id of its content, and what it looked like on disk when
-//! that was last known to be true (gitformat-index(5), versions 2 to 4). What a plain checkout does not have (conflicts,
-//! sparse or split indexes, files that git is told to take for unchanged) is left to git.
+//! that was last known to be true (gitformat-index(5), versions 2 to 4). What a plain checkout does not have
+//! (conflicts, sparse or split indexes, files that git is told to take for unchanged) is left to git.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -24,8 +24,8 @@ pub(super) struct Index {
     pub(super) has_submodules: bool,
 }
 
-/// What tells one state of the index from the next: when it was written (seconds, nanoseconds), when its name was given to
-/// it, the number of the file, and its size.
+/// What tells one state of the index from the next: when it was written (seconds, nanoseconds), when its name was given
+/// to it, the number of the file, and its size.
 type Written = [u32; 6];
 
 /// What a file looked like; git cuts all of it off at 32 bits. Times are seconds and nanoseconds.
@@ -43,8 +43,8 @@ const EMPTY: [&[u8]; 2] =
     [b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", b"473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"];
 
 impl Index {
-    /// Reads the index in `file`; only what is below `prefix` counts, which is empty or ends with `/`. `id_length` is that
-    /// of the repository's ids, in bytes. `None`: git has to be asked.
+    /// Reads the index in `file`; only what is below `prefix` counts, which is empty or ends with `/`. `id_length` is
+    /// that of the repository's ids, in bytes. `None`: git has to be asked.
     pub(super) fn read(file: &Path, prefix: &[u8], id_length: usize) -> Option<Self> {
         let nothing = |written| Self {
             file: file.to_owned(),
@@ -150,8 +150,8 @@ impl Index {
             owner: [now.st_uid, now.st_gid],
             size: now.st_size as u32,
         };
-        // git's Documentation/technical/racy-git: a file that was written no earlier than the index may have been changed
-        // after git had looked at it, and look the same; where git finds such files, it notes no size.
+        // git's Documentation/technical/racy-git: a file that was written no earlier than the index may have been
+        // changed after git had looked at it, and look the same; where git finds such files, it notes no size.
         let is_racy = self.written.is_none_or(|[seconds, nanoseconds, ..]| looks.modified >= [seconds, nanoseconds]);
         let has_size = looks.size != 0 || EMPTY.contains(&self.files.id_of(number));
         Some(!is_racy && has_size && kind == self.files.kind(number) && looks == self.looks[number])

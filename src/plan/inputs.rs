@@ -163,8 +163,8 @@ impl<'a> Rules<'a> {
         owned
     }
 
-    /// The deepest package that the files of a folder (empty, or with `/` at its end) belong to, and where their paths in
-    /// the package begin.
+    /// The deepest package that the files of a folder (empty, or with `/` at its end) belong to, and where their paths
+    /// in the package begin.
     fn owner(&self, folder: &[u8], existing: &[bool]) -> Option<(usize, usize)> {
         let ends = folder.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| (at, at + 1));
         ends.chain(std::iter::once((0, 0))).find_map(|(end, start)| {

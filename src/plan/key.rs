@@ -19,8 +19,8 @@
 //! | `bundle` | `image`, `version`, `labels`, `annotations`, `artifact-type`, `compression-level` | the effective value, as JSON |
 //! | `member` | position in the bundle, four digits | the member's directory and content key |
 //!
-//! The sha256 over the files of a package is one over path (relative to the package), mode and id of each, sorted by path,
-//! as fields; the ids are those of `snapshot`. No path on this machine, no time, no commit, no branch goes in.
+//! The sha256 over the files of a package is one over path (relative to the package), mode and id of each, sorted by
+//! path, as fields; the ids are those of `snapshot`. No path on this machine, no time, no commit, no branch goes in.
 
 use std::fmt;
 

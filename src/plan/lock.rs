@@ -23,8 +23,8 @@ pub(super) struct Lock(Result<Lockfile, String>);
 /// The lock files at one state of the repository, by workspace.
 pub(super) type Locks<'a> = HashMap<&'a RepoPath, Arc<Lock>>;
 
-/// The lock file at the top, read while nobody knows yet whether there is a workspace: most repositories have that one, and
-/// nothing else of the size.
+/// The lock file at the top, read while nobody knows yet whether there is a workspace: most repositories have that one,
+/// and nothing else of the size.
 pub(super) struct Ahead {
     pub(super) text: Vec<u8>,
     /// The `package.json` that was taken for the root's.
@@ -105,8 +105,8 @@ pub(super) fn read_all<'a>(
 }
 
 impl Lock {
-    /// Reads the lock file of `workspace`, if it was not read `ahead`; `manifest` is the root's `package.json` of the same
-    /// state.
+    /// Reads the lock file of `workspace`, if it was not read `ahead`; `manifest` is the root's `package.json` of the
+    /// same state.
     pub(super) fn of(workspace: &Workspace, text: &[u8], manifest: &PackageJson, ahead: Option<&Ahead>) -> Arc<Self> {
         let read = || Arc::new(Self::read(text, &join(workspace.path.as_str(), "yarn.lock"), manifest));
         ahead.and_then(|ahead| ahead.take(&workspace.path, text, manifest)).unwrap_or_else(read)
@@ -176,8 +176,8 @@ pub(super) enum OfPlugin {
 }
 
 impl<'a> LockView<'a> {
-    /// `packages` are those of the rules, each with its workspace; `before` holds only lock files that are not what they are
-    /// at the head.
+    /// `packages` are those of the rules, each with its workspace; `before` holds only lock files that are not what
+    /// they are at the head.
     pub(super) fn new(packages: &[(&'a Workspace, &'a Package)], head: Locks<'a>, before: Locks<'a>) -> Self {
         let before = before.into_iter();
         let before: HashMap<_, _> =

@@ -169,8 +169,8 @@ pub struct Published {
     pub tags: Vec<String>,
 }
 
-/// What `work` makes of each item, in their order, by as many threads as there are cores. Each takes a few items at a time:
-/// some make far more work than others.
+/// What `work` makes of each item, in their order, by as many threads as there are cores. Each takes a few items at a
+/// time: some make far more work than others.
 fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     if threads < 2 {

@@ -39,7 +39,8 @@ pub(super) type Listed<'s> = (&'s [u8], File<'s>);
 /// The files below the folder of `rhdh-plugins.toml`, by path: bytes, relative, sorted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
-    /// All paths and ids: a repository has thousands of files, and most states of it the same ones, hence the same text.
+    /// All paths and ids: a repository has thousands of files, and most states of it the same ones, hence the same
+    /// text.
     text: Arc<Vec<u8>>,
     /// Paths and ids of this state only; counted on from the end of `text`.
     own: Vec<u8>,

@@ -155,7 +155,8 @@ fn touched_by_git(git: &Git, paths: &[&[u8]]) -> Result<Vec<u8>, GitError> {
     git.run_on(&["diff-files", "--raw", "-z", "--no-renames", "--ignore-submodules=none", "--relative"], paths)
 }
 
-/// Puts over the files of the index what git says is `touched` and `new`; `prefix` is where the repository of `git` stands.
+/// Puts over the files of the index what git says is `touched` and `new`; `prefix` is where the repository of `git`
+/// stands.
 fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overlay) -> Result<(), GitError> {
     let on_disk = |path: &[u8]| kind(&git.folder().join(OsStr::from_bytes(path)));
     // A repository in the repository, which is none of its submodules, is listed as a folder.

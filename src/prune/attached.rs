@@ -1,5 +1,5 @@
-//! What is attached to images by tags: lists of documents (OCI distribution spec, referrers tag schema: `sha256-<hex>`) and
-//! the signatures of cosign 2 (`sha256-<hex>.sig`). It goes with the last tag of its image, and not before.
+//! What is attached to images by tags: lists of documents (OCI distribution spec, referrers tag schema: `sha256-<hex>`)
+//! and the signatures of cosign 2 (`sha256-<hex>.sig`). It goes with the last tag of its image, and not before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Deletes what `tag` has attached to `subject`: the documents that a list names, which are returned, and then the tag.
+    /// Deletes what `tag` has attached to `subject`: the documents that a list names, which are returned, and then the
+    /// tag.
     async fn delete_one(
         &mut self,
         tag: &str,

@@ -87,7 +87,8 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
             }
         }
     }
-    // The documents themselves have no tag, and GitHub does not say of which image they are: only their lists are found.
+    // The documents themselves have no tag, and GitHub does not say of which image they are: only their lists are
+    // found.
     let is_of_gone = |tag: &String| subject(tag).is_some_and(|subject| gone.contains(subject.as_str()));
     let lists = versions.iter().filter(|version| {
         let tags = &version.metadata.container.tags;

@@ -1,8 +1,8 @@
-//! Deleting tags of which nobody has need any more. Repositories and the judgement on each tag come in; what goes out says
-//! what is deleted, and what is kept although it was to go.
+//! Deleting tags of which nobody has need any more. Repositories and the judgement on each tag come in; what goes out
+//! says what is deleted, and what is kept although it was to go.
 //!
-//! A tag is deleted alone where the registry can do that. Where it can delete whole images only, an image goes when all of
-//! its tags go, and otherwise stays: what another tag holds, the tag of a content key among them, is never deleted.
+//! A tag is deleted alone where the registry can do that. Where it can delete whole images only, an image goes when all
+//! of its tags go, and otherwise stays: what another tag holds, the tag of a content key among them, is never deleted.
 
 mod attached;
 mod ghcr;

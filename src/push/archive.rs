@@ -59,8 +59,8 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// The archive that packaging says it made of `artifact`. Which name it has in a folder, a release or a registry is not
-    /// for the job that packaged it to say: that job may have run anybody's code.
+    /// The archive that packaging says it made of `artifact`. Which name it has in a folder, a release or a registry is
+    /// not for the job that packaged it to say: that job may have run anybody's code.
     pub(super) fn new(request: &Request, artifact: &ArtifactToPush, tgz: &PackagedTgz) -> Result<Self, Failure> {
         let wrong = |why: &str| Failure {
             code: "archive",

@@ -1,5 +1,5 @@
-//! What is attached to an image in its repository: the SBOM that packaging made, the provenance of the build. They are up
-//! before the image's tags move, so that whoever finds a tag finds them too.
+//! What is attached to an image in its repository: the SBOM that packaging made, the provenance of the build. They are
+//! up before the image's tags move, so that whoever finds a tag finds them too.
 
 use std::io::{BufReader, Read as _};
 use std::path::{Component, Path};
@@ -234,8 +234,8 @@ impl ImageJob {
         Ok((referrer, is_listed))
     }
 
-    /// The SBOM in the output folder. It may come from a job with less rights: it must be there, and speak of this image.
-    /// That its bytes are those of its digest is looked at when they are sent.
+    /// The SBOM in the output folder. It may come from a job with less rights: it must be there, and speak of this
+    /// image. That its bytes are those of its digest is looked at when they are sent.
     fn sbom(&self, sbom: &PackagedSbom, output: &Path) -> Result<BlobFile, Failure> {
         let wrong = |why: String| Failure {
             code: "sbom",

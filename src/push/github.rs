@@ -197,8 +197,8 @@ impl AssetJob {
     }
 }
 
-/// Whether this is the name that GitHub gives to a file with this name: it puts a dot in the place of characters that it
-/// does not like.
+/// Whether this is the name that GitHub gives to a file with this name: it puts a dot in the place of characters that
+/// it does not like.
 fn is_named(asset: &Asset, name: &str) -> bool {
     let legal = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let same =

@@ -1,5 +1,5 @@
-//! One archive on its way to the generic packages of a project on GitLab. They show what they get at once, so it is sent
-//! when everything else of the run is up. <https://docs.gitlab.com/user/packages/generic_packages/>
+//! One archive on its way to the generic packages of a project on GitLab. They show what they get at once, so it is
+//! sent when everything else of the run is up. <https://docs.gitlab.com/user/packages/generic_packages/>
 
 use std::sync::{Arc, Mutex, OnceLock};
 

@@ -1,5 +1,5 @@
-//! The releases on GitHub that archives of a run go to. One that is not there is made as a draft, which nobody sees, and
-//! published when everything else of the run is up. <https://docs.github.com/rest/releases/releases>
+//! The releases on GitHub that archives of a run go to. One that is not there is made as a draft, which nobody sees,
+//! and published when everything else of the run is up. <https://docs.github.com/rest/releases/releases>
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,8 +112,8 @@ impl SharedRelease {
         if let Some(release) = published {
             return place(&what, &release).map(Some);
         }
-        // Drafts are found in the list only, and there by those only who may write. An entry has the whole text of a release
-        // and all of its assets: few at once. The list begins with the newest, and ours is among these, mostly.
+        // Drafts are found in the list only, and there by those only who may write. An entry has the whole text of a
+        // release and all of its assets: few at once. The list begins with the newest, and ours is among these, mostly.
         let is_draft = |release: &Release| release.draft && release.tag_name == self.tag;
         let enough = |page: &[Release]| page.iter().any(|release| is_draft(release) && is_ours(release));
         let mut drafts: Vec<Release> = match self.forge.list_until(&what, &self.url(&["releases"]), 20, enough).await {

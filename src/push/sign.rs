@@ -1,5 +1,5 @@
-//! Signing by cosign, which runs as a child: it gets its own keys and the credentials of the one registry that it writes
-//! to, in a private folder, and nothing else that is secret.
+//! Signing by cosign, which runs as a child: it gets its own keys and the credentials of the one registry that it
+//! writes to, in a private folder, and nothing else that is secret.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -30,8 +30,8 @@ impl Repository {
         let what = format!("deleting `{self}{separator}{name}`");
         match self.ask(&what, &Method::DELETE, &["manifests", name], &[], Body::None).await {
             Ok(_) => Ok(Deleted::Gone),
-            // OCI distribution spec, deleting tags: 400 or 405 where a registry does not. distribution 2.8 takes the tag
-            // for a digest that is not one.
+            // OCI distribution spec, deleting tags: 400 or 405 where a registry does not. distribution 2.8 takes the
+            // tag for a digest that is not one.
             Err(Error::Refused { status, code, .. })
                 if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
                     || status == StatusCode::BAD_REQUEST

@@ -208,8 +208,8 @@ impl Error {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504)
                     || matches!(
                         code.as_str(),
-                        // The last: our bytes have the digest that we say, so something on the way had not; CNCF's registry
-                        // says it, too, where two uploads of one blob meet.
+                        // The last: our bytes have the digest that we say, so something on the way had not; CNCF's
+                        // registry says it, too, where two uploads of one blob meet.
                         "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "TOOMANYREQUESTS" | "DIGEST_INVALID"
                     )
             }

@@ -1,6 +1,7 @@
-//! Registries on the ground floor: OCI registries, npm registries, and the forges GitHub and GitLab; reading and writing,
-//! credentials, retry. The registry's name and prefix from `rhdh-plugins.toml` come in; what goes out are [`Repository`]s
-//! that blobs and manifests are read from and pushed to. `plan` and `doctor` read with it, `push` writes.
+//! Registries on the ground floor: OCI registries, npm registries, and the forges GitHub and GitLab; reading and
+//! writing, credentials, retry. The registry's name and prefix from `rhdh-plugins.toml` come in; what goes out are
+//! [`Repository`]s that blobs and manifests are read from and pushed to. `plan` and `doctor` read with it, `push`
+//! writes.
 //!
 //! # What comes from oci-client, and what does not
 //!
@@ -81,8 +82,9 @@ pub struct Limits {
     pub patience: Duration,
     /// Requests to one host at once.
     pub parallel: usize,
-    /// Between the last tag that must not move, or list of attached documents, and a last look at it. Registries cannot be asked to write a tag only if
-    /// it is not there, so of two runs at once both may write; this is the time that the slower one has for it.
+    /// Between the last tag that must not move, or list of attached documents, and a last look at it. Registries cannot
+    /// be asked to write a tag only if it is not there, so of two runs at once both may write; this is the time that
+    /// the slower one has for it.
     pub settle: Duration,
 }
 

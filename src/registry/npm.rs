@@ -1,5 +1,5 @@
-//! `npm`, run for one npm registry of the configuration: it knows the user's `.npmrc`, and registries know it. It runs in a
-//! folder of its own, so that no `.npmrc` of the repository is read.
+//! `npm`, run for one npm registry of the configuration: it knows the user's `.npmrc`, and registries know it. It runs
+//! in a folder of its own, so that no `.npmrc` of the repository is read.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -76,7 +76,8 @@ struct Said {
 }
 
 impl Npm {
-    /// npm for the registry `name` of the configuration, which has a URL there (`configured`) or leaves it to the packages.
+    /// npm for the registry `name` of the configuration, which has a URL there (`configured`) or leaves it to the
+    /// packages.
     pub(crate) fn new(session: &Session, name: &str, configured: bool) -> Result<Self, NpmError> {
         let keychain = session.keychain();
         let named = || Ok::<_, NpmError>(keychain.named(name)?.map(|credential| credential.kind));
@@ -152,8 +153,8 @@ impl Npm {
         command
     }
 
-    /// The authorities of npm's own configuration and `authority`, where that has a file of them: npm trusts nothing else
-    /// then, whatever Node does.
+    /// The authorities of npm's own configuration and `authority`, where that has a file of them: npm trusts nothing
+    /// else then, whatever Node does.
     async fn all_authorities(&self, authority: &Path) -> std::io::Result<Option<PathBuf>> {
         let path = self.folder().join("authorities.pem");
         if path.exists() {

@@ -17,8 +17,8 @@ pub enum Existence {
 }
 
 impl Repository {
-    /// Whether the repository is there, asked by an account that [`Repository::login`] let in. To be asked of a repository to read: where the registry is a Quay, asking for
-    /// permission to push already makes it.
+    /// Whether the repository is there, asked by an account that [`Repository::login`] let in. To be asked of a
+    /// repository to read: where the registry is a Quay, asking for permission to push already makes it.
     ///
     /// # Errors
     /// When the registry cannot be asked.

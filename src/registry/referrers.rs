@@ -84,9 +84,9 @@ impl Repository {
         Ok(answer.header("oci-subject").is_some())
     }
 
-    /// Adds `new` to the list under the tag of `subject`. What others put there stays. Registries know no "only if it has
-    /// not changed": whoever read the list before this writes it may write it afterwards, without what is new. So it is
-    /// read again `pause` after it was written, until it has everything; a pause longer than others take between
+    /// Adds `new` to the list under the tag of `subject`. What others put there stays. Registries know no "only if it
+    /// has not changed": whoever read the list before this writes it may write it afterwards, without what is new. So
+    /// it is read again `pause` after it was written, until it has everything; a pause longer than others take between
     /// reading and writing makes it sure.
     ///
     /// # Errors
@@ -120,8 +120,8 @@ impl Repository {
     /// Reads a small blob as a whole.
     ///
     /// # Errors
-    /// When the registry cannot be asked or does not have it, or when it is larger than `size` or is not what its digest
-    /// says.
+    /// When the registry cannot be asked or does not have it, or when it is larger than `size` or is not what its
+    /// digest says.
     pub async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, Error> {
         let temporary = |error: std::io::Error| Error::Temporary { source: Cause(error.to_string()) };
         let folder = tempfile::tempdir().map_err(temporary)?;

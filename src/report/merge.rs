@@ -1,5 +1,5 @@
-//! One result of several: those of a job matrix's legs come in, each of which left most of the plan to others; what goes
-//! out is the result of the whole.
+//! One result of several: those of a job matrix's legs come in, each of which left most of the plan to others; what
+//! goes out is the result of the whole.
 
 use super::{ArtifactResult, Failure, RunResult, State};
 use crate::plan::Action;

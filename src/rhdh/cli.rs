@@ -42,8 +42,8 @@ impl CliVersion {
         range.zip(Version::parse(version).ok()).is_some_and(|(range, version)| version.satisfies(&range))
     }
 
-    /// The version where the workspace has none of its own; `None` for a release that this program does not know: then it
-    /// is the newest one of the npm registry.
+    /// The version where the workspace has none of its own; `None` for a release that this program does not know: then
+    /// it is the newest one of the npm registry.
     #[must_use]
     pub fn usual(&self) -> Option<&str> {
         match self {

@@ -1,5 +1,6 @@
-//! Whether a package is a native module: by what it depends on, as the lock file says, and by what is in it, where it is
-//! installed. The second finds what the first cannot: prebuilt binaries, and packages that bring their own `binding.gyp`.
+//! Whether a package is a native module: by what it depends on, as the lock file says, and by what is in it, where it
+//! is installed. The second finds what the first cannot: prebuilt binaries, and packages that bring their own
+//! `binding.gyp`.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +25,8 @@ pub(super) fn by_dependencies(dependencies: &[(&str, &str)]) -> Option<String> {
 }
 
 /// What shows that the package `name` in `version` is a native module, where it is installed in one of the
-/// `node_modules` of `folders`. Packages for one platform only are left out: what they belong to is native, and which of
-/// them are installed depends on the machine.
+/// `node_modules` of `folders`. Packages for one platform only are left out: what they belong to is native, and which
+/// of them are installed depends on the machine.
 pub(super) fn by_contents(folders: &[PathBuf], name: &str, version: &str) -> Option<String> {
     if !is_package_name(name) {
         return None;

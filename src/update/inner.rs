@@ -1,5 +1,5 @@
-//! YAML inside of YAML: the text of a block scalar, as ConfigMaps and the parameters of templates have it. Its lines are
-//! found again in the file, so that the inner text's bytes are bytes of the file.
+//! YAML inside of YAML: the text of a block scalar, as ConfigMaps and the parameters of templates have it. Its lines
+//! are found again in the file, so that the inner text's bytes are bytes of the file.
 
 use saphyr_parser::ScalarStyle;
 
@@ -66,9 +66,9 @@ struct Lines {
 }
 
 impl Lines {
-    /// The lines of `inner`, the value of the literal block scalar whose bytes begin at `start` of `outer`: at its `|`, or
-    /// at its text, with or without the empty lines before it. `None` where they are not what YAML makes of the outer
-    /// ones.
+    /// The lines of `inner`, the value of the literal block scalar whose bytes begin at `start` of `outer`: at its `|`,
+    /// or at its text, with or without the empty lines before it. `None` where they are not what YAML makes of the
+    /// outer ones.
     fn find(outer: &str, start: usize, inner: &str) -> Option<Self> {
         let line_start = |offset: usize| outer[..offset].rfind('\n').map_or(0, |end| end + 1);
         let next = outer[start..].find('\n').map(|end| start + end + 1);

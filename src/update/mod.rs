@@ -1,10 +1,10 @@
-//! Bringing existing files of RHDH up to date: a `dynamic-plugins.yaml`, the values of a Helm chart, a ConfigMap with the
-//! YAML inside. A file's text and what a run published come in; what goes out is the same text in which our references
-//! and integrity values are new, and not one other byte.
+//! Bringing existing files of RHDH up to date: a `dynamic-plugins.yaml`, the values of a Helm chart, a ConfigMap with
+//! the YAML inside. A file's text and what a run published come in; what goes out is the same text in which our
+//! references and integrity values are new, and not one other byte.
 //!
 //! Entries are those of every list `plugins:` in the file, wherever it stands. Values are replaced where they are (see
-//! `tree.rs`), and another YAML parser then compares both texts (see `compare.rs`): what differs besides our values is an
-//! error, and nothing is written.
+//! `tree.rs`), and another YAML parser then compares both texts (see `compare.rs`): what differs besides our values is
+//! an error, and nothing is written.
 
 mod compare;
 mod edit;

@@ -78,8 +78,8 @@ impl Patterns {
         Ok(Self { include, exclude })
     }
 
-    /// Whether they match a folder, relative to where they stand, wherever that folder is. As [`Patterns::expand`], but that
-    /// links are not looked at.
+    /// Whether they match a folder, relative to where they stand, wherever that folder is. As [`Patterns::expand`], but
+    /// that links are not looked at.
     pub(super) fn matches(&self, folder: &str) -> bool {
         let names: Vec<&str> = folder.split('/').filter(|name| !name.is_empty()).collect();
         self.include.iter().any(|pattern| {

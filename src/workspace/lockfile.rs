@@ -74,7 +74,8 @@ impl Entries {
         self.descriptors[start as usize..end as usize].iter().copied()
     }
 
-    /// The numbers of the packages of this name. Each resolution begins with its name and an `@`, so they stand together.
+    /// The numbers of the packages of this name. Each resolution begins with its name and an `@`, so they stand
+    /// together.
     pub(super) fn named(&self, name: &str) -> Range<u32> {
         let of = |entry: &Entry| self.text(entry.resolution).as_bytes();
         let begins = |text: &[u8]| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"@"));

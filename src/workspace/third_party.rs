@@ -16,8 +16,8 @@ use super::{Package, Workspace};
 /// (test libraries, linters) leave no trace in a plugin.
 const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 
-/// Real lock files have some ten thousand. Where ranges cannot be followed, each may count for all versions of a name, and a
-/// hostile file could have as many as the square of its lines.
+/// Real lock files have some ten thousand. Where ranges cannot be followed, each may count for all versions of a name,
+/// and a hostile file could have as many as the square of its lines.
 const MAX_EDGES: usize = 20_000_000;
 
 /// A `yarn.lock`, ready to be asked. Its entries have numbers, in the order of their resolutions.

@@ -1,5 +1,5 @@
-//! The parts of GitHub's and GitLab's APIs that keep files, over HTTP on this machine. They keep what they get, and can be
-//! told to answer something else.
+//! The parts of GitHub's and GitLab's APIs that keep files, over HTTP on this machine. They keep what they get, and can
+//! be told to answer something else.
 
 use std::sync::{Arc, Mutex};
 

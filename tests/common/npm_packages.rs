@@ -1,4 +1,5 @@
-//! A large backend: 260 real packages of the npm registry, as its bundled dependencies. Installed once, from a lock file.
+//! A large backend: 260 real packages of the npm registry, as its bundled dependencies. Installed once, from a lock
+//! file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -171,7 +171,8 @@ fn a_version_that_is_taken_is_refused_before_anything_is_built() {
     assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
 }
 
-/// Built once more on demand, what has the same key may have other bytes: the key's tag moves, though the channel's may not.
+/// Built once more on demand, what has the same key may have other bytes: the key's tag moves, though the channel's may
+/// not.
 #[test]
 fn the_tag_of_a_key_moves_in_every_channel() {
     let registry = Registry::start(Auth::Open);

@@ -1,6 +1,6 @@
 //! `rhdh-pack promote`: from one channel to another, the very image that was tested. Nothing is built: for each plugin
-//! and bundle, the image under the one channel's tags is looked up, its content key compared with that of the sources as
-//! they stand here, and the same bytes brought to the other channel's registries, under its tags.
+//! and bundle, the image under the one channel's tags is looked up, its content key compared with that of the sources
+//! as they stand here, and the same bytes brought to the other channel's registries, under its tags.
 
 mod differences;
 mod find;

@@ -1,6 +1,6 @@
-//! Blocks that are compressed once for all archives they stand in: the image, the tgz and the bundle of a plugin differ in
-//! the headers between the files only, so the blocks of its large files are the same. Blocks are known by their bytes: who
-//! brings the same bytes gets the same block, and archives do not depend on what is remembered.
+//! Blocks that are compressed once for all archives they stand in: the image, the tgz and the bundle of a plugin differ
+//! in the headers between the files only, so the blocks of its large files are the same. Blocks are known by their
+//! bytes: who brings the same bytes gets the same block, and archives do not depend on what is remembered.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -30,8 +30,8 @@ use tar::Kind;
 pub(crate) const NPM_TIME: u64 = 499_162_500;
 
 /// Files of at least this many bytes are compressed once for all archives, but for their first window: that refers to
-/// what stands before, which differs, and what follows it can refer to nothing but the file. Part of the recipe: another
-/// value gives other archives.
+/// what stands before, which differs, and what follows it can refer to nothing but the file. Part of the recipe:
+/// another value gives other archives.
 pub(crate) const SHARED: u64 = 64 << 10;
 
 // Something is left to share after the first window, and files come in pieces of whole blocks.

@@ -83,8 +83,8 @@ impl<'a> ReadAhead<'a> {
             turns.extend((0..member.list.files.len()).map(|file| Turn { member: index, packages, file }));
         }
         if members.len() > 1 {
-            // What the members have in common comes together, and compresses to almost nothing. Frontends have nothing in
-            // common with backends: theirs is the same run of bytes as in an image of frontends alone.
+            // What the members have in common comes together, and compresses to almost nothing. Frontends have nothing
+            // in common with backends: theirs is the same run of bytes as in an image of frontends alone.
             turns.sort_by_cached_key(|turn| {
                 let (extension, base, path) = crate::package::packlist::order(&file_of(members, *turn).path);
                 (turn.packages, extension, base, path, turn.member)

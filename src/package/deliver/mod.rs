@@ -1,5 +1,5 @@
-//! Finished images for those who want them elsewhere than in a registry: the OCI layout of a run comes in; an archive, a
-//! folder of plugins, or images in a local container engine go out.
+//! Finished images for those who want them elsewhere than in a registry: the OCI layout of a run comes in; an archive,
+//! a folder of plugins, or images in a local container engine go out.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,7 +19,8 @@ pub enum Destination {
     OciArchive(PathBuf),
     /// `docker-archive:FILE`: what `docker load` takes. It has no room for annotations.
     DockerArchive(PathBuf),
-    /// `dir:FOLDER`: the plugins themselves, each in its folder, and `index.json`: what the RHDH CLI's `--export-to` writes.
+    /// `dir:FOLDER`: the plugins themselves, each in its folder, and `index.json`: what the RHDH CLI's `--export-to`
+    /// writes.
     Dir(PathBuf),
     /// The image store of a container engine on this machine.
     Engine(Engine),

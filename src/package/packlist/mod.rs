@@ -1,5 +1,5 @@
-//! The packlist: which files of a `dist-dynamic` folder go into its artifacts. The folder comes in; the files go out, in
-//! npm's order, each with all that is needed to read exactly that file later.
+//! The packlist: which files of a `dist-dynamic` folder go into its artifacts. The folder comes in; the files go out,
+//! in npm's order, each with all that is needed to read exactly that file later.
 //!
 //! For the package itself that is what `npm pack` takes (npm-packlist 10), plus what the plugin needs at run time.
 //! `node_modules` is taken whole, without what package managers keep there for themselves. Links are replaced by what

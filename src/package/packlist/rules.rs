@@ -1,6 +1,6 @@
 //! Which entries of the package itself `npm pack` takes: the rule sets of npm-packlist 10 in the order that it gives
-//! them, and ignore-walk 8's way of asking every folder above before the own one. The parsed `package.json` and the text
-//! of ignore files come in; answers to "is this entry in" go out.
+//! them, and ignore-walk 8's way of asking every folder above before the own one. The parsed `package.json` and the
+//! text of ignore files come in; answers to "is this entry in" go out.
 
 use std::sync::Arc;
 

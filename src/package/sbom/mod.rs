@@ -1,13 +1,13 @@
-//! The software bill of materials of an image: the contents of its finished layer come in; a CycloneDX 1.6 document goes
-//! out, with every package that is really there. The same image gives the same bytes: there is no time in it, and no
-//! serial number.
+//! The software bill of materials of an image: the contents of its finished layer come in; a CycloneDX 1.6 document
+//! goes out, with every package that is really there. The same image gives the same bytes: there is no time in it, and
+//! no serial number.
 //!
 //! # What a component's hash is
 //!
 //! A package in an image is not the archive that npm's registry has: files are left out, others were built here. So the
 //! hash of a component is that of its files as they are in the image: the sha256 of a list with a line for each file of
-//! the package, sorted by path, as `sha256sum` prints it (the file's sha256, two spaces, its path in the package). Files
-//! of packages in the package's own `node_modules` belong to those.
+//! the package, sorted by path, as `sha256sum` prints it (the file's sha256, two spaces, its path in the package).
+//! Files of packages in the package's own `node_modules` belong to those.
 //!
 //! Written by hand on serde: the crates that write CycloneDX bring its whole model, and know 1.5 at most.
 

@@ -13,8 +13,8 @@ use super::{Cause, Error, Forge};
 use crate::digest::Digest;
 
 impl Forge {
-    /// The digest of a file that the forge has, of at most `size` bytes, by reading it. It may be read elsewhere, without
-    /// the token.
+    /// The digest of a file that the forge has, of at most `size` bytes, by reading it. It may be read elsewhere,
+    /// without the token.
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -1,8 +1,8 @@
 //! Requests to GitHub by octocrab: it knows the version of the API, and which hosts the token is for.
 //!
-//! octocrab (0.54) sends them over our own client, so that proxies, certificate authorities, time limits and the bound of
-//! an answer are those of registries, too. Of octocrab's typed calls only the shapes are used (`Release`, `Asset`): the
-//! calls keep `Retry-After` and the rate limit's headers to themselves, and hand a file over as a whole in memory.
+//! octocrab (0.54) sends them over our own client, so that proxies, certificate authorities, time limits and the bound
+//! of an answer are those of registries, too. Of octocrab's typed calls only the shapes are used (`Release`, `Asset`):
+//! the calls keep `Retry-After` and the rate limit's headers to themselves, and hand a file over as a whole in memory.
 
 use octocrab::{OctoBody, Octocrab};
 use reqwest::{Body, Request, Response, Url};

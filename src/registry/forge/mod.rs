@@ -1,5 +1,6 @@
-//! The HTTP API of GitHub or GitLab: questions and files go out, answers come back, again while that may help, and never
-//! with the token to another host. What is asked stands where it is needed: releases and packages, comments, pull requests.
+//! The HTTP API of GitHub or GitLab: questions and files go out, answers come back, again while that may help, and
+//! never with the token to another host. What is asked stands where it is needed: releases and packages, comments, pull
+//! requests.
 //!
 //! The exchange is that with OCI registries (`http.rs`): one policy for attempts and limits, one translation of errors,
 //! one place for proxies and certificate authorities. On GitHub, octocrab is between (`github.rs`).
@@ -220,7 +221,8 @@ impl Forge {
         Ok(all)
     }
 
-    /// Changes something, as often as needed; what comes back is read as a `T`. `None` where there is nothing to change.
+    /// Changes something, as often as needed; what comes back is read as a `T`. `None` where there is nothing to
+    /// change.
     ///
     /// # Errors
     /// As [`Forge::find`].

@@ -1,6 +1,6 @@
 //! A pull request, or merge request, that brings files of another repository up to date. No git is needed. The branch
-//! always has one commit on top of its base, made anew whenever something changes, so that it never conflicts; and it is
-//! left alone once somebody else has committed to it.
+//! always has one commit on top of its base, made anew whenever something changes, so that it never conflicts; and it
+//! is left alone once somebody else has committed to it.
 
 mod github;
 mod gitlab;

@@ -15,8 +15,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// What `text` names: `owner/name` on the forge whose CI this is (elsewhere on GitHub), a path of more parts on GitLab,
-    /// or either with its host before it. `None` where that is no repository, or nobody knows what the host is.
+    /// What `text` names: `owner/name` on the forge whose CI this is (elsewhere on GitHub), a path of more parts on
+    /// GitLab, or either with its host before it. `None` where that is no repository, or nobody knows what the host is.
     #[must_use]
     pub fn find(text: &str, provider: Provider, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let (url, text) = match text.strip_prefix("https://") {

@@ -1,6 +1,7 @@
-//! The lock files of yarn berry as yarn itself writes them: a regular part of YAML, which is read many times faster than
-//! YAML can be. What departs from it in the least (quotes with escapes, comments behind values, flow style, letters
-//! beyond ASCII, a key that is there twice) is left to the YAML parser, which also finds the words for what is wrong.
+//! The lock files of yarn berry as yarn itself writes them: a regular part of YAML, which is read many times faster
+//! than YAML can be. What departs from it in the least (quotes with escapes, comments behind values, flow style,
+//! letters beyond ASCII, a key that is there twice) is left to the YAML parser, which also finds the words for what is
+//! wrong.
 
 use hashbrown::HashSet;
 use memchr::memchr_iter;
