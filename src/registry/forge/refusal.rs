@@ -47,7 +47,7 @@ impl Forge {
         let header = |name: &str| answer.header(name).and_then(|text| text.parse::<i64>().ok());
         let used_up = header("x-ratelimit-remaining") == Some(0);
         let reset = header("x-ratelimit-reset").filter(|_| used_up);
-        let reset = reset.map(|reset| (reset - jiff::Timestamp::now().as_second()).max(1).unsigned_abs());
+        let reset = reset.map(|reset| reset.saturating_sub(jiff::Timestamp::now().as_second()).max(1).unsigned_abs());
         let wait = retry_after(&answer.headers).or(reset.map(Duration::from_secs));
         let limited = wait.is_some() || message.to_lowercase().contains("rate limit");
         let status = match answer.status {
