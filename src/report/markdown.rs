@@ -71,12 +71,10 @@ pub(super) fn fenced(language: &str, text: &str) -> String {
     format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
 }
 
-/// A section that can be folded, and is until somebody opens it, unless it is `open`. `title` is markup already; so is
-/// `body`.
-pub(super) fn folded(title: &str, body: &str, open: bool) -> String {
-    let open = if open { " open" } else { "" };
+/// A section that is folded until somebody opens it. `title` is markup already; so is `body`.
+pub(super) fn folded(title: &str, body: &str) -> String {
     // Markdown is read inside of HTML only after an empty line.
-    format!("<details{open}><summary>{title}</summary>\n\n{}\n\n</details>\n\n", body.trim_end())
+    format!("<details><summary>{title}</summary>\n\n{}\n\n</details>\n\n", body.trim_end())
 }
 
 /// The marker by which a comment is found again: one for each configuration file. Nobody sees it.

@@ -117,8 +117,7 @@ fn compose(result: &RunResult, detail: Detail, head: String, more: &str) -> Resu
     }
     for (section, kept) in sections.iter().zip(kept) {
         if kept {
-            // What somebody must do something about is not hidden.
-            text.push_str(&folded(section.title, &section.body, section.title == FAILURES));
+            text.push_str(&folded(section.title, &section.body));
         } else {
             missing.push(section.title.to_lowercase());
         }
