@@ -134,7 +134,14 @@ fn by_git(git: &Git) -> Result<Snapshot, GitError> {
         });
         // `<mode> <id> <stage>\t<path>`
         let index = Snapshot::of_listing("ls-files", &git.run(&["ls-files", "--stage", "-z"])?, 1)?;
-        let overlay = overlay.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let mut overlay = overlay.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        // Where a folder became a link that leads to itself, git cannot tell that its files are gone, and says nothing.
+        let new = overlay.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| [path, b"/".as_slice()].concat());
+        let gone =
+            new.flat_map(|folder| index.beginning_with(&folder).map(|(path, _)| path.to_vec()).collect::<Vec<_>>());
+        for path in gone.collect::<Vec<_>>() {
+            overlay.entry(path).or_insert(None);
+        }
         Ok(index.with(overlay))
     })
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
 use super::*;
@@ -210,7 +211,10 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    // The same cases on every run; who changes what is tested takes other seeds, too.
+    #![proptest_config(ProptestConfig {
+        cases: 60, max_shrink_iters: 300, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default()
+    })]
 
     /// Random trees, edits and patterns, many of them in the very moment in which git wrote its index.
     #[test]
