@@ -121,7 +121,7 @@ impl Ci {
     /// What the process's environment says.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::read(variable)
     }
 
     /// What `variable` says: a look-up of environment variables, with empty ones left out.
@@ -219,6 +219,12 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let target = variable("CI_MERGE_REQUEST_PROJECT_ID");
     let fork = target.is_some() && variable("CI_MERGE_REQUEST_SOURCE_PROJECT_ID") != target;
     Ci { provider: Provider::GitLab, event, sha: variable("CI_COMMIT_SHA"), branch, fork, compare }
+}
+
+/// An environment variable; `None` where it is not set, empty, or no text.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

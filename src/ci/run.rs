@@ -21,7 +21,7 @@ impl Run {
     /// What the process's environment says.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::read(super::variable)
     }
 
     /// What `variable` says: a look-up of environment variables, with empty ones left out.

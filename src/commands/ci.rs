@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::session::Session;
 use super::{Error, plan};
-use crate::ci::Provider;
 use crate::ci::log::Place;
+use crate::ci::{Provider, variable};
 use crate::document;
 use crate::plan::{Legs, Plan};
-use crate::registry::{Limits, with_causes};
+use crate::registry::Limits;
 use crate::report::comment::{self, Found, Kept};
 use crate::report::outputs::{self, Output};
 use crate::report::{ArtifactResult, RunResult, github, gitlab, summary};
-use crate::ui::Ui;
+use crate::ui::{Ui, with_causes};
 
 /// Keeps everything in the environment that opens something out of GitHub's log, before anything else is said: values
 /// that come from `secrets` are hidden already, those that a step made are not.
@@ -160,8 +160,4 @@ fn summary_url() -> Option<String> {
 
 fn file(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

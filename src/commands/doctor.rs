@@ -15,7 +15,7 @@ use super::session::Session;
 use super::tags::Named;
 use super::verify::print_json;
 use super::{Error, Request};
-use crate::ci::{Ci, Event};
+use crate::ci::{Ci, Event, variable};
 use crate::config::channels::{Because, ChosenChannel};
 use crate::config::{self, FILE_NAME, Registry};
 use crate::doctor::{self, Area, Finding, Report, State, forge, machine, plugin, registries, repository};
@@ -77,7 +77,6 @@ pub(super) async fn command(request: &Request, json: bool, ui: &Ui, cancel: &Can
             }
         }
     }
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     parts.push(doctor::within_limit(Area::Forge, "token", forge::examine(&subject, variable, ui)).boxed());
 
     let found = tokio::select! {

@@ -11,6 +11,7 @@ use crate::config::Registry;
 use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey, Found, Memory, Published, Question};
 use crate::registry::{self, ManifestRef};
 use crate::report::RunResult;
+use crate::ui::with_causes;
 
 /// Artifacts that are asked for at once; requests to one host are limited by the session.
 const PARALLEL: usize = 16;
@@ -33,12 +34,7 @@ pub(super) async fn ask(session: &Session, registries: &Arc<registry::Session>, 
         }
     }
     for (name, error) in silent {
-        let mut words = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            words.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let words = with_causes(&error);
         memory.notes.push(format!("registry `{name}` could not be asked what it holds: {words}"));
     }
     memory

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::session::Session;
 use super::{Error, push};
+use crate::ci::variable;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
@@ -183,16 +184,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
 
 fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Result<u8, Error> {
     let gone = pruned.deleted.iter().chain(&pruned.attached);
-    document::print(
-        gone.map(|reference| {
-            format!(
-                "{reference}
-"
-            )
-        })
-        .collect::<String>()
-        .as_bytes(),
-    )?;
+    document::print(gone.map(|reference| format!("{reference}\n")).collect::<String>().as_bytes())?;
     for Kept { reference, why, help } in &pruned.kept {
         session.ui.failure(reference, why, help.as_deref(), None);
     }
@@ -213,7 +205,7 @@ async fn prune_target(
 ) -> Result<Pruned, PruneError> {
     let reference = target.reference();
     if let Some((owner, name)) = reference.strip_prefix("ghcr.io/").and_then(|path| path.split_once('/')) {
-        let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
+        let api = ForgeKind::GitHub.api(variable);
         let names = ["RHDH_PACK_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"];
         let Some(token) = names.iter().find_map(|name| variable(name)).map(SecretString::from) else {
             return Err(PruneError::NoToken { reference });
@@ -260,7 +252,7 @@ fn forge() -> Result<Place, PruneError> {
     let token = |names: &[&str]| names.iter().find_map(|name| variable(name)).map(SecretString::from);
     let repository = variable("GITHUB_REPOSITORY").filter(|repository| is_path(ForgeKind::GitHub, repository));
     if let (Some(repository), Some(token)) = (repository, token(&["GITHUB_TOKEN", "GH_TOKEN"])) {
-        let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
+        let api = ForgeKind::GitHub.api(variable);
         return Ok(Place::GitHub { api, repository, token });
     }
     let project = variable("CI_PROJECT_ID").filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
@@ -268,8 +260,4 @@ fn forge() -> Result<Place, PruneError> {
         (Some(api), Some(project), Some(token)) => Ok(Place::GitLab { api, project, token }),
         _ => Err(PruneError::NoForge),
     }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

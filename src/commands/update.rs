@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::{Error, Request};
-use crate::ci::Provider;
+use crate::ci::{Provider, variable};
 use crate::draft::remote::Remote;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
@@ -74,7 +74,6 @@ async fn propose(
     root: &Path,
     ui: &Ui,
 ) -> Result<Vec<(String, Updated)>, Error> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let place = Place::find(repository, Provider::from_env(), variable);
     let place = place.ok_or_else(|| update::Error::NotARepository(repository.to_owned()))?;
     let path = |file: &PathBuf| {
@@ -108,7 +107,6 @@ async fn propose(
 /// What names this configuration among all that propose something to one repository: the repository it stands in, and
 /// the folder in that.
 fn source(root: &Path) -> String {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (repository, top) = match Provider::from_env() {
         Provider::GitHub => (variable("GITHUB_REPOSITORY"), variable("GITHUB_WORKSPACE")),
         Provider::GitLab => (variable("CI_PROJECT_PATH"), variable("CI_PROJECT_DIR")),

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Area, Finding, listed};
 use crate::ci::{Ci, Event, Provider};
+use crate::registry::Limits;
 use crate::registry::forge::{Error, Forge, ForgeKind, Reply, Sent};
-use crate::registry::{Limits, with_causes};
-use crate::ui::Ui;
+use crate::ui::{Ui, with_causes};
 
 const HERE: Area = Area::Forge;
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ async fn github(
             HERE.skipped(what, "`GITHUB_TOKEN` is not set; outside of GitHub Actions nobody needs it")
         }];
     };
-    let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
+    let api = ForgeKind::GitHub.api(variable);
     let forge = match Forge::at(ForgeKind::GitHub, &api, &token, limits(), ui) {
         Ok(forge) => forge,
         Err(error) => return vec![HERE.error(what, &error)],

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::registry::with_causes;
+use crate::ui::with_causes;
 
 mod exports;
 mod files;

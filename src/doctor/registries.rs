@@ -8,9 +8,8 @@ use futures_util::future::join_all;
 
 use super::{Area, Finding, State, counted, files, listed};
 use crate::config::Registry;
-use crate::registry::{
-    Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session, with_causes,
-};
+use crate::registry::{Client, CredentialKind, Error, Existence, Limits, ManifestRef, Npm, NpmError, Session};
+use crate::ui::with_causes;
 
 const HERE: Area = Area::Registries;
 

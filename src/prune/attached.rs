@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::repository::Work;
 use crate::digest::Digest;
-use crate::registry::{Deleted, Error, ManifestRef, Referrer, with_causes};
+use crate::registry::{Deleted, Error, ManifestRef, Referrer};
+use crate::ui::with_causes;
 
 /// What attached documents say that they are attached to, by their tag.
 pub(super) fn subject(tag: &str) -> Option<Digest> {

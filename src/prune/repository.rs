@@ -6,7 +6,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
 use crate::digest::Digest;
-use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository, with_causes};
+use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository};
+use crate::ui::with_causes;
 
 /// Questions to one registry at once; the session limits them, too.
 const PARALLEL: usize = 8;

@@ -6,6 +6,7 @@ use super::attach::Attached;
 use super::{PushFailure, State};
 use crate::digest::Digest;
 use crate::registry::{self, Referrer};
+use crate::ui::with_causes;
 
 /// What has been done.
 #[derive(Default)]
@@ -47,14 +48,7 @@ pub(super) struct Failure {
 impl Failure {
     /// Any error with its causes on one line.
     pub(super) fn of(code: &'static str, error: &(impl miette::Diagnostic + 'static)) -> Self {
-        let mut message = error.to_string();
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        Self { code, message, help: error.help().map(|help| help.to_string()) }
+        Self { code, message: with_causes(error), help: error.help().map(|help| help.to_string()) }
     }
 }
 

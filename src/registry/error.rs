@@ -342,12 +342,6 @@ fn details(code: &str, message: &str) -> String {
     [code, message].into_iter().filter(|text| !text.is_empty()).fold(String::new(), |text, part| text + ": " + part)
 }
 
-/// An error and its causes, on one line.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// Words of a server, for one line of a terminal: no control characters, no more than 300 characters.
 pub(super) fn one_line(text: &str) -> String {
     let words = text.split(|character: char| character.is_whitespace() || character.is_control());

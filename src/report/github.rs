@@ -8,6 +8,7 @@ use miette::Diagnostic;
 
 use super::outputs::Output;
 use crate::ci::log::Place;
+use crate::ui::with_causes;
 
 /// Adds `outputs` to the file that `GITHUB_OUTPUT` names. The delimiter of each value is random, and no part of it:
 /// a value cannot end itself and begin an output of its own.
@@ -47,12 +48,7 @@ pub fn problems(error: &dyn Diagnostic) -> Vec<(String, Option<Place>)> {
     if !related.is_empty() {
         return related.into_iter().flat_map(problems).collect();
     }
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message.push_str(&format!(": {source}"));
-        cause = source.source();
-    }
+    let mut message = with_causes(error);
     if let Some(help) = error.help() {
         message.push_str(&format!("\nhelp: {help}"));
     }

@@ -8,6 +8,7 @@ use crate::package::{Finding, PackagedImage, PackagedSbom, PackagedTgz, PackedPl
 use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
 use crate::push::{self, PublishedFile, PublishedImage, PublishedPackage};
 use crate::registry;
+use crate::ui::with_causes;
 use crate::workspace::package_json::Role;
 
 /// The version of the `result.json` format that this program writes. Fields are only ever added to a version.
@@ -200,13 +201,7 @@ impl Failure {
     /// What a registry did not do.
     #[must_use]
     pub fn of(error: &registry::Error) -> Self {
-        let mut message = error.to_string();
-        let mut next = std::error::Error::source(error);
-        while let Some(cause) = next {
-            message.push_str(&format!(": {cause}"));
-            next = cause.source();
-        }
-        Self::new(error.code(), message, miette::Diagnostic::help(error).map(|help| help.to_string()))
+        Self::new(error.code(), with_causes(error), miette::Diagnostic::help(error).map(|help| help.to_string()))
     }
 }
 

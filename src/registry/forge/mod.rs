@@ -41,6 +41,18 @@ pub enum ForgeKind {
     GitLab,
 }
 
+impl ForgeKind {
+    /// The URL of its API: that of the CI's own server where a variable names one, else the public one.
+    #[must_use]
+    pub fn api(self, variable: impl Fn(&str) -> Option<String>) -> String {
+        let (name, public) = match self {
+            Self::GitHub => ("GITHUB_API_URL", "https://api.github.com"),
+            Self::GitLab => ("CI_API_V4_URL", "https://gitlab.com/api/v4"),
+        };
+        variable(name).unwrap_or_else(|| public.to_owned())
+    }
+}
+
 /// The API of a forge, with a token for it.
 pub struct Forge {
     kind: ForgeKind,
@@ -93,10 +105,6 @@ impl Forge {
     /// When the API's URL is none to use, there is no token, or the certificates to trust cannot be read.
     pub fn new(session: &Session, kind: ForgeKind, name: &str) -> Result<Arc<Self>, Error> {
         let keychain = &session.keychain;
-        let (variable, default) = match kind {
-            ForgeKind::GitHub => ("GITHUB_API_URL", "https://api.github.com"),
-            ForgeKind::GitLab => ("CI_API_V4_URL", "https://gitlab.com/api/v4"),
-        };
         let own = keychain.token(name);
         let (job_variable, job_header) = match kind {
             ForgeKind::GitHub => ("GITHUB_TOKEN", "authorization"),
@@ -107,8 +115,8 @@ impl Forge {
             None => (keychain.secret(job_variable), job_header),
         };
         let trusted = session.authority(name);
-        let api = keychain.text(variable).unwrap_or(default);
-        let mut forge = Self::open(kind, api, trusted.as_deref(), session.limits.clone(), &session.ui)?;
+        let api = kind.api(|name| keychain.text(name).map(str::to_owned));
+        let mut forge = Self::open(kind, &api, trusted.as_deref(), session.limits.clone(), &session.ui)?;
         forge.registry = Some(name.to_owned());
         match token {
             Some(token) => forge.log_in(token, header).map(Arc::new),

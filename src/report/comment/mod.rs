@@ -88,7 +88,7 @@ impl Place {
                 let Some(token) = token(&["GITHUB_TOKEN"]) else {
                     return Found::NoToken("set `GITHUB_TOKEN` for a comment on the pull request");
                 };
-                let api = variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned());
+                let api = ForgeKind::GitHub.api(&variable);
                 let graphql = variable("GITHUB_GRAPHQL_URL").unwrap_or_else(|| format!("{api}/graphql"));
                 Found::Place(Self::GitHub { api, graphql, repository, number, token })
             }

@@ -42,11 +42,9 @@ impl Place {
         };
         let api = match (kind, host) {
             // A server other than github.com has its API elsewhere; GitHub's own runners say where.
-            (ForgeKind::GitHub, _) => variable("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned()),
+            (ForgeKind::GitHub, _) => kind.api(variable),
             (ForgeKind::GitLab, Some(host)) if gitlab.as_ref() != Some(&host) => format!("https://{host}/api/v4"),
-            (ForgeKind::GitLab, _) => {
-                variable("CI_API_V4_URL").unwrap_or_else(|| "https://gitlab.com/api/v4".to_owned())
-            }
+            (ForgeKind::GitLab, _) => kind.api(variable),
         };
         is_path(kind, path).then(|| Self { kind, api, path: path.to_owned() })
     }
