@@ -6,11 +6,11 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::http::{Request, Server, answer};
+use common::proposals::{digest, folder, serve};
 use common::rhdh_pack;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,10 +18,6 @@ use tempfile::TempDir;
 const BEFORE: &str = "plugins:\n- package: oci://quay.io/acme/todo:1!todo # mine\n";
 const BRANCH: &str = "rhdh-pack/acme-team-plugins/release";
 const VALUES: &str = "env/prod/values.yaml";
-
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digit.to_string().repeat(64))
-}
 
 fn after(digit: char) -> String {
     format!("plugins:\n- package: oci://quay.io/acme/todo@{}!todo # mine\n", digest(digit))
@@ -165,37 +161,6 @@ impl Forge {
     }
 }
 
-fn serve(forge: Forge) -> (Server, Arc<Mutex<Forge>>) {
-    let forge = Arc::new(Mutex::new(forge));
-    let held = Arc::clone(&forge);
-    let server = Server::start(move |request| {
-        request.read_body(usize::MAX);
-        forge.lock().unwrap().answer(request)
-    });
-    (server, held)
-}
-
-/// An output folder in which `todo` was published with a digest of `digit`s.
-fn folder(digit: char) -> TempDir {
-    let image = json!({
-        "registry": "quay", "reference": format!("quay.io/acme/todo@{}", digest(digit)), "digest": digest(digit), "tags": [],
-        "size": 1, "state": "new",
-    });
-    let todo = json!({
-        "id": "todo", "state": "published", "action": "build", "reasons": [], "version": "2.0.0", "content_key": null,
-        "role": "frontend-plugin", "image_name": "todo", "image": null, "images": [image], "tgz": null,
-        "plugin_config": null, "error": null,
-    });
-    let result = json!({
-        "schema_version": 1, "rhdh_pack": "0.1.0", "channel": "release", "commit": null, "started": "2026-11-22T10:00:00Z",
-        "finished": null, "outcome": "success", "plugins": [todo], "bundles": [],
-    });
-    let folder = tempfile::tempdir().unwrap();
-    fs_err::create_dir(folder.path().join("out")).unwrap();
-    fs_err::write(folder.path().join("out/result.json"), result.to_string()).unwrap();
-    folder
-}
-
 /// As in a job of the project `acme/team/plugins`.
 fn propose(server: &Server, folder: &TempDir, file: &str) -> (Option<i32>, String) {
     let mut command = rhdh_pack(folder.path());
@@ -221,7 +186,7 @@ fn one_merge_request_is_opened_and_then_kept_up_to_date() {
     let others =
         json!({ "iid": 1, "web_url": "x", "source_project_id": 99, "title": "of a fork", "description": null });
     let files = [(VALUES, "100755", BEFORE), ("README.md", "100644", "x"), ("env/a.yaml", "100644", "x")];
-    let (server, forge) = serve(Forge { requests: vec![others], ..Forge::with(&files) });
+    let (server, forge) = serve(Forge { requests: vec![others], ..Forge::with(&files) }, Forge::answer);
     let (code, said) = propose(&server, &folder('a'), VALUES);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("opened https://gitlab.acme.dev/acme/deploy/gitops/-/merge_requests/2"), "{said}");
@@ -259,7 +224,7 @@ fn one_merge_request_is_opened_and_then_kept_up_to_date() {
 
 #[test]
 fn nothing_is_proposed_where_nothing_changes_and_nothing_overwritten_that_others_wrote() {
-    let (server, _) = serve(Forge::with(&[(VALUES, "100644", &after('a'))]));
+    let (server, _) = serve(Forge::with(&[(VALUES, "100644", &after('a'))]), Forge::answer);
     let (code, said) = propose(&server, &folder('a'), VALUES);
     assert_eq!((code, written(&server).len()), (Some(0), 0), "{said}");
     assert!(said.contains("`acme/deploy/gitops` is up to date"), "{said}");
@@ -268,7 +233,7 @@ fn nothing_is_proposed_where_nothing_changes_and_nothing_overwritten_that_others
     let files = forge.commits[0].0.clone();
     forge.commits.push((files, vec!["c0".to_owned()], "Fix the tests".to_owned()));
     forge.branches.insert(BRANCH.to_owned(), "c1".to_owned());
-    let (server, _) = serve(forge);
+    let (server, _) = serve(forge, Forge::answer);
     let (code, said) = propose(&server, &folder('a'), VALUES);
     assert_eq!((code, written(&server).len()), (Some(2), 0), "{said}");
     assert!(said.contains("has commits of others"), "{said}");
@@ -283,12 +248,12 @@ fn what_passes_is_tried_again_and_what_is_no_file_is_said() {
         ("POST", "/merge_requests", "409 Conflict", r#"{"message":["Another open merge request already exists"]}"#),
         ("GET", "/tree", "429 Too Many Requests", "Retry later"),
     ];
-    let (server, forge) = serve(forge);
+    let (server, forge) = serve(forge, Forge::answer);
     let (code, said) = propose(&server, &folder('a'), VALUES);
     assert_eq!((code, forge.lock().unwrap().requests.len()), (Some(0), 1), "{said}");
 
     let files = [("link.yaml", "120000", "/etc/passwd"), ("d/x.yaml", "100644", BEFORE), ("bin", "100644", "\u{0}")];
-    let (server, _) = serve(Forge::with(&files));
+    let (server, _) = serve(Forge::with(&files), Forge::answer);
     for (file, why) in [
         ("link.yaml", "`link.yaml` is not a file"),
         ("d", "`d` is not a file"),
@@ -301,7 +266,7 @@ fn what_passes_is_tried_again_and_what_is_no_file_is_said() {
     }
     let mut empty = Forge::with(&[]);
     empty.faults = vec![("GET", "/projects", "403 Forbidden", r#"{"message":"403 Forbidden"}"#)];
-    let (code, said) = propose(&serve(empty).0, &folder('a'), VALUES);
+    let (code, said) = propose(&serve(empty, Forge::answer).0, &folder('a'), VALUES);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("GitLab says 403 Forbidden") && !said.contains("there\""), "{said}");
 }

@@ -7,11 +7,11 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::process::Output;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::http::{Request, Server, answer};
+use common::proposals::{digest, folder, serve};
 use common::rhdh_pack;
 use common::tunnel::{HOST, Tunnel};
 use serde_json::{Value, json};
@@ -19,10 +19,6 @@ use tempfile::TempDir;
 
 const BEFORE: &str = "plugins:\n- package: oci://quay.io/acme/todo:1!todo # mine\n";
 const BRANCH: &str = "rhdh-pack/acme-plugins/release";
-
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digit.to_string().repeat(64))
-}
 
 /// A repository: files by path, commits, branches, pull requests.
 #[derive(Default)]
@@ -167,37 +163,6 @@ impl Forge {
     }
 }
 
-fn serve(forge: Forge) -> (Server, Arc<Mutex<Forge>>) {
-    let forge = Arc::new(Mutex::new(forge));
-    let held = Arc::clone(&forge);
-    let server = Server::start(move |request| {
-        request.read_body(usize::MAX);
-        forge.lock().unwrap().answer(request)
-    });
-    (server, held)
-}
-
-/// An output folder in which `todo` was published with a digest of `digit`s.
-fn folder(digit: char) -> TempDir {
-    let image = json!({
-        "registry": "quay", "reference": format!("quay.io/acme/todo@{}", digest(digit)), "digest": digest(digit), "tags": [],
-        "size": 1, "state": "new",
-    });
-    let todo = json!({
-        "id": "todo", "state": "published", "action": "build", "reasons": [], "version": "2.0.0", "content_key": null,
-        "role": "frontend-plugin", "image_name": "todo", "image": null, "images": [image], "tgz": null,
-        "plugin_config": null, "error": null,
-    });
-    let result = json!({
-        "schema_version": 1, "rhdh_pack": "0.1.0", "channel": "release", "commit": null, "started": "2026-11-22T10:00:00Z",
-        "finished": null, "outcome": "success", "plugins": [todo], "bundles": [],
-    });
-    let folder = tempfile::tempdir().unwrap();
-    fs_err::create_dir(folder.path().join("out")).unwrap();
-    fs_err::write(folder.path().join("out/result.json"), result.to_string()).unwrap();
-    folder
-}
-
 fn propose(server: &Server, folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, stdout } = rhdh_pack(folder.path())
         .env("GITHUB_ACTIONS", "true")
@@ -217,7 +182,8 @@ fn propose(server: &Server, folder: &TempDir, arguments: &[&str]) -> (Option<i32
 #[test]
 fn one_pull_request_is_opened_and_then_kept_up_to_date() {
     let values = "env/prod/values.yaml";
-    let (server, forge) = serve(Forge::with(&[(values, "100755", BEFORE), ("README.md", "100644", "x")]));
+    let (server, forge) =
+        serve(Forge::with(&[(values, "100755", BEFORE), ("README.md", "100644", "x")]), Forge::answer);
     let (code, said) = propose(&server, &folder('a'), &[values]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("opened https://github.com/acme/gitops/pull/1"), "{said}");
@@ -257,7 +223,7 @@ fn one_pull_request_is_opened_and_then_kept_up_to_date() {
 #[test]
 fn nothing_is_proposed_where_nothing_changes() {
     let text = format!("plugins:\n- package: oci://quay.io/acme/todo@{}!todo\n", digest('a'));
-    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", &text)]));
+    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", &text)]), Forge::answer);
     let (code, said) = propose(&server, &folder('a'), &["d.yaml"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("`acme/gitops` is up to date"), "{said}");
@@ -269,7 +235,7 @@ fn a_branch_that_others_have_committed_to_is_left_alone() {
     let mut forge = Forge::with(&[("d.yaml", "100644", BEFORE)]);
     forge.commits.push((0, vec!["c0".to_owned()], "Fix the tests".to_owned()));
     forge.branches.insert(BRANCH.to_owned(), "c1".to_owned());
-    let (server, forge) = serve(forge);
+    let (server, forge) = serve(forge, Forge::answer);
     let (code, said) = propose(&server, &folder('a'), &["d.yaml"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("has commits of others"), "{said}");
@@ -289,7 +255,7 @@ fn what_passes_is_tried_again_and_two_at_once_end_in_one() {
             r#"{"message":"Validation Failed","errors":[{"message":"A pull request already exists"}]}"#,
         ),
     ];
-    let (server, forge) = serve(forge);
+    let (server, forge) = serve(forge, Forge::answer);
     let (code, said) = propose(&server, &folder('a'), &["d.yaml"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(forge.lock().unwrap().pulls.len(), 1);
@@ -306,7 +272,8 @@ fn what_passes_is_tried_again_and_two_at_once_end_in_one() {
 
 #[test]
 fn what_is_no_file_there_is_said() {
-    let (server, _) = serve(Forge::with(&[("link.yaml", "120000", "/etc/passwd"), ("d/x.yaml", "100644", BEFORE)]));
+    let (server, _) =
+        serve(Forge::with(&[("link.yaml", "120000", "/etc/passwd"), ("d/x.yaml", "100644", BEFORE)]), Forge::answer);
     let folder = folder('a');
     for (file, why) in [
         ("link.yaml", "`link.yaml` is not a file"),
@@ -321,7 +288,7 @@ fn what_is_no_file_there_is_said() {
     }
     let mut forge = Forge::with(&[]);
     forge.faults = vec![("GET", "/repos", "404 Not Found", r#"{"message":"Not Found"}"#)];
-    let (code, said) = propose(&serve(forge).0, &folder, &["d.yaml"]);
+    let (code, said) = propose(&serve(forge, Forge::answer).0, &folder, &["d.yaml"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(!said.contains("there\""), "{said}");
     let output =
@@ -336,7 +303,7 @@ fn what_is_no_file_there_is_said() {
 
 #[test]
 fn it_goes_through_the_proxy_to_a_host_of_a_private_authority() {
-    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", BEFORE)]));
+    let (server, forge) = serve(Forge::with(&[("d.yaml", "100644", BEFORE)]), Forge::answer);
     let tunnel = Tunnel::to(&server.host);
     let folder = folder('a');
     let run = |no_proxy: &str| {

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod npm_packages;
 pub(crate) mod plugins;
+pub(crate) mod proposals;
 pub(crate) mod push;
 pub(crate) mod referrers;
 pub(crate) mod registry;
