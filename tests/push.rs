@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::http::{Server, forward};
 use common::layout::{add_tgz, annotated, archive_of, blob, layer};
 use common::push::{Setup, artifact, keychain, limits, messages};
 use common::registry::{Auth, Registry, free_port};
@@ -157,26 +158,58 @@ async fn what_could_not_be_made_keeps_all_tags_of_an_atomic_run() {
 }
 
 /// An image with a content key, to be pushed under the key's tag and the tag 1.0.0.
-fn keyed(registry: &Registry, key: &str, content: u64) -> (Setup, PackagedImage) {
+fn keyed(host: &str, key: &str, content: u64) -> (Setup, PackagedImage) {
     let mut setup = Setup::new();
     let annotations = serde_json::json!({
         "org.opencontainers.image.version": "1.0.0", "dev.rhdh-pack.content-key": key,
     });
     let image = annotated(setup.output.path(), "todo", &annotations, &layer(content, 1000));
     let tags = [&format!("key-{}", &key[..20]), "1.0.0"];
-    setup.artifacts = vec![artifact("todo", Some(image.clone()), None, &tags, &[&registry.host])];
+    setup.artifacts = vec![artifact("todo", Some(image.clone()), None, &tags, &[host])];
     (setup, image)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_own_tag_names_an_image_from_the_start_where_it_moves_nothing() {
+    let registry = Registry::start(Auth::Open);
+    let upstream = registry.host.clone();
+    let front = Server::start(move |request| forward(&upstream, request));
+    let named = |from: usize| -> Vec<String> {
+        let received = front.received.lock().unwrap();
+        let puts = received[from..].iter().filter(|one| one.method == "PUT" && one.target.contains("/manifests/"));
+        puts.map(|one| one.target.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    let key = "1".repeat(64);
+    let tag = format!("key-{}", &key[..20]);
+    let (mut first, image) = keyed(&front.host, &key, 1);
+    // Another artifact holds this one's version back, and not what names its inputs.
+    first.image("bad", &layer(2, 1000), &["1"], &[&front.host]);
+    let path = blob(first.output.path(), &rhdh_pack::digest::Digest::of(&layer(2, 1000)));
+    std::fs::write(&path, layer(3, 1000)).unwrap();
+    let pushed = first.push().await.unwrap();
+    assert!(messages(&pushed)[0].starts_with("held-back: no tag"), "{:?}", messages(&pushed));
+    assert_eq!(pushed[0].images[0].tags, [tag.as_str()]);
+    assert_eq!(named(0), [tag.as_str()]);
+    assert_eq!(registry.skopeo_digest("todo", &tag, &[]).as_deref(), Some(image.digest.as_str()));
+    assert_eq!(registry.skopeo_digest("todo", "1.0.0", &[]), None);
+
+    // A tag that moves is the last to do so.
+    let from = front.received.lock().unwrap().len();
+    let (mut second, other) = keyed(&front.host, &key, 3);
+    second.artifacts[0].tags.swap(0, 1);
+    assert_eq!(messages(&second.push().await.unwrap()), Vec::<String>::new());
+    assert_eq!(named(from), [other.digest.as_str(), "1.0.0", tag.as_str()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_shows_both_content_keys_and_the_keys_own_tag_moves() {
     let registry = Registry::start(Auth::Open);
     let (one, two) = ("1".repeat(64), "2".repeat(64));
-    let (first, old) = keyed(&registry, &one, 1);
+    let (first, old) = keyed(&registry.host, &one, 1);
     assert_eq!(messages(&first.push().await.unwrap()), Vec::<String>::new());
 
     // Another content: both sides are shown.
-    let (second, new) = keyed(&registry, &two, 2);
+    let (second, new) = keyed(&registry.host, &two, 2);
     let pushed = second.push().await.unwrap();
     let failure = &pushed[0].failures[0];
     for part in [
@@ -188,7 +221,7 @@ async fn a_conflict_shows_both_content_keys_and_the_keys_own_tag_moves() {
     assert!(failure.help.as_ref().unwrap().starts_with("raise the plugin's version"), "{failure:?}");
 
     // The same content with another outcome: the version's tag stays.
-    let (again, other) = keyed(&registry, &one, 3);
+    let (again, other) = keyed(&registry.host, &one, 3);
     let failure = again.push().await.unwrap().remove(0).failures.remove(0);
     assert!(failure.message.starts_with("the tag `1.0.0`"), "{failure:?}");
     assert!(failure.help.as_ref().unwrap().contains("rhdh-pack diff oci://"), "{failure:?}");

@@ -70,7 +70,9 @@ impl ImageJob {
         }
         let step = ui.step(id, "push");
         let progress = Arc::new(AtomicU64::new(0));
-        let work = async { self.bring(&progress).await.map_err(Failure::from) };
+        let tag = self.first_tag(noted);
+        let name = tag.map_or(ManifestRef::Digest(&self.image.digest), |tag| ManifestRef::Tag(tag));
+        let work = async { self.bring(name, &progress).await.map_err(Failure::from) };
         let mut work = std::pin::pin!(work);
         let outcome = loop {
             match tokio::time::timeout(Duration::from_millis(200), &mut work).await {
@@ -80,7 +82,11 @@ impl ImageJob {
         };
         match &outcome {
             Ok(()) => {
-                lock(noted).state = Some(State::New);
+                let mut notes = lock(noted);
+                notes.state = Some(State::New);
+                notes.tags.extend(tag.cloned());
+                notes.moved.extend(tag.map(|tag| (tag.clone(), None)));
+                drop(notes);
                 let uploaded = HumanBytes(progress.load(Ordering::Relaxed));
                 step.done(&format!("{uploaded} to {}@{}", self.repository, self.image.digest));
             }
@@ -89,12 +95,21 @@ impl ImageJob {
         outcome
     }
 
-    async fn bring(&self, progress: &Arc<AtomicU64>) -> Result<(), Error> {
-        let by_digest = ManifestRef::Digest(&self.image.digest);
+    /// The tag of the content key, where it can name the image from the start, which saves a request: nothing that is
+    /// there moves, and nothing is to be attached before a later run may find the image by it.
+    fn first_tag(&self, noted: &Mutex<Notes>) -> Option<&String> {
+        let notes = lock(noted);
+        let is_new = |tag: &&String| !notes.before.contains_key(*tag) && !notes.tags.contains(tag);
+        let is_whole = self.documents.is_empty() && self.signing.is_none();
+        self.tags.iter().filter(|_| is_whole).find(|tag| ContentKey::is_tag(tag)).filter(is_new)
+    }
+
+    /// Brings the blobs, then the manifest under this `name`.
+    async fn bring(&self, name: ManifestRef<'_>, progress: &Arc<AtomicU64>) -> Result<(), Error> {
         let mut again = true;
         loop {
             try_join_all(self.image.blobs.iter().map(|blob| self.bring_blob(blob, progress))).await?;
-            match self.repository.push_manifest(by_digest, &self.image.manifest, OCI_IMAGE_MEDIA_TYPE).await {
+            match self.repository.push_manifest(name, &self.image.manifest, OCI_IMAGE_MEDIA_TYPE).await {
                 // A blob that was there when it was looked for is there no more (garbage collection): once more.
                 Err(error) if error.is_missing_blob() && again => {
                     again = false;
