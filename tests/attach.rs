@@ -253,6 +253,7 @@ async fn a_fault_before_the_documents_are_up_moves_no_tag_and_a_second_run_compl
     // A later run would take what stands under it, as it is.
     let key = format!("key-{}", "1".repeat(20));
     setup.artifacts[0].tags.push(key.clone());
+    setup.atomic = false;
     let pushed = setup.push().await.unwrap();
     assert_eq!(registry.skopeo_digest("todo", &key, &[]), None);
     let failure = &pushed[0].failures[0];

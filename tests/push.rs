@@ -182,23 +182,29 @@ async fn the_keys_own_tag_names_an_image_from_the_start_where_it_moves_nothing()
     let key = "1".repeat(64);
     let tag = format!("key-{}", &key[..20]);
     let (mut first, image) = keyed(&front.host, &key, 1);
-    // Another artifact holds this one's version back, and not what names its inputs.
+    // A run that is all or nothing names nothing before all of it is up.
     first.image("bad", &layer(2, 1000), &["1"], &[&front.host]);
     let path = blob(first.output.path(), &rhdh_pack::digest::Digest::of(&layer(2, 1000)));
     std::fs::write(&path, layer(3, 1000)).unwrap();
+    assert!(messages(&first.push().await.unwrap())[0].starts_with("held-back: no tag"));
+    assert_eq!(named(0), [image.digest.as_str()]);
+
+    std::fs::remove_dir_all(registry.data.join("docker/registry/v2/repositories/todo")).unwrap();
+    let from = front.received.lock().unwrap().len();
+    first.artifacts.truncate(1);
+    first.atomic = false;
     let pushed = first.push().await.unwrap();
-    assert!(messages(&pushed)[0].starts_with("held-back: no tag"), "{:?}", messages(&pushed));
-    assert_eq!(pushed[0].images[0].tags, [tag.as_str()]);
-    assert_eq!(named(0), [tag.as_str()]);
-    assert_eq!(registry.skopeo_digest("todo", &tag, &[]).as_deref(), Some(image.digest.as_str()));
-    assert_eq!(registry.skopeo_digest("todo", "1.0.0", &[]), None);
+    assert_eq!(messages(&pushed), Vec::<String>::new());
+    assert_eq!(pushed[0].images[0].tags, [tag.as_str(), "1.0.0"]);
+    assert_eq!(named(from), [tag.as_str(), "1.0.0"]);
 
     // A tag that moves is the last to do so.
     let from = front.received.lock().unwrap().len();
     let (mut second, other) = keyed(&front.host, &key, 3);
-    second.artifacts[0].tags.swap(0, 1);
+    second.artifacts[0].tags = vec!["1.0.1".to_owned(), tag.clone()];
+    second.atomic = false;
     assert_eq!(messages(&second.push().await.unwrap()), Vec::<String>::new());
-    assert_eq!(named(from), [other.digest.as_str(), "1.0.0", tag.as_str()]);
+    assert_eq!(named(from), [other.digest.as_str(), "1.0.1", tag.as_str()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

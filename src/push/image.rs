@@ -26,6 +26,8 @@ pub(super) struct ImageJob {
     pub(super) source: Option<Repository>,
     pub(super) repository: Repository,
     pub(super) tags: Vec<String>,
+    /// Whether a new tag of the content key may come with the manifest.
+    pub(super) key_first: bool,
     /// Bytes of manifest, config and layers.
     pub(super) size: u64,
     /// What is attached to it.
@@ -95,13 +97,12 @@ impl ImageJob {
         outcome
     }
 
-    /// The tag of the content key, where it can name the image from the start, which saves a request: nothing that is
-    /// there moves, and nothing is to be attached before a later run may find the image by it.
+    /// The tag of the content key, where it names the image from the start, which saves a request: it moves nothing, and
+    /// publishes no version.
     fn first_tag(&self, noted: &Mutex<Notes>) -> Option<&String> {
         let notes = lock(noted);
         let is_new = |tag: &&String| !notes.before.contains_key(*tag) && !notes.tags.contains(tag);
-        let is_whole = self.documents.is_empty() && self.signing.is_none();
-        self.tags.iter().filter(|_| is_whole).find(|tag| ContentKey::is_tag(tag)).filter(is_new)
+        self.tags.iter().filter(|_| self.key_first).find(|tag| ContentKey::is_tag(tag)).filter(is_new)
     }
 
     /// Brings the blobs, then the manifest under this `name`.

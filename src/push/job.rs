@@ -76,9 +76,10 @@ impl Job {
                     authority: request.session.authority(name),
                     logs: request.output.join("logs").join(&packaged.name),
                 });
-                image
-                    .map(|image| Target::Image(ImageJob { image, source, repository, tags, size, documents, signing }))
-                    .map_err(|error| Failure::of("oci-layout", &error))
+                // Not before all of an atomic run is up, nor before what a later run will find by it is whole.
+                let key_first = !request.atomic && documents.is_empty() && signing.is_none();
+                let job = |image| ImageJob { image, source, repository, tags, key_first, size, documents, signing };
+                image.map(|image| Target::Image(job(image))).map_err(|error| Failure::of("oci-layout", &error))
             }
             (Registry::Dir { path, base_url }, _, Some(tgz), _) => {
                 archive(tgz).map(|archive| Target::File(FileJob::new(request, path, base_url.as_deref(), archive)))

@@ -4,7 +4,8 @@
 //! The order never changes, so that nothing is ever half-published: one login for each registry; then every tag and
 //! file that is to be written is looked at; then all images go up by digest, with what is attached to them and signed
 //! where that is asked for, and all files under temporary names; and only then, as one short step, tags are moved and
-//! files renamed. Whether one artifact's failure ends the run before a step or only that artifact's way is what
+//! files renamed. (Where nothing has to wait for the others, a new image's manifest comes under its content key's tag.)
+//! Whether one artifact's failure ends the run before a step or only that artifact's way is what
 //! [`Request::atomic`] says; the order is the same.
 
 mod archive;
