@@ -42,7 +42,7 @@ use release::Releases;
 use sign::Cosign;
 
 /// Artifacts that are worked on at once; requests to one host are limited by the session.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 24;
 
 /// The dist-tag of npm registries for releases.
 pub const LATEST: &str = "latest";

@@ -96,7 +96,7 @@ impl Default for Limits {
             attempts: 5,
             first_wait: Duration::from_millis(500),
             patience: Duration::from_secs(180),
-            parallel: 8,
+            parallel: 12,
             settle: Duration::from_secs(1),
         }
     }
