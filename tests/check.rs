@@ -403,6 +403,28 @@ mod repository {
         check("no_yarn_lock", TODO, &repository);
     }
 
+    /// Five plugins, each with `lines`.
+    fn five(folder: &str, lines: &str) -> String {
+        (1..=5).map(|number| format!("[plugins.p{number}]\npath = \"{folder}/p{number}\"\n{lines}")).collect()
+    }
+
+    #[test]
+    fn one_cause_for_many_plugins() {
+        let repository = Repository::new();
+        for number in 1..=5 {
+            let folder = format!("plugins/p{number}");
+            repository.package(&folder, &format!("@acme/p{number}"), "1.0.0", "frontend-plugin");
+        }
+        let text = five("plugins", "");
+        repository.write("package.json", r#"{ "name": "root", "workspaces": ["plugins/todo"] }"#);
+        check("many_plugins_not_in_the_workspace", &text, &repository);
+        repository.remove("yarn.lock");
+        check("many_plugins_without_yarn_lock", &text, &repository);
+        let defaults = "[defaults.allow]\nno-rule = \"why\"\n";
+        let text = format!("{TODO}{}{defaults}", five("plugin", "registries = [\"quay\"]\nexport = 7\n"));
+        check("many_plugins_in_a_folder_that_was_moved", &text, &repository);
+    }
+
     #[test]
     fn not_in_the_workspace() {
         let repository = Repository::new();

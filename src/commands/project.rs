@@ -140,7 +140,6 @@ pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> 
     };
     let errors: HashMap<RepoPath, workspace::Error> = errors.into_iter().collect();
     let mut plugins = IndexMap::new();
-    let mut said: Vec<&workspace::Error> = Vec::new();
     for (id, plugin) in &config.plugins {
         let found = match errors.get(&plugin.path) {
             // Of a removed plugin, folders that git ignores stay behind.
@@ -148,12 +147,9 @@ pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> 
                 removed.insert(id.clone(), path.clone());
                 continue;
             }
-            // What is wrong with a whole workspace is said once.
-            Some(error) if said.contains(&error) => continue,
-            Some(error) => Err(vec![path_problem(&config, id, error, "not a plugin that can be exported")]),
+            Some(error) => Err(vec![workspace_problem(&config, id, error)]),
             None => project_plugin(&config, plugin, &workspaces),
         };
-        said.extend(errors.get(&plugin.path));
         match found {
             Ok(plugin) => drop(plugins.insert(id.clone(), plugin)),
             Err(found) => problems.extend(found),
@@ -176,6 +172,16 @@ pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> 
         return Err(config::Error::from(config.problems(problems)).into());
     }
     Ok(Project { config, workspaces, plugins, bundles, removed })
+}
+
+/// Why the plugin `id` has no workspace. What all plugins of a workspace have from one cause is said once.
+fn workspace_problem(config: &Config, id: &str, error: &workspace::Error) -> Problem {
+    let problem = path_problem(config, id, error, "not a plugin that can be exported");
+    match error {
+        workspace::Error::NoLockFile(_) => problem.because("no yarn.lock"),
+        workspace::Error::NotListed { workspace, .. } => problem.because(format!("not listed in `{workspace}`")),
+        _ => problem,
+    }
 }
 
 /// `error`, with its own help, at the `path` of the plugin `id`.

@@ -11,7 +11,7 @@ use super::decode::{Fault, FaultKind, Shape};
 use super::format::NEVER_DEFAULT;
 use super::names::{is_id, to_id};
 use super::nearest::suggestion;
-use super::source::{MAX_SHOWN, Problem, Source};
+use super::source::{Collected, MAX_SHOWN, Problem, Source};
 use super::template::{Template, TemplateError};
 use crate::repo_path::Places;
 
@@ -25,7 +25,7 @@ pub(super) struct Check<'a> {
     pub(super) gone: Vec<Gone>,
     /// What the decoder left out of each table and list.
     left_out: HashMap<Vec<String>, Vec<String>>,
-    problems: Vec<Problem>,
+    problems: Collected,
 }
 
 /// What a list of names refers to.
@@ -39,7 +39,8 @@ pub(super) enum Named {
 impl<'a> Check<'a> {
     /// Begins with the faults that the decoder found.
     pub(super) fn new(source: &'a Source, root: &'a Path, faults: Vec<Fault>) -> Self {
-        let problems = faults.iter().map(|fault| fault_problem(source, fault)).collect();
+        let mut problems = Collected::default();
+        faults.iter().for_each(|fault| problems.add(fault_problem(source, fault)));
         let mut left_out: HashMap<Vec<String>, Vec<String>> = HashMap::new();
         for mut key in faults.into_iter().map(|fault| fault.key) {
             if let Some(last) = key.pop() {
@@ -50,11 +51,11 @@ impl<'a> Check<'a> {
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+        self.problems.into_problems()
     }
 
     pub(super) fn push(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        self.problems.add(problem);
     }
 
     /// See [`Source::problem`].
@@ -65,7 +66,7 @@ impl<'a> Check<'a> {
         label: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.problems.push(self.source.problem(key, message, label, help));
+        self.problems.add(self.source.problem(key, message, label, help));
     }
 
     /// Whether the decoder left out neither the table or list `key` nor an entry of it: if it did, what is missing now
@@ -100,13 +101,17 @@ impl<'a> Check<'a> {
             if self.problems.len() > MAX_SHOWN {
                 return;
             }
+            let message = format!("there is no {one} `{name}`");
+            // Before the search for near names, which takes long where there are many.
+            if self.problems.is_said(&message, self.source, key) {
+                continue;
+            }
             let help = if known.is_empty() {
                 format!("there are no {many} yet: add a table `[{many}.{name}]`")
             } else {
                 suggestion(name, many, known.iter().copied())
             };
             let index = self.entry(key, index);
-            let message = format!("there is no {one} `{name}`");
             let label = format!("no `[{many}.{name}]` in this file");
             self.report(&[key, &[&index]].concat(), message, label, help);
         }

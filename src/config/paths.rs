@@ -64,7 +64,12 @@ impl Check<'_> {
             return self.path(&key, text, Target::Folder);
         };
         let message = format!("`{path}` does not exist");
-        let problem = self.source.problem(&key, message, "nothing to read here", self.near_path(text, Target::Folder));
+        let help = self.near_path(text, Target::Folder);
+        let mut problem = self.source.problem(&key, message, "nothing to read here", help);
+        // Where a folder of many plugins was moved, that is one problem.
+        if let Some(parent) = path.parent().filter(not_found) {
+            problem = problem.because(format!("`{parent}` does not exist"));
+        }
         self.gone.push(Gone { id: id.to_owned(), path, problem });
         None
     }

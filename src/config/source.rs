@@ -1,10 +1,11 @@
 //! The text of a configuration file and where everything stands in it. The path of a key comes in; what goes out is
 //! a [`Problem`] that shows the file, the line and the column with the text underlined.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use miette::{LabeledSpan, NamedSource};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -20,6 +21,12 @@ pub struct Problem {
     labels: Vec<LabeledSpan>,
     #[help]
     help: Option<String>,
+    /// The table that it stands in, `plugins.todo`; empty where it stands in none.
+    table: String,
+    /// What problems of one cause have in common: their message, unless somebody knows better.
+    cause: String,
+    /// Further tables with the same problem.
+    others: IndexSet<String>,
 }
 
 /// All that is wrong with a configuration, in the order of the file; never empty.
@@ -56,10 +63,85 @@ impl Problem {
         self
     }
 
+    /// Says that all problems with this `cause` are one, whatever their messages name.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
     fn position(&self) -> usize {
         self.labels.first().map_or(0, LabeledSpan::offset)
     }
+
+    /// Names in the message the other tables that have the same problem.
+    fn named(mut self) -> Self {
+        let mut names: Vec<String> = self.others.iter().take(NAMED).map(|table| format!("`[{table}]`")).collect();
+        let more = self.others.len() - names.len();
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        let named = match names.split_last() {
+            None => return self,
+            Some((last, [])) => last.clone(),
+            Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        };
+        self.message.push_str(&format!(" (the same for {})", fit_to_show(&named)));
+        self
+    }
 }
+
+/// Problems, of which those that several tables have from one cause are one.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    problems: Vec<Problem>,
+    /// The first problem with each cause.
+    first: HashMap<String, usize>,
+}
+
+impl Collected {
+    pub(super) fn add(&mut self, mut problem: Problem) {
+        let last = self.problems.len();
+        match self.first_of(&problem.cause) {
+            Some(first) if first.table != problem.table && !first.table.is_empty() => {
+                if problem.position() < first.position() {
+                    std::mem::swap(first, &mut problem);
+                }
+                first.others.insert(problem.table);
+                first.others.extend(problem.others);
+            }
+            Some(_) => self.problems.push(problem),
+            None => {
+                self.first.insert(problem.cause.clone(), last);
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// Whether another table than that of `key`, above it in `source`, has a problem with this `cause`. Then the table
+    /// of `key` is added to it.
+    pub(super) fn is_said(&mut self, cause: &str, source: &Source, key: &[&str]) -> bool {
+        let (table, position) = (table_of(key), source.spot(key).underlined().start);
+        let first = self.first_of(cause).filter(|first| first.table != table && first.position() <= position);
+        first.map(|first| first.others.insert(table)).is_some()
+    }
+
+    fn first_of(&mut self, cause: &str) -> Option<&mut Problem> {
+        self.first.get(cause).and_then(|index| self.problems.get_mut(*index))
+    }
+
+    /// How many different problems there are.
+    pub(super) fn len(&self) -> usize {
+        self.problems.len()
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+}
+
+/// How many other tables with the same problem are named.
+const NAMED: usize = 3;
 
 /// How many problems are shown: nobody reads more at once, and each is shown with its part of the text.
 pub(super) const MAX_SHOWN: usize = 100;
@@ -114,7 +196,10 @@ impl Source {
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> Problem {
-        self.at(self.spot(key).underlined(), message.into(), label.into(), help.into())
+        Problem {
+            table: table_of(key),
+            ..self.at(self.spot(key).underlined(), message.into(), label.into(), help.into())
+        }
     }
 
     /// As [`Source::problem`], with the key itself underlined.
@@ -125,7 +210,10 @@ impl Source {
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> Problem {
-        self.at(self.spot(key).key.clone(), message.into(), label.into(), help.into())
+        Problem {
+            table: table_of(key),
+            ..self.at(self.spot(key).key.clone(), message.into(), label.into(), help.into())
+        }
     }
 
     /// As [`Source::problem`], with only `part` of the value underlined, where the value is written with it.
@@ -140,7 +228,7 @@ impl Source {
         let whole = self.spot(key).underlined();
         let start = self.text.get(whole.clone()).and_then(|text| text.find(part)).map(|at| whole.start + at);
         let span = start.map_or(whole, |start| start..start + part.len());
-        self.at(span, message.into(), label.into(), help.into())
+        Problem { table: table_of(key), ..self.at(span, message.into(), label.into(), help.into()) }
     }
 
     /// A problem of the syntax, at these bytes of the text.
@@ -148,6 +236,9 @@ impl Source {
         let label = LabeledSpan::new_with_span(Some(label), span);
         let help = fit_to_show(&help);
         Problem {
+            table: String::new(),
+            cause: message.clone(),
+            others: IndexSet::new(),
             message: fit_to_show(&message),
             text: NamedSource::new(&self.name, Arc::clone(&self.text)),
             labels: vec![label],
@@ -155,9 +246,12 @@ impl Source {
         }
     }
 
-    /// `problems` as one error, in the order of the file.
+    /// `problems` as one error, in the order of the file; what several tables have from one cause is said once.
     pub(super) fn problems(&self, mut problems: Vec<Problem>) -> Problems {
         problems.sort_by_key(Problem::position);
+        let mut collected = Collected::default();
+        problems.into_iter().for_each(|problem| collected.add(problem));
+        let mut problems: Vec<Problem> = collected.into_problems().into_iter().map(Problem::named).collect();
         let mut length = 0;
         let shown = problems.iter().take(MAX_SHOWN).take_while(|problem| {
             let enough = length > MAX_LENGTH;
@@ -221,6 +315,12 @@ impl Spot {
     fn underlined(&self) -> Range<usize> {
         if self.shape == Shape::Table { self.key.clone() } else { self.value.clone() }
     }
+}
+
+/// The table that `key` is in or is: `plugins.todo`, `inputs`.
+fn table_of(key: &[&str]) -> String {
+    let length = if matches!(key, ["plugins" | "bundles" | "channels" | "registries", ..]) { 2 } else { 1 };
+    key[..key.len().min(length)].join(".")
 }
 
 /// `text` as it may stand in a log: with other characters, of the same length, for those that could steer a terminal,
