@@ -70,7 +70,13 @@ impl Log {
 /// Explains a child that ended badly; `ended` says how (`exit code 1`).
 pub(super) fn explain(log: &Log, scene: Scene<'_>, ended: &str) -> ExportFailure {
     let mut failure = known::recognise(log, scene).unwrap_or_else(|| {
-        let error = first_error(log).map_or_else(|| format!("it wrote nothing and ended with {ended}"), str::to_owned);
+        let error = first_error(log).map_or_else(
+            || {
+                let wrote = if log.tail().is_empty() { "it wrote nothing" } else { "it does not say why" };
+                format!("{wrote} and ended with {ended}")
+            },
+            str::to_owned,
+        );
         ExportFailure::new("command-failed", format!("`{}` failed: {error}", scene.command))
     });
     failure.log_tail = log.tail();
@@ -78,7 +84,7 @@ pub(super) fn explain(log: &Log, scene: Scene<'_>, ended: &str) -> ExportFailure
 }
 
 /// The line of the log that says what went wrong: the first that looks like an error and is not only the news that
-/// something failed; else the last that says anything.
+/// something failed; else the first that speaks of trouble; else the last that says anything but that a step is done.
 fn first_error(log: &Log) -> Option<&str> {
     let says_more = |line: &&str| {
         let only_news = [
@@ -93,7 +99,40 @@ fn first_error(log: &Log) -> Option<&str> {
         !line.is_empty() && !line.starts_with("at ") && !only_news.iter().any(|news| line.contains(news))
     };
     let lines = || log.lines.iter().map(|line| line.trim()).filter(says_more);
-    lines().find(|line| looks_like_error(line)).or_else(|| lines().next_back())
+    let error = lines().find(|line| looks_like_error(line)).or_else(|| lines().find(|line| speaks_of_trouble(line)));
+    error.or_else(|| lines().rfind(|line| !says_done(line)))
+}
+
+/// Whether a line has a word of failure, and is no warning and no count of none.
+fn speaks_of_trouble(line: &str) -> bool {
+    let words = [
+        "fail",
+        "error",
+        "cannot",
+        "can't",
+        "could not",
+        "couldn't",
+        "unable to",
+        "not found",
+        "no such",
+        "denied",
+        "missing",
+        "invalid",
+        "unexpected",
+        "exception",
+        "refused",
+        "is required",
+    ];
+    let harmless = ["warn", "no error", "without error", "0 error", "0 fail", "failed: 0", "errors: 0"];
+    let lower = line.to_ascii_lowercase();
+    words.iter().any(|word| lower.contains(word)) && !harmless.iter().any(|word| lower.contains(word))
+}
+
+/// Whether a line only says that a step is done: `Completed in 2s`, `✔ built`.
+fn says_done(line: &str) -> bool {
+    let starts = ["completed", "done", "finished", "success", "succeeded", "✔", "✓"];
+    let lower = line.to_ascii_lowercase();
+    starts.iter().any(|start| lower.starts_with(start)) || lower.contains("done in ") || lower.contains("completed in ")
 }
 
 fn looks_like_error(line: &str) -> bool {
@@ -174,6 +213,15 @@ mod tests {
             "`yarn build` failed: ReferenceError: window is not defined"
         );
         assert_eq!(message("one\ntwo\nCommand failed with exit code 3\n"), "`yarn build` failed: two");
+        assert_eq!(
+            message(
+                "➤ YN0000: ┌ Build step\nwarning: could not read .npmrc\n0 errors\nthe plugin could not be built\n\
+                 ➤ YN0000: └ Completed in 2s\n➤ YN0000: Done with warnings in 3s\n"
+            ),
+            "`yarn build` failed: the plugin could not be built"
+        );
+        assert_eq!(message("reading x\n✔ Completed in 2s\n"), "`yarn build` failed: reading x");
+        assert_eq!(message("Completed\n"), "`yarn build` failed: it does not say why and ended with exit code 1");
         assert_eq!(message(""), "`yarn build` failed: it wrote nothing and ended with exit code 1");
     }
 
