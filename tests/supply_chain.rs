@@ -512,6 +512,29 @@ fn the_output_folder_of_a_run_can_be_inspected_before_anything_is_pushed() {
     assert!(text.contains("2 components") && text.contains("no SLSA provenance"), "{text}");
 }
 
+#[test]
+fn a_list_of_attached_documents_without_end_is_an_error() {
+    let server = Server::start(|request| {
+        let path = request.target.split('?').next().unwrap();
+        if path.contains("/referrers/") {
+            let next = format!("Link: <{path}?n=1>; rel=\"next\"\r\n");
+            let list = json!({ "schemaVersion": 2, "manifests": [] });
+            return answer("200 OK", &next, &list.to_string());
+        }
+        match path {
+            "/v2/" => answer("200 OK", "", ""),
+            "/v2/x/manifests/1" => answer("200 OK", "", r#"{"schemaVersion":2,"layers":[]}"#),
+            _ => answer("404 Not Found", "", ""),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let image = format!("oci://{}/x:1", server.host);
+    let output = program(folder.path()).args(["inspect", &image]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).replace('│', " ");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!output.status.success() && said.contains("the list has more than 16 pages"), "{said}");
+}
+
 /// A registry of our own making, which serves these paths and nothing else.
 fn hostile(paths: BTreeMap<String, Vec<u8>>) -> Server {
     Server::start(move |request| {

@@ -19,7 +19,7 @@ use super::manifest::{ManifestRef, next_page};
 use super::repository::Repository;
 use crate::digest::Digest;
 
-/// Lists of one image that are read at most, page by page. Each is 8 MiB at most.
+/// Pages of one image's list that are read at most; a longer list is an error. Each is 8 MiB at most.
 const MAX_PAGES: usize = 16;
 /// Registries take no larger manifests, in bytes.
 const MAX_INDEX: usize = 4 << 20;
@@ -156,10 +156,11 @@ impl Repository {
                 Err(error) => return Err(error),
             };
             all.extend(read_list(&answer.body).ok_or_else(|| no_list(&what))?);
-            let Some(next) = next_page(&answer) else { break };
+            let Some(next) = next_page(&answer) else { return Ok(Some(all)) };
             url = next;
         }
-        Ok(Some(all))
+        // Whoever took a part for the whole would attach again, leave behind, or not show what is there.
+        Err(Error::Garbage { what, why: format!("the list has more than {MAX_PAGES} pages") })
     }
 
     async fn tagged_referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
