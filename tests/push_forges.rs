@@ -428,8 +428,9 @@ fn the_asset_stands_in_dynamic_plugins_yaml() {
         .write("plugins/todo-backend/dist-dynamic/dist/configSchema.json", "{}");
     let config = |tag: &str| {
         format!(
-            "[registries.downloads]\ngithub-release = \"acme/plugins\"\n{tag}[defaults]\nexport = \"prebuilt\"\nregistries = \
-             [\"downloads\"]\n[channels.release]\ntags = [\"{{version}}\"]\n[plugins.todo-backend]\npath = \
+            "[registries.downloads]\ngithub-release = \"acme/plugins\"\n{tag}[registries.site]\ndir = \"public\"\n\
+             base-url = \"https://plugins.acme.dev\"\n[defaults]\nexport = \"prebuilt\"\nregistries = \
+             [\"downloads\", \"site\"]\n[channels.release]\ntags = [\"{{version}}\"]\n[plugins.todo-backend]\npath = \
              \"plugins/todo-backend\"\n"
         )
     };
@@ -462,6 +463,11 @@ fn the_asset_stands_in_dynamic_plugins_yaml() {
     let yaml = fs_err::read_to_string(repository.root().join(".rhdh-pack/dynamic-plugins.yaml")).unwrap();
     assert!(yaml.contains(&format!("package: {url}\n")), "{yaml}");
     assert!(yaml.contains(&format!("integrity: {}\n", file["integrity"].as_str().unwrap())), "{yaml}");
+    // The other places are as good: with their integrity, one is taken by copying it.
+    let other = &result["plugins"][0]["files"][1];
+    let (url, integrity) = (other["url"].as_str().unwrap(), other["integrity"].as_str().unwrap());
+    assert!(url.starts_with("https://plugins.acme.dev/"), "{url}");
+    assert!(yaml.contains(&format!("  # or: {url}\n  #     integrity: {integrity}\n")), "{yaml}");
     assert_eq!(seen(&forge).len(), 1);
 
     // The git tag of the run is the release's, where nothing else is said.

@@ -42,6 +42,10 @@ pub fn render(result: &RunResult) -> Result<String, serde_yaml::Error> {
         entries.push_str(&format!("  # {} {}\n", plugin.id, plugin.version));
         for place in places {
             entries.push_str(&format!("  # or: {}\n", place.package));
+            // RHDH's installer asks for it wherever it does not go by a digest.
+            if let Some(integrity) = place.integrity {
+                entries.push_str(&format!("  #     integrity: {integrity}\n"));
+            }
         }
         for line in entry.lines() {
             entries.push_str(&format!("  {line}\n"));
