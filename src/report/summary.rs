@@ -3,7 +3,7 @@
 
 use super::markdown::{code, escape, fenced, folded, marker, prose};
 use super::{ArtifactResult, Outcome, RunResult, State, dynamic_plugins};
-use crate::plan::Action;
+use crate::plan::{Action, short};
 use crate::push::PublishedImage;
 use crate::ui::human_size;
 
@@ -89,7 +89,7 @@ fn outcome_line(result: &RunResult) -> String {
         Outcome::Failure => "❌",
         Outcome::NothingToDo => "➖",
     };
-    let commit = result.commit.as_deref().and_then(|commit| commit.get(..7));
+    let commit = result.commit.as_deref().map(short);
     let commit = commit.map_or_else(String::new, |commit| format!(", commit {}", code(commit)));
     format!("{mark} {} — channel {}{commit}", headline(result), code(&result.channel))
 }

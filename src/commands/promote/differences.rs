@@ -6,7 +6,7 @@ use super::find::Promotion;
 use crate::artifact::Opener;
 use crate::inspect::Inspection;
 use crate::package::Release;
-use crate::plan::{ContentKey, Memory};
+use crate::plan::{ContentKey, Memory, short};
 use crate::report::{ArtifactResult, Failure};
 
 /// Reasons that are no change of an input.
@@ -78,8 +78,4 @@ impl Promotion<'_> {
         let changes = reasons.filter(|reason| !NO_INPUTS.contains(&reason.kind.as_str()));
         Ok(changes.map(|reason| reason.text).collect())
     }
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }
