@@ -147,11 +147,12 @@ pub(super) fn survey(
             target: target(&bundle.config.registries, &named),
         }
     });
-    let chosen = || options.plugins.iter().chain(&options.bundles).cloned().collect::<Vec<_>>();
-    let selection = match (options.all, chosen().is_empty()) {
-        (true, _) => Selection::All,
-        (false, true) => Selection::Changed,
-        (false, false) => Selection::Only(chosen()),
+    let selection = if options.all {
+        Selection::All
+    } else if options.plugins.is_empty() && options.bundles.is_empty() {
+        Selection::Changed
+    } else {
+        Selection::Only { plugins: options.plugins.clone(), bundles: options.bundles.clone() }
     };
     let output = session.out.canonicalize().unwrap_or_else(|_| session.out.clone());
     let root = project.config.root.canonicalize().unwrap_or_else(|_| project.config.root.clone());

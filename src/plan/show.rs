@@ -5,32 +5,48 @@ use std::fmt::Write as _;
 use super::base::short;
 use super::{Action, ContentKey, Plan, Reason};
 
-/// A row: id, action, version, reasons, content key.
-type Row<'a> = (&'a str, Action, &'a str, &'a [Reason], Option<&'a ContentKey>);
+/// A plugin or bundle, as people read it.
+struct Row<'a> {
+    id: &'a str,
+    /// Its name in a list of both: a plugin and a bundle may have the same id.
+    label: String,
+    action: Action,
+    version: &'a str,
+    reasons: &'a [Reason],
+    content_key: Option<&'a ContentKey>,
+}
 
 impl Plan {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let plugins = self
-            .plugins
-            .iter()
-            .map(|it| (it.id.as_str(), it.action, it.version.as_str(), it.reasons.as_slice(), it.content_key.as_ref()));
-        let bundles = self
-            .bundles
-            .iter()
-            .map(|it| (it.id.as_str(), it.action, it.version.as_str(), it.reasons.as_slice(), it.content_key.as_ref()));
+        let plugins = self.plugins.iter().map(|it| Row {
+            id: &it.id,
+            label: it.id.clone(),
+            action: it.action,
+            version: &it.version,
+            reasons: &it.reasons,
+            content_key: it.content_key.as_ref(),
+        });
+        let bundles = self.bundles.iter().map(|it| Row {
+            id: &it.id,
+            label: format!("{} (bundle)", it.id),
+            action: it.action,
+            version: &it.version,
+            reasons: &it.reasons,
+            content_key: it.content_key.as_ref(),
+        });
         plugins.chain(bundles)
     }
 
     /// True where nothing is built, copied or removed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows().all(|(_, action, ..)| action == Action::Skip)
+        self.rows().all(|row| row.action == Action::Skip)
     }
 
     /// One line: what was compared, and how much there is to do.
     #[must_use]
     pub fn headline(&self) -> String {
-        let count = |wanted: Action| self.rows().filter(|(_, action, ..)| *action == wanted).count();
+        let count = |wanted: Action| self.rows().filter(|row| row.action == wanted).count();
         let counts = [(Action::Build, "to build"), (Action::Copy, "to copy"), (Action::Remove, "removed")];
         let mut parts: Vec<String> = counts
             .iter()
@@ -56,24 +72,29 @@ impl Plan {
     pub fn table(&self) -> String {
         let mut out = format!("{}\n", self.compared());
         let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or_default();
-        let ids = width(&mut self.rows().map(|(id, ..)| id.chars().count()));
-        let versions = width(&mut self.rows().map(|(_, _, version, ..)| version.chars().count()));
+        let labels = width(&mut self.rows().map(|row| row.label.chars().count()));
+        let versions = width(&mut self.rows().map(|row| row.version.chars().count()));
         let mut rows: Vec<_> = self.rows().collect();
-        rows.sort_by_key(|(_, action, ..)| *action == Action::Skip);
-        for (id, action, version, reasons, _) in rows {
+        rows.sort_by_key(|row| row.action == Action::Skip);
+        for Row { label, action, version, reasons, .. } in rows {
             let first = reasons.first().map(|reason| reason.text.as_str()).unwrap_or_default();
             let more = if reasons.len() > 1 { format!(" (and {} more)", reasons.len() - 1) } else { String::new() };
-            let _ = writeln!(out, "{:<6}  {id:<ids$}  {version:<versions$}  {first}{more}", action.as_str());
+            let _ = writeln!(out, "{:<6}  {label:<labels$}  {version:<versions$}  {first}{more}", action.as_str());
         }
         out
     }
 
-    /// Everything that speaks for what happens to one plugin or bundle; `None` where the plan does not have it.
+    /// Everything that speaks for what happens to the plugin `id`, and to the bundle; `None` where the plan has neither.
     #[must_use]
     pub fn explain(&self, id: &str) -> Option<String> {
-        let (_, action, version, reasons, key) = self.rows().find(|(known, ..)| *known == id)?;
-        let mut out = format!("{id} {version}: {}\n", action.as_str());
-        for reason in reasons {
+        let rows = self.rows().filter(|row| row.id == id);
+        let explained: Vec<String> = rows.map(|row| self.explain_row(&row)).collect();
+        (!explained.is_empty()).then(|| explained.join("\n"))
+    }
+
+    fn explain_row(&self, row: &Row<'_>) -> String {
+        let mut out = format!("{} {}: {}\n", row.label, row.version, row.action.as_str());
+        for reason in row.reasons {
             let _ = writeln!(out, "  {}", reason.text);
             for line in &reason.detail {
                 let _ = writeln!(out, "      {line}");
@@ -90,9 +111,9 @@ impl Plan {
         if let Some(head) = &self.head {
             let _ = writeln!(out, "head         {head}");
         }
-        if let Some(key) = key {
+        if let Some(key) = row.content_key {
             let _ = writeln!(out, "content key  {key}");
         }
-        Some(out)
+        out
     }
 }

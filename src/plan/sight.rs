@@ -45,7 +45,6 @@ struct Opened {
     git: Option<Git>,
     before: Pending<Result<Before, Error>>,
     after: Pending<Result<Snapshot, Error>>,
-    note: Option<String>,
 }
 
 /// The state that is compared with.
@@ -71,11 +70,6 @@ impl Sight {
     /// The repository; `None` where there is none.
     pub(super) fn git(&self) -> Result<Option<&Git>, Error> {
         Ok(self.opened()?.git.as_ref())
-    }
-
-    /// What is to be said about it.
-    pub(super) fn note(&self) -> Option<&str> {
-        self.opened().ok()?.note.as_deref()
     }
 
     pub(super) fn before(&self) -> Result<&Before, Error> {
@@ -121,19 +115,21 @@ fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Pendin
 }
 
 fn open(look: &Look) -> Result<Opened, Error> {
-    let (git, note) = match Git::open(&look.root) {
-        Err(GitError::NotStarted(why)) => (None, Some(format!("git cannot be started ({why}): everything is planned"))),
-        other => (other?, None),
+    let names_commits = look.base.is_some() || look.head.is_some();
+    let (git, reason) = match Git::open(&look.root) {
+        Err(GitError::NotStarted(why)) if !names_commits => (None, format!("git cannot be started ({why})")),
+        git => (git?, "this is no git repository".to_owned()),
     };
     let Some(git) = git else {
-        if look.base.is_some() || look.head.is_some() {
+        if names_commits {
             return Err(Error::NoRepository(look.root.display().to_string()));
         }
-        let base = Base::Unknown { reason: "this is no git repository".to_owned() };
+        let base =
+            if look.everything { Base::Everything { reason: "`--all`".to_owned() } } else { Base::Unknown { reason } };
         let root = look.root.clone();
         let after = begin(move || Ok(Snapshot::of_folder(&root)));
         let before = begin(|| Ok(Before { head: None, base, snapshot: None, lock: begin(|| None) }));
-        return Ok(Opened { git, before, after, note });
+        return Ok(Opened { git, before, after });
     };
     let (for_before, for_after) = (git.clone(), git.clone());
     // A commit that is planned may have nothing to do with what is checked out.
@@ -148,7 +144,7 @@ fn open(look: &Look) -> Result<Opened, Error> {
     };
     let asked = look.clone();
     let before = begin(move || before(&for_before, &asked, index_before));
-    Ok(Opened { git: Some(git), before, after, note })
+    Ok(Opened { git: Some(git), before, after })
 }
 
 fn before(git: &Git, look: &Look, index: Option<Arc<Index>>) -> Result<Before, Error> {

@@ -44,8 +44,13 @@ pub enum Selection {
     Changed,
     /// Everything (`--all`).
     All,
-    /// These plugins and bundles, changed or not (`--plugin`).
-    Only(Vec<String>),
+    /// These, changed or not.
+    Only {
+        /// `--plugin`.
+        plugins: Vec<String>,
+        /// `--bundle`.
+        bundles: Vec<String>,
+    },
 }
 
 /// One plugin of a [`Request`].
@@ -116,13 +121,15 @@ pub enum Error {
         /// Why there is no base.
         reason: String,
     },
-    /// `--plugin` names nothing.
-    #[error("there is no plugin or bundle `{id}`")]
+    /// `--plugin` or `--bundle` names nothing.
+    #[error("there is no {what} `{id}`")]
     #[diagnostic(help("{help}"))]
-    UnknownPlugin {
+    Unknown {
+        /// `plugin` or `bundle`.
+        what: &'static str,
         /// The name.
         id: String,
-        /// The nearest one.
+        /// The nearest one, or all.
         help: String,
     },
     /// Tags that may not be overwritten hold something else.
@@ -176,7 +183,7 @@ pub(super) struct Standing {
 pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
     check_selection(request)?;
     let git = sight.git()?;
-    let mut notes: Vec<String> = sight.note().map(str::to_owned).into_iter().collect();
+    let mut notes = Vec::new();
     let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
     let before = sight.before()?;
     let (base, base_reason) = match &before.base {
@@ -204,7 +211,7 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
         notes,
     };
     for (plugin, (key, reasons)) in request.plugins.iter().zip(seen.plugins) {
-        let (changed, settled, reasons) = survey.settle(&request.selection, &plugin.config.id, reasons);
+        let (changed, settled, reasons) = survey.settle(request.selection.of_plugin(&plugin.config.id), reasons);
         let planned = PlannedPlugin {
             id: plugin.config.id.clone(),
             action: if changed { Action::Build } else { Action::Skip },
@@ -220,7 +227,7 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
         survey.plugins.push((planned, Standing { target: plugin.target.clone(), changed, settled }));
     }
     for (bundle, (key, reasons)) in request.bundles.iter().zip(seen.bundles) {
-        let (changed, settled, reasons) = survey.settle(&request.selection, &bundle.config.id, reasons);
+        let (changed, settled, reasons) = survey.settle(request.selection.of_bundle(&bundle.config.id), reasons);
         let planned = PlannedBundle {
             id: bundle.config.id.clone(),
             action: if changed { Action::Build } else { Action::Skip },
@@ -241,12 +248,12 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
 
 impl Survey {
     /// Whether one plugin or bundle is to be built, as far as the repository says; whether that is final; and why.
-    fn settle(&self, selection: &Selection, id: &str, mut reasons: Vec<Reason>) -> (bool, bool, Vec<Reason>) {
-        if let Selection::Only(ids) = selection {
-            if !ids.iter().any(|wanted| wanted == id) {
-                return (false, true, vec![Reason::new("not-selected", "not asked for by `--plugin`")]);
-            }
-            reasons.insert(0, Reason::new("selected", "asked for by `--plugin`"));
+    fn settle(&self, choice: Choice, mut reasons: Vec<Reason>) -> (bool, bool, Vec<Reason>) {
+        if let Choice::Other(options) = choice {
+            return (false, true, vec![Reason::new("not-selected", format!("not asked for by {options}"))]);
+        }
+        if let Choice::Chosen(option) = choice {
+            reasons.insert(0, Reason::new("selected", format!("asked for by {option}")));
         } else if self.base.is_none() {
             reasons.insert(0, Reason::new("all", format!("everything is planned: {}", self.base_reason)));
         }
@@ -259,11 +266,54 @@ impl Survey {
     }
 }
 
-fn check_selection(request: &Request<'_>) -> Result<(), Error> {
-    let Selection::Only(ids) = &request.selection else { return Ok(()) };
-    let known = || request.config.plugins.keys().chain(request.config.bundles.keys()).map(String::as_str);
-    match ids.iter().find(|id| !known().any(|known| known == *id)) {
-        None => Ok(()),
-        Some(id) => Err(Error::UnknownPlugin { id: id.clone(), help: suggestion(id, "plugins and bundles", known()) }),
+/// What a [`Selection`] says of one plugin or bundle.
+enum Choice {
+    /// Nothing.
+    Open,
+    /// This option names it.
+    Chosen(&'static str),
+    /// These options name others.
+    Other(&'static str),
+}
+
+impl Selection {
+    fn of_plugin(&self, id: &str) -> Choice {
+        let Self::Only { plugins, .. } = self else { return Choice::Open };
+        self.choice(plugins, id, "`--plugin`")
     }
+
+    fn of_bundle(&self, id: &str) -> Choice {
+        let Self::Only { bundles, .. } = self else { return Choice::Open };
+        self.choice(bundles, id, "`--bundle`")
+    }
+
+    fn choice(&self, ids: &[String], id: &str, option: &'static str) -> Choice {
+        if ids.iter().any(|wanted| wanted == id) { Choice::Chosen(option) } else { Choice::Other(self.options()) }
+    }
+
+    /// The options that were given.
+    fn options(&self) -> &'static str {
+        match self {
+            Self::Only { plugins, .. } if plugins.is_empty() => "`--bundle`",
+            Self::Only { bundles, .. } if bundles.is_empty() => "`--plugin`",
+            _ => "`--plugin` and `--bundle`",
+        }
+    }
+}
+
+fn check_selection(request: &Request<'_>) -> Result<(), Error> {
+    let Selection::Only { plugins, bundles } = &request.selection else { return Ok(()) };
+    let known_plugins: Vec<&str> = request.config.plugins.keys().map(String::as_str).collect();
+    let known_bundles: Vec<&str> = request.config.bundles.keys().map(String::as_str).collect();
+    let check = |what, ids: &[String], known: &[&str], others: &[&str], other| {
+        let Some(id) = ids.iter().find(|id| !known.contains(&id.as_str())) else { return Ok(()) };
+        let help = if others.contains(&id.as_str()) {
+            format!("it is a {other}: `--{other} {id}`")
+        } else {
+            suggestion(id, &format!("{what}s"), known.iter().copied())
+        };
+        Err(Error::Unknown { what, id: id.clone(), help })
+    };
+    check("plugin", plugins, &known_plugins, &known_bundles, "bundle")?;
+    check("bundle", bundles, &known_bundles, &known_plugins, "plugin")
 }

@@ -297,16 +297,44 @@ fn what_a_link_leads_to_counts() {
 fn a_selection_is_built_and_nothing_else() {
     let repo = Repo::new();
     repo.write("plugins/todo/src/index.ts", "x");
-    let select = |ids: &[&str]| Options {
-        selection: Selection::Only(ids.iter().map(|id| (*id).to_owned()).collect()),
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    let select = |plugins: &[&str], bundles: &[&str]| Options {
+        selection: Selection::Only { plugins: owned(plugins), bundles: owned(bundles) },
         ..Options::default()
     };
-    let plan = repo.plan(&select(&["other"]));
+    let plan = repo.plan(&select(&["other"], &[]));
     assert_eq!(built(&plan), ["other"]);
     assert_eq!(reasons(&plan, "other")[0], "asked for by `--plugin`");
     assert_eq!(reasons(&plan, "todo"), ["not asked for by `--plugin`"]);
-    let error = repo.try_plan(&select(&["othr"])).unwrap_err();
-    assert_eq!(error.to_string(), "there is no plugin or bundle `othr`");
-    let plan = repo.plan(&select(&["both"]));
+    let unknown = |plugins: &[&str], bundles: &[&str]| {
+        let error = repo.try_plan(&select(plugins, bundles)).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        (error.to_string(), help)
+    };
+    assert_eq!(unknown(&["othr"], &[]).0, "there is no plugin `othr`");
+    let expected = ("there is no plugin `both`".to_owned(), "it is a bundle: `--bundle both`".to_owned());
+    assert_eq!(unknown(&["both"], &[]), expected);
+    assert_eq!(unknown(&[], &["bth"]).0, "there is no bundle `bth`");
+    let plan = repo.plan(&select(&[], &["both"]));
     assert_eq!(built(&plan), ["todo", "todo-backend", "both"]);
+    assert_eq!(reasons(&plan, "other"), ["not asked for by `--bundle`"]);
+    assert_eq!(plan.bundles[0].reasons[0].text, "asked for by `--bundle`");
+}
+
+#[test]
+fn a_bundle_with_the_name_of_a_plugin_is_another() {
+    let repo = Repo::new();
+    repo.edit("rhdh-plugins.toml", "[bundles.both]", "[bundles.other]\nimage = \"all\"");
+    let only = Selection::Only { plugins: Vec::new(), bundles: vec!["other".to_owned()] };
+    let plan = repo.plan(&Options { selection: only, ..Options::default() });
+    assert_eq!(built(&plan), ["todo", "todo-backend", "other"]);
+    assert_eq!(plan.plugins.iter().find(|plugin| plugin.id == "other").unwrap().action, Action::Skip);
+    let table = plan.table();
+    assert!(table.lines().any(|line| line.starts_with("build   other (bundle)  1.0.0")), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("skip    other           1.0.0")), "{table}");
+    let explained = plan.explain("other").unwrap();
+    assert!(
+        explained.contains("other 1.0.0: skip") && explained.contains("other (bundle) 1.0.0: build"),
+        "{explained}"
+    );
 }

@@ -38,10 +38,10 @@ fn the_table_is_for_people() {
     let base = &repo.git(&["rev-parse", "HEAD"])[..10];
     let expected = format!(
         "compared with {base}, the merge base with `main`\n\
-         build   other         1.0.0  unused 1.0.0 has another resolution or checksum\n\
-         skip    todo          1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
-         skip    todo-backend  1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
-         skip    both          1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n"
+         build   other          1.0.0  unused 1.0.0 has another resolution or checksum\n\
+         skip    todo           1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
+         skip    todo-backend   1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n\
+         skip    both (bundle)  1.0.0  nothing that it is made from changed since {base}, the merge base with `main`\n"
     );
     assert_eq!(stderr, expected);
 }
@@ -137,6 +137,21 @@ fn an_unknown_base_is_an_annotation() {
         plan.status.code() == Some(2) && said.contains("::error title=rhdh-pack::cannot tell what changed"),
         "{said}"
     );
+}
+
+#[test]
+fn without_git_that_and_nothing_else_is_said() {
+    let repo = Repo::new();
+    let no_programs = [("PATH", "/nowhere")];
+    let output = run(&repo, &[], &no_programs);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("the base commit cannot be known: git cannot be"), "{said}");
+    assert!(said.contains("compared with nothing: git cannot be started") && !said.contains("repository"), "{said}");
+    let said = String::from_utf8_lossy(&run(&repo, &["--all"], &no_programs).stderr).into_owned();
+    assert!(said.starts_with("compared with nothing: `--all`"), "{said}");
+    let output = run(&repo, &["--base", "HEAD"], &no_programs);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("install git") && !said.contains("is in none"), "{said}");
 }
 
 #[test]
