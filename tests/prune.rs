@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
@@ -365,12 +365,16 @@ fn what_is_attached_goes_with_the_last_tag_of_its_image() {
 
     let (code, deleted, said) = prune(&repository, &forge, &["--keys", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(!deleted.iter().any(|reference| reference.contains("sha256-")), "{deleted:?}");
+    assert!(documents_that_go.iter().all(is_there) && said.contains("4 attached documents"), "{said}");
+    let attached = |deleted: &[String]| -> BTreeSet<String> {
+        deleted.iter().filter(|reference| reference.contains("sha256")).cloned().collect()
+    };
+    let announced = attached(&deleted);
     let (code, deleted, said) = prune(&repository, &forge, &["--keys"]);
     // The image of 17 is released: it stays, with what is attached to it.
     assert_eq!(code, Some(1), "{said}");
     let gone: Vec<&str> = deleted.iter().map(|reference| reference.rsplit(':').next().unwrap()).collect();
-    assert_eq!(gone.len(), 4, "{gone:?}");
+    assert_eq!((gone.len(), attached(&deleted)), (6, announced), "{gone:?}");
     assert!(gone.contains(&goes.as_str()) && gone.contains(&format!("{goes}.sig").as_str()), "{gone:?}");
     assert_eq!(documents_that_go.iter().filter(|digest| is_there(digest)).count(), 0);
     assert!(documents_that_stay.iter().all(is_there));
@@ -423,6 +427,87 @@ fn ghcr_deletes_images_through_github() {
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(deletions(), ["3", "1", "3"]);
     assert!(said.contains("`1.0.0` holds the same one"), "{said}");
+}
+
+/// ghcr.io itself is asked through a proxy, which the test is.
+#[test]
+fn what_is_attached_goes_on_ghcr_too() {
+    let image = digest('a');
+    let document = |subject: &str, letter: char| {
+        json!({ "schemaVersion": 2, "subject": { "digest": subject }, "annotations": { "x": letter } }).to_string()
+    };
+    let sbom = document(&image, 'a');
+    let somebody_elses = document(&digest('z'), 'b');
+    let name = |text: &str| rhdh_pack::digest::Digest::of(text.as_bytes()).to_string();
+    let tag = image.replace(':', "-");
+    let listed = [&sbom, &somebody_elses].map(|text| {
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        json!({ "mediaType": media_type, "digest": name(text), "size": text.len() })
+    });
+    let list = json!({ "schemaVersion": 2, "manifests": listed });
+    let version = |id: u64, name: &str, tags: &[&str]| json!({ "id": id, "name": name, "metadata": { "container": { "tags": tags } } });
+    let versions = json!([
+        version(1, &image, &["pr_17__1.0.0"]),
+        version(2, &digest('b'), &["pr_18__1.0.0"]),
+        version(3, &name(&sbom), &[]),
+        version(4, &name(&somebody_elses), &[]),
+        version(5, &name(&list.to_string()), &[&tag]),
+        version(6, &digest('s'), &[&format!("{tag}.sig")]),
+        version(7, &digest('l'), &[&digest('b').replace(':', "-")]),
+        version(8, &digest('t'), &[&format!("{}.sig", name(&sbom).replace(':', "-"))]),
+    ])
+    .to_string();
+    let manifests: BTreeMap<String, String> =
+        [(tag.clone(), list.to_string()), (name(&sbom), sbom), (name(&somebody_elses), somebody_elses)].into();
+    let broken = Arc::new(Mutex::new(true));
+    let is_broken = Arc::clone(&broken);
+    let server = Server::start(move |request| {
+        let of_package = "/orgs/acme/packages/container/plugins%2Ftodo/versions";
+        let target = request.target.strip_prefix("http://ghcr.io").unwrap_or(&request.target);
+        let manifest = target.strip_prefix("/v2/acme/plugins/todo/manifests/");
+        match (request.method.as_str(), target, manifest) {
+            ("CONNECT", ..) => answer("405 Method Not Allowed", "", ""),
+            (_, "/v2/", _) => answer("200 OK", "", "{}"),
+            ("GET", _, Some(_)) if *is_broken.lock().unwrap() => answer("403 Forbidden", "", "{}"),
+            ("GET", _, Some(name)) if manifests.contains_key(name) => answer("200 OK", "", &manifests[name]),
+            ("GET", target, _) if target.starts_with("/repos/acme/plugins/pulls?") => {
+                answer("200 OK", "", r#"[{"number":17,"state":"closed"},{"number":18,"state":"open"}]"#)
+            }
+            ("GET", target, _) if target.starts_with(of_package) => answer("200 OK", "", &versions),
+            ("DELETE", target, _) if target.starts_with(of_package) => answer("204 No Content", "", ""),
+            _ => answer("404 Not Found", "", "{}"),
+        }
+    });
+    let repository = repository("ghcr.io");
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.config(config.replace("ghcr.io/acme-pr\"", "ghcr.io/acme/plugins\"\ninsecure = true"));
+    let proxy = format!("http://{}", server.host);
+    let prune = |arguments: &[&str]| {
+        let mut command = common::rhdh_pack(repository.root());
+        command
+            .env("GITHUB_API_URL", &proxy)
+            .envs([("GITHUB_REPOSITORY", "acme/plugins"), ("GITHUB_TOKEN", "gh-token"), ("NO_PROXY", "127.0.0.1")])
+            .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"].map(|name| (name, &proxy)))
+            .env("no_proxy", "127.0.0.1")
+            .args(["prune", "--channel", "pr", "--closed"])
+            .args(arguments);
+        ended(&mut command)
+    };
+    let deletions = || -> Vec<String> {
+        let received = server.received.lock().unwrap();
+        let deletions = received.iter().filter(|request| request.method == "DELETE");
+        deletions.map(|request| request.target.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    // Where nobody can say what is attached, the image stays: without it, nobody would find that again.
+    let (code, deleted, said) = prune(&[]);
+    assert_eq!((code, deleted.len(), deletions().len()), (Some(1), 0, 0), "{said}");
+    assert!(said.contains("what is attached to it cannot be read"), "{said}");
+    *broken.lock().unwrap() = false;
+    let (code, announced, said) = prune(&["--dry-run"]);
+    assert_eq!((code, announced.len(), deletions().len()), (Some(0), 5, 0), "{said}");
+    let (code, deleted, said) = prune(&[]);
+    assert_eq!((code, &deleted), (Some(0), &announced), "{said}");
+    assert_eq!(deletions(), ["1", "3", "5", "6", "8"]);
 }
 
 #[test]

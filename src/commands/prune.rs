@@ -11,7 +11,7 @@ use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
 use crate::prune::pulls::{self, Place, State};
-use crate::prune::{self, Kept, Order, Package, Pruned};
+use crate::prune::{self, Kept, Mode, Order, Package, Pruned};
 use crate::registry::forge::{Forge, ForgeKind, is_path};
 use crate::registry::{self, Limits};
 use crate::ui::Ui;
@@ -127,10 +127,10 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     // First everything is looked at, in all repositories, with one question to the forge.
     let mut numbers = BTreeSet::new();
     let mut unclear = BTreeSet::new();
-    let look = Order { goes: &|_| true, keys: false, dry_run: true };
+    let look = Order { goes: &|_| true, keys: false, mode: Mode::Look };
     for target in &targets {
         let found = prune_target(&registries, target, &look, &session.ui).await?;
-        for reference in found.deleted.into_iter().chain(found.kept.into_iter().map(|kept| kept.reference)) {
+        for reference in found.deleted {
             let Some((_, tag)) = reference.rsplit_once(':') else { continue };
             let of = pull_requests(target, tag);
             match of.len() {
@@ -157,12 +157,13 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     }
 
     let mut all = Pruned::default();
+    let mode = if options.dry_run { Mode::DryRun } else { Mode::Delete };
     for target in &targets {
         let goes = |tag: &str| {
             let of = pull_requests(target, tag);
             of.len() == 1 && of.is_subset(&closed)
         };
-        let order = Order { goes: &goes, keys: options.keys, dry_run: options.dry_run };
+        let order = Order { goes: &goes, keys: options.keys, mode };
         if session.cancel.is_cancelled() {
             break;
         }
@@ -192,7 +193,7 @@ fn say(session: &Session, pruned: &Pruned, closed: usize, dry_run: bool) -> Resu
     let kept = if pruned.kept.is_empty() { String::new() } else { format!(", {} not", pruned.kept.len()) };
     session.ui.note(&format!("{} tags of {closed} closed pull requests {verb}{kept}", pruned.deleted.len()));
     if !pruned.attached.is_empty() {
-        session.ui.note(&format!("{} tags of what was attached to them deleted", pruned.attached.len()));
+        session.ui.note(&format!("{} attached documents, lists and signatures {verb}", pruned.attached.len()));
     }
     Ok(u8::from(!pruned.kept.is_empty() || session.cancel.is_cancelled()))
 }
@@ -212,15 +213,17 @@ async fn prune_target(
         };
         let pruned = async {
             let forge = Forge::at(ForgeKind::GitHub, &api, &token, Limits::of_questions(), ui)?;
-            prune::prune_package(&Package { forge: &forge, owner, name }, order).await
+            let client = registries.client(&target.registry, &target.prefix, target.insecure)?;
+            let repository = client.repository_to_read(&target.image).await?;
+            prune::prune_package(&Package { forge: &forge, owner, name, repository: &repository }, order).await
         };
         return pruned.await.map_err(|source| PruneError::Package { reference, source: Box::new(source) });
     }
     let prune = async {
         let client = registries.client(&target.registry, &target.prefix, target.insecure)?;
-        let repository = match order.dry_run && !order.keys {
-            true => client.repository_to_read(&target.image).await?,
-            false => client.repository_to_delete(&target.image).await?,
+        let repository = match order.mode {
+            Mode::Look | Mode::DryRun => client.repository_to_read(&target.image).await?,
+            Mode::Delete => client.repository_to_delete(&target.image).await?,
         };
         prune::prune_repository(&repository, order).await
     };

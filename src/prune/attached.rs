@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::Mode;
 use super::repository::Work;
 use crate::digest::Digest;
-use crate::registry::{Deleted, Error, ManifestRef, Referrer};
+use crate::registry::{Deleted, Error, ManifestRef, Referrer, Repository};
 use crate::ui::with_causes;
 
 /// What attached documents say that they are attached to, by their tag.
@@ -38,11 +39,14 @@ impl Work<'_> {
         if next.is_empty() {
             return Ok(());
         }
-        // Somebody may have tagged one of them since.
-        self.tags = self.repository.tags().await?;
-        self.holders = None;
+        let deletes = self.order.mode == Mode::Delete;
+        if deletes {
+            // Somebody may have tagged one of them since.
+            self.tags = self.repository.tags().await?;
+            self.holders = None;
+        }
         let holders = self.holders().await?.clone();
-        next.retain(|digest| !holders.contains_key(digest));
+        next.retain(|digest| !deletes || !holders.contains_key(digest));
         let mut seen = BTreeSet::new();
         while let Some(digest) = next.pop() {
             if !seen.insert(digest.clone()) {
@@ -64,8 +68,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Deletes what `tag` has attached to `subject`: the documents that a list names, which are returned, and then the
-    /// tag.
+    /// Deletes what `tag` has attached to `subject`, or says what it would: the documents that a list names, which are
+    /// returned, and then the tag.
     async fn delete_one(
         &mut self,
         tag: &str,
@@ -73,17 +77,23 @@ impl Work<'_> {
         holders: &BTreeMap<Digest, Vec<String>>,
     ) -> Result<Vec<Digest>, Error> {
         let Some(own) = self.repository.manifest_digest(ManifestRef::Tag(tag)).await? else { return Ok(Vec::new()) };
+        let dry_run = self.order.mode == Mode::DryRun;
         let mut documents = Vec::new();
         // Signatures have no list.
         if !tag.contains('.') {
             for Referrer { digest, .. } in self.repository.referrers(subject).await?.all {
-                if holders.contains_key(&digest) || !self.is_attached(&digest, subject).await? {
+                if holders.contains_key(&digest) || !is_attached(self.repository, &digest, subject).await? {
                     continue;
                 }
-                if self.repository.delete(ManifestRef::Digest(&digest)).await? == Deleted::Gone {
+                if dry_run || self.repository.delete(ManifestRef::Digest(&digest)).await? == Deleted::Gone {
+                    self.pruned.attached.push(format!("{}@{digest}", self.repository));
                     documents.push(digest);
                 }
             }
+        }
+        if dry_run {
+            self.pruned.attached.push(self.reference(tag));
+            return Ok(documents);
         }
         let alone = holders.get(&own).is_none_or(|tags| tags.iter().all(|other| other == tag));
         let by_tag = self.alone != Some(false) && self.repository.delete(ManifestRef::Tag(tag)).await? == Deleted::Gone;
@@ -92,13 +102,13 @@ impl Work<'_> {
         }
         Ok(documents)
     }
+}
 
-    /// Whether a document is there and names `subject` itself: a list may say anything.
-    async fn is_attached(&self, document: &Digest, subject: &Digest) -> Result<bool, Error> {
-        let Some(manifest) = self.repository.manifest(ManifestRef::Digest(document)).await? else { return Ok(false) };
-        let json: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-        Ok(json.pointer("/subject/digest").and_then(Value::as_str) == Some(subject.as_str()))
-    }
+/// Whether a document is there and names `subject` itself: a list may say anything.
+pub(super) async fn is_attached(repository: &Repository, document: &Digest, subject: &Digest) -> Result<bool, Error> {
+    let Some(manifest) = repository.manifest(ManifestRef::Digest(document)).await? else { return Ok(false) };
+    let json: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    Ok(json.pointer("/subject/digest").and_then(Value::as_str) == Some(subject.as_str()))
 }
 
 #[cfg(test)]

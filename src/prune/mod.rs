@@ -20,8 +20,19 @@ pub struct Order<'a> {
     pub goes: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether the tags of content keys go, too, that hold nothing but what goes.
     pub keys: bool,
+    /// How far to go.
+    pub mode: Mode,
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Say which tags are to go, and nothing of what holds or hangs on their images, which takes many questions.
+    Look,
     /// Say what would be deleted, and delete nothing.
-    pub dry_run: bool,
+    DryRun,
+    /// Delete.
+    Delete,
 }
 
 /// What became of one repository.
@@ -29,7 +40,7 @@ pub struct Order<'a> {
 pub struct Pruned {
     /// References that are gone, or would be: `host/namespace/name:tag`.
     pub deleted: Vec<String>,
-    /// What was attached to images that have no tags any more, by its tags.
+    /// What was attached to images that have no tags any more: documents by their digest, the rest by its tags.
     pub attached: Vec<String>,
     /// References that were to go and are not gone: what is in the way, and what to do.
     pub kept: Vec<Kept>,

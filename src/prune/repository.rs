@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Kept, Order, Pruned, all_go, is_key, others, whole_images_help};
+use super::{Kept, Mode, Order, Pruned, all_go, is_key, others, whole_images_help};
 use crate::digest::Digest;
 use crate::registry::{Deleted, Error, Manifest, ManifestRef, Repository};
 use crate::ui::with_causes;
@@ -29,15 +29,15 @@ pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Res
         gone: BTreeSet::new(),
         pruned: Pruned::default(),
     };
-    if doomed.is_empty() {
+    if doomed.is_empty() || order.mode == Mode::Look {
+        work.pruned.deleted = doomed.iter().map(|tag| work.reference(tag)).collect();
         return Ok(work.pruned);
     }
     if order.keys {
         let keys = work.keys(&doomed).await?;
         doomed.extend(keys);
     }
-    // For somebody who only wants to know, that would be too many questions.
-    let subjects = if order.dry_run { BTreeMap::new() } else { work.subjects(&doomed).await? };
+    let subjects = work.subjects(&doomed).await?;
     for tag in &doomed {
         if let Err(error) = work.delete(tag, &doomed).await {
             let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
@@ -53,7 +53,7 @@ pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Res
 
 pub(super) struct Work<'a> {
     pub(super) repository: &'a Repository,
-    order: &'a Order<'a>,
+    pub(super) order: &'a Order<'a>,
     pub(super) tags: Vec<String>,
     /// The tags of each image, once somebody wanted to know.
     pub(super) holders: Option<BTreeMap<Digest, Vec<String>>>,
@@ -72,7 +72,7 @@ impl Work<'_> {
         if self.gone.contains(tag) {
             return Ok(());
         }
-        if self.order.dry_run || self.alone != Some(false) && self.delete_alone(tag, doomed).await? {
+        if self.order.mode == Mode::DryRun || self.alone != Some(false) && self.delete_alone(tag, doomed).await? {
             self.went(tag);
             return Ok(());
         }
