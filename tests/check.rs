@@ -468,6 +468,15 @@ mod repository {
     }
 
     #[test]
+    fn default_app_config_that_is_no_mapping() {
+        let repository = Repository::new();
+        repository.write("shared.yaml", "- a list\n");
+        repository.package("plugins/p1", "@acme/p1", "1.0.0", "frontend-plugin");
+        let text = format!("{TODO}[plugins.p1]\npath = \"plugins/p1\"\n[defaults]\napp-config = \"shared.yaml\"\n");
+        check("default_app_config_that_is_no_mapping", &text, &repository);
+    }
+
+    #[test]
     fn bundle_of_different_versions() {
         let repository = Repository::new();
         repository.package("plugins/todo-backend", "@acme/plugin-todo-backend", "2.0.0", "backend-plugin");

@@ -251,7 +251,9 @@ pub(super) fn plugin_config(config: &Config, plugin: &Plugin) -> Result<Option<s
     let Some(file) = path.locate(&config.root).ok().filter(|file| file.is_file()) else { return Ok(None) };
     let problem = |message: String| {
         let help = "it holds what goes below `pluginConfig:` in dynamic-plugins.yaml, for example `app: …`";
-        Box::new(config.problem(&["plugins", &plugin.id, "app-config"], message, "no app-config", help))
+        let own = ["plugins", &plugin.id, "app-config"];
+        let key = if config.has(&own) { &own[..] } else { &["defaults", "app-config"] };
+        Box::new(config.problem(key, message, "no app-config", help))
     };
     let size = fs_err::metadata(&file).map_or(0, |metadata| metadata.len());
     if size > MAX_APP_CONFIG {

@@ -110,6 +110,8 @@ impl Collected {
                 first.others.insert(problem.table);
                 first.others.extend(problem.others);
             }
+            // What stands in `[defaults]` is checked for each plugin.
+            Some(first) if first.position() == problem.position() => {}
             Some(_) => self.problems.push(problem),
             None => {
                 self.first.insert(problem.cause.clone(), last);
