@@ -1,7 +1,7 @@
 //! What the registries of a channel already hold: the questions of a plan's survey go out, the answers come back.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -18,16 +18,25 @@ const PARALLEL: usize = 16;
 
 /// Asks every registry of every question. A registry that cannot be asked is left out, and said once.
 pub(super) async fn ask(session: &Session, registries: &Arc<registry::Session>, questions: &[Question]) -> Memory {
+    let unreachable: Mutex<HashSet<&String>> = Mutex::default();
+    let unreachable = &|| unreachable.lock().unwrap_or_else(PoisonError::into_inner);
     let jobs = questions.iter().flat_map(|question| {
         question.registries.iter().map(move |name| async move {
-            (question.image.clone(), name.clone(), ask_one(session, registries, question, name).await)
+            if unreachable().contains(name) {
+                return None;
+            }
+            let answer = ask_one(session, registries, question, name).await;
+            if matches!(answer, Err(registry::Error::Unreachable { .. })) {
+                unreachable().insert(name);
+            }
+            Some((question.image.clone(), name.clone(), answer))
         })
     });
     // A stream of futures made beforehand: each borrows its own question.
     let answers: Vec<_> = stream::iter(jobs.collect::<Vec<_>>()).buffered(PARALLEL).collect().await;
     let mut memory = Memory::default();
     let mut silent = BTreeMap::new();
-    for (image, name, answer) in answers {
+    for (image, name, answer) in answers.into_iter().flatten() {
         match answer {
             Ok(found) => memory.found.entry(image).or_default().push(found),
             Err(error) => drop(silent.entry(name).or_insert(error)),

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
@@ -40,6 +40,8 @@ pub(super) struct Host {
     insecure: bool,
     /// The scheme and host of all URLs, once known.
     base: OnceCell<Url>,
+    /// When it could not be reached, the last time: the cause, and what to look at.
+    unreachable: Mutex<Option<(Instant, Cause, &'static str)>>,
     challenge: RwLock<Option<Challenge>>,
     accounts: Mutex<Vec<Arc<Account>>>,
     slots: Semaphore,
@@ -94,6 +96,7 @@ impl Host {
             ui: ui.clone(),
             insecure,
             base: OnceCell::new(),
+            unreachable: Mutex::default(),
             challenge: RwLock::default(),
             accounts: Mutex::default(),
             blobs: super::blob::Known::default(),
@@ -121,7 +124,21 @@ impl Host {
 
     /// `https://host[:port]/v2/`; found out with the first question, which carries no credentials.
     pub(super) async fn base(&self) -> Result<&Url, Error> {
-        self.base.get_or_try_init(|| self.probe()).await
+        let asked = Instant::now();
+        let probe = async || {
+            // Whoever waited while another tried in vain need not try again.
+            let failed = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some((_, source, help)) = failed.filter(|(when, ..)| *when >= asked) {
+                return Err(Error::Unreachable { host: self.authority.clone(), source, help });
+            }
+            let answer = self.probe().await;
+            if let Err(Error::Unreachable { source, help, .. }) = &answer {
+                let failure = (Instant::now(), source.clone(), *help);
+                *self.unreachable.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            }
+            answer
+        };
+        self.base.get_or_try_init(probe).await
     }
 
     async fn probe(&self) -> Result<Url, Error> {

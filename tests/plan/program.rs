@@ -155,6 +155,29 @@ fn without_git_that_and_nothing_else_is_said() {
 }
 
 #[test]
+fn a_registry_that_cannot_be_reached_is_tried_once_for_all_plugins() {
+    let repo = Repo::new();
+    let mut config = repo.read("rhdh-plugins.toml");
+    for number in 0..20 {
+        let folder = format!("plugins/more{number}");
+        let manifest = repo.read("plugins/other/package.json").replace("other", &format!("more{number}"));
+        repo.write(&format!("{folder}/package.json"), &manifest);
+        config.push_str(&format!("[plugins.more{number}]\npath = \"{folder}\"\n"));
+    }
+    repo.write(
+        "rhdh-plugins.toml",
+        &format!(
+            "{config}[registries.q]\noci = \"127.0.0.1:1/x\"\n[channels.next]\ntags = [\"next\"]\n\
+             [defaults]\nregistries = [\"q\"]\n"
+        ),
+    );
+    let output = run(&repo, &["--channel", "next"], &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.matches("trying again").count()), (Some(0), 4), "{said}");
+    assert_eq!(said.matches("registry `q` could not be asked").count(), 1, "{said}");
+}
+
+#[test]
 fn variables_for_another_repository_do_not_count() {
     let repo = Repo::new();
     let other = Repo::empty();
