@@ -94,7 +94,7 @@ fn read(folder: &Path, workspace: &Workspace) -> Lockfile {
 }
 
 fn closure(lockfile: &Lockfile, roots: &[Root<'_>]) -> Result<Closure, LockfileError> {
-    lockfile.closure([&lockfile.direct(roots)?])
+    lockfile.closure(&lockfile.direct(roots)?)
 }
 
 fn resolutions(lockfile: &Lockfile, closure: &Closure) -> BTreeSet<String> {

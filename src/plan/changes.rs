@@ -127,8 +127,8 @@ impl<'a> SeenByLocks<'a> {
         });
         let plugins = parallel(&request.plugins, |plugin| {
             let closure = rules.closure(plugin.config);
-            let of_lock = closure.first().map(|own| locks.plugin(rules.packages[*own].0, &closure));
-            (closure, of_lock.unwrap_or(OfPlugin::Nothing))
+            let of_lock = if closure.is_empty() { OfPlugin::Nothing } else { locks.plugin(&closure) };
+            (closure, of_lock)
         });
         Self { rhdh_cli: rhdh_cli.collect(), plugins }
     }
@@ -185,8 +185,10 @@ impl View<'_> {
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
         match lock {
-            OfPlugin::Known(digest, patch_files, reasons) => {
-                records.add("lock", workspace.path.as_str(), digest);
+            OfPlugin::Known { digests, patches: patch_files, reasons } => {
+                for (&package, digest) in closure.iter().zip(digests) {
+                    records.add("lock", rules.packages[package].1.path.as_str(), digest);
+                }
                 for patch in patch_files {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
                     if let Some(file) = self.head.snapshot.get(&path) {

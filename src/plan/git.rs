@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::index::Index;
 
@@ -98,7 +98,9 @@ impl Git {
         });
         let given: Vec<_> = given.collect();
         let plain = Self::at(folder.to_owned(), true);
-        let with_given = Self { given: given.clone(), ..plain.clone() };
+        let with_given = Self { given: given.clone(), objects: Arc::default(), ..plain.clone() };
+        // It is needed in nearly every repository, and takes its time to start.
+        let _ = plain.begin_objects(&mut plain.lock_objects());
         for mut git in std::iter::once(plain).chain((!given.is_empty()).then_some(with_given)) {
             match git.run(&LOCATE) {
                 Ok(answer) => {
@@ -143,10 +145,11 @@ impl Git {
         Self::at(self.folder.join(OsStr::from_bytes(path)), self.may_fetch)
     }
 
-    /// What the index has, if it can be told without git.
-    pub(super) fn index(&self) -> Option<Index> {
+    /// What the index has, if it can be told without git; `ahead` may be what was read of it already.
+    pub(super) fn index(&self, ahead: Option<Index>) -> Option<Index> {
         let (file, id_length) = self.index.as_ref()?;
-        Index::read(file, &self.prefix, *id_length)
+        let ahead = ahead.filter(|index| index.is_of(file, &self.prefix, *id_length));
+        ahead.or_else(|| Index::read(file, &self.prefix, *id_length))
     }
 
     /// Whether ids are known to be made by SHA-1.
@@ -174,12 +177,13 @@ impl Git {
         let paths = if paths.len() <= MOST_PATHS { paths } else { &[] };
         let mut command = self.command(arguments);
         command.arg("--").args(paths.iter().map(|path| OsStr::from_bytes(path)));
-        finish(command, arguments, Vec::new())
+        finish(start(command, Stdio::null())?, arguments, Vec::new())
     }
 
     /// Runs git with `input` on its stdin.
     pub(super) fn run_with(&self, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
-        finish(self.command(arguments), arguments, input)
+        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        finish(start(self.command(arguments), stdin)?, arguments, input)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -196,30 +200,12 @@ impl Git {
         command
     }
 
-    /// Whether git ignores each of these paths, none of which is tracked nor holds anything that is.
-    pub(super) fn ignores(&self, paths: &[&[u8]]) -> Result<Vec<bool>, GitError> {
-        if paths.is_empty() {
-            return Ok(Vec::new());
-        }
-        let arguments = ["check-ignore", "--stdin", "-z", "--verbose", "--non-matching", "--no-index"];
-        let mut command = self.command(&arguments);
+    /// A git that will say which paths it ignores.
+    pub(super) fn ignores(&self) -> Result<Ignores, GitError> {
+        let mut command = self.command(&Ignores::ARGUMENTS);
         // It knows only paths with magic, which `./:(top)` has none of.
         command.env_remove("GIT_LITERAL_PATHSPECS");
-        let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
-        let answer = match finish(command, &arguments, input) {
-            // None is.
-            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
-            answer => answer?,
-        };
-        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
-        // that takes back what others ignore begins with `!`.
-        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
-        let records = fields.chunks_exact(4).zip(paths);
-        let ignored: Vec<bool> = records
-            .take_while(|(record, path)| record[3].strip_prefix(b"./") == Some(**path))
-            .map(|(record, _)| !record[2].is_empty() && !record[2].starts_with(b"!"))
-            .collect();
-        if ignored.len() == paths.len() { Ok(ignored) } else { Err(GitError::Unreadable { command: "check-ignore" }) }
+        start(command, Stdio::piped()).map(|child| Ignores(Some(child)))
     }
 
     /// The commit that `revision` names; `None` where there is none here.
@@ -281,11 +267,9 @@ impl Git {
 
     /// The object that a line of text names; `None` where there is none here.
     fn object(&self, name: &str) -> Result<Option<Object>, GitError> {
-        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.lock_objects();
         if objects.is_none() {
-            let mut command = self.command(&["cat-file", "--batch"]);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            *objects = Some(Objects::begin(command)?);
+            self.begin_objects(&mut objects)?;
         }
         let answer = objects.as_mut().and_then(|objects| objects.ask(name).ok());
         if answer.is_none() {
@@ -295,9 +279,20 @@ impl Git {
         answer.ok_or(GitError::Unreadable { command: "cat-file --batch" })
     }
 
+    fn lock_objects(&self) -> MutexGuard<'_, Option<Objects>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_objects(&self, objects: &mut Option<Objects>) -> Result<(), GitError> {
+        let mut command = self.command(&["cat-file", "--batch"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        *objects = Some(Objects::begin(command)?);
+        Ok(())
+    }
+
     /// Forgets what git may have read of the repository before it was changed.
     pub(super) fn look_again(&self) {
-        *self.objects.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock_objects() = None;
     }
 }
 
@@ -352,15 +347,53 @@ impl Drop for Objects {
     }
 }
 
-/// Waits for git; what it writes to stdout.
-fn finish(mut command: Command, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
-    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let not_started = |error: std::io::Error| GitError::NotStarted(error.to_string());
-    let mut child = command.spawn().map_err(not_started)?;
+/// A `git check-ignore` that waits for its question.
+pub(super) struct Ignores(Option<Child>);
+
+impl Ignores {
+    const ARGUMENTS: [&str; 6] = ["check-ignore", "--stdin", "-z", "--verbose", "--non-matching", "--no-index"];
+
+    /// Whether git ignores each of these paths, none of which is tracked nor holds anything that is.
+    pub(super) fn of(mut self, paths: &[&[u8]]) -> Result<Vec<bool>, GitError> {
+        let Some(child) = self.0.take_if(|_| !paths.is_empty()) else { return Ok(Vec::new()) };
+        let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
+        let answer = match finish(child, &Self::ARGUMENTS, input) {
+            // None is.
+            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
+            answer => answer?,
+        };
+        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
+        // that takes back what others ignore begins with `!`.
+        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+        let records = fields.chunks_exact(4).zip(paths);
+        let ignored: Vec<bool> = records
+            .take_while(|(record, path)| record[3].strip_prefix(b"./") == Some(**path))
+            .map(|(record, _)| !record[2].is_empty() && !record[2].starts_with(b"!"))
+            .collect();
+        if ignored.len() == paths.len() { Ok(ignored) } else { Err(GitError::Unreadable { command: "check-ignore" }) }
+    }
+}
+
+impl Drop for Ignores {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Without a question it ends.
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start(mut command: Command, stdin: Stdio) -> Result<Child, GitError> {
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| GitError::NotStarted(error.to_string()))
+}
+
+/// Gives git its input and waits for it; what it writes to stdout.
+fn finish(mut child: Child, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
     // Written by another thread: git may fill its stdout before it has read all of its stdin.
     let writer = child.stdin.take().map(|mut stdin| std::thread::spawn(move || stdin.write_all(&input)));
-    let output = child.wait_with_output().map_err(not_started)?;
+    let output = child.wait_with_output().map_err(|error| GitError::NotStarted(error.to_string()))?;
     if let Some(writer) = writer {
         // git that stops reading says why in its exit code.
         let _ = writer.join();

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ use super::snapshot::{Builder, Kind, Snapshot};
 #[derive(Debug)]
 pub(super) struct Index {
     file: PathBuf,
+    prefix: Vec<u8>,
+    /// Of an id, in bytes.
+    id_length: usize,
     /// When and as which file it was written; `None` where there is none yet.
     written: Option<Written>,
     pub(super) files: Snapshot,
@@ -48,6 +52,8 @@ impl Index {
     pub(super) fn read(file: &Path, prefix: &[u8], id_length: usize) -> Option<Self> {
         let nothing = |written| Self {
             file: file.to_owned(),
+            prefix: prefix.to_vec(),
+            id_length,
             written,
             files: Snapshot::default(),
             looks: Vec::new(),
@@ -60,10 +66,25 @@ impl Index {
         let written = written(&opened.metadata().ok()?);
         let mut bytes = Vec::new();
         opened.read_to_end(&mut bytes).ok()?;
-        nothing(Some(written)).with_entries(&bytes, prefix, id_length)
+        nothing(Some(written)).with_entries(&bytes)
     }
 
-    fn with_entries(mut self, bytes: &[u8], prefix: &[u8], id_length: usize) -> Option<Self> {
+    /// Reads the index that `folder` most probably has, while nobody has asked git yet.
+    pub(super) fn ahead(folder: &Path) -> Option<Self> {
+        let top = folder.ancestors().find(|ancestor| ancestor.join(".git").is_dir())?;
+        let mut prefix = folder.strip_prefix(top).ok()?.as_os_str().as_bytes().to_vec();
+        if !prefix.is_empty() {
+            prefix.push(b'/');
+        }
+        Self::read(&top.join(".git/index"), &prefix, 20)
+    }
+
+    /// Whether this is what [`Index::read`] reads.
+    pub(super) fn is_of(&self, file: &Path, prefix: &[u8], id_length: usize) -> bool {
+        self.file == file && self.prefix == prefix && self.id_length == id_length
+    }
+
+    fn with_entries(mut self, bytes: &[u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
         if rest.take(4)? != b"DIRC" {
             return None;
@@ -81,7 +102,7 @@ impl Index {
             let mode = rest.number()?;
             let owner = rest.numbers()?;
             let size = rest.number()?;
-            let id = rest.take(id_length)?;
+            let id = rest.take(self.id_length)?;
             let flags = rest.short()?;
             // Taken for unchanged whatever is on disk; more flags (sparse, intent to add); the sides of a conflict.
             let is_extended = flags & 0x4000 != 0;
@@ -106,7 +127,7 @@ impl Index {
                 0o160_000 => Kind::Submodule,
                 _ => return None,
             };
-            let Some(below) = path.strip_prefix(prefix) else { continue };
+            let Some(below) = path.strip_prefix(self.prefix.as_slice()) else { continue };
             if files.push(below, id, kind)? {
                 self.has_submodules |= kind == Kind::Submodule;
                 self.looks.push(Looks { changed, modified, inode, owner, size });
@@ -114,7 +135,7 @@ impl Index {
         }
         self.files = files.sorted()?;
         // Extensions: those with a small letter change what the entries mean.
-        while rest.0.len() > id_length {
+        while rest.0.len() > self.id_length {
             let is_optional = rest.take(4)?.first()?.is_ascii_uppercase();
             let length = rest.number()? as usize;
             rest.take(length)?;
@@ -122,7 +143,7 @@ impl Index {
                 return None;
             }
         }
-        (rest.0.len() == id_length).then_some(self)
+        (rest.0.len() == self.id_length).then_some(self)
     }
 
     /// Whether the file still is the one that was read.
@@ -186,7 +207,7 @@ impl<'a> Rest<'a> {
     }
 
     fn until_nul(&mut self) -> Option<&'a [u8]> {
-        let end = self.0.iter().position(|byte| *byte == 0)?;
+        let end = memchr::memchr(0, self.0)?;
         let text = self.take(end)?;
         self.take(1)?;
         Some(text)

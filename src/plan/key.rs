@@ -1,10 +1,10 @@
 //! The content key: one sha256 over everything that an artifact is made from. Equal keys mean equal artifacts, so it is
 //! the name under which registries remember what was built.
 //!
-//! # Format 3
+//! # Format 4
 //!
 //! A sequence of fields, each written as its length in bytes (64 bits, little endian) and its bytes. First the field
-//! `rhdh-pack content key 3`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
+//! `rhdh-pack content key 4`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
 //! changes. Then one record for each input, of three fields: kind, name, value. Records are sorted by kind and name.
 //!
 //! | kind | name | value |
@@ -14,7 +14,7 @@
 //! | `package` | folder of the plugin, or of a workspace package that it is made from | sha256 over its files |
 //! | `file` | path of any other file: global inputs, patches in use, targets of links | kind and id |
 //! | `manifest` | `<workspace>/resolutions`, `<workspace>/packageManager` | the value, as JSON with sorted keys |
-//! | `lock` | folder of the workspace | sha256 over resolution and checksum of each package of the closure |
+//! | `lock` | as for `package` | sha256 over resolution, version and checksum of each locked package that its dependencies lead to |
 //! | `unread-lock` | folder of the workspace | id of a lock file that cannot be read |
 //! | `bundle` | `image`, `version`, `labels`, `annotations`, `artifact-type`, `compression-level` | the effective value, as JSON |
 //! | `member` | position in the bundle, four digits | the member's directory and content key |
@@ -27,7 +27,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-const FORMAT: &[u8] = b"rhdh-pack content key 3";
+const FORMAT: &[u8] = b"rhdh-pack content key 4";
 
 /// The annotation of an image's manifest that holds its content key.
 pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";
@@ -142,11 +142,11 @@ mod tests {
 
     /// The keys of published images depend on it: a new value here must go with a new number in the format.
     #[test]
-    fn format_3_is_fixed() {
+    fn format_4_is_fixed() {
         let mut records = Records::default();
         records.add("cli", "", "1.9.1");
         let key = records.key();
-        assert_eq!(key.tag(), "key-06ce107ecac5c035f8b0");
-        assert_eq!(key.as_str(), "06ce107ecac5c035f8b0c30c2024f04f1f057f4e016b7e26b7bec1989275231a");
+        assert_eq!(key.tag(), "key-cde6bd89d6339adf879d");
+        assert_eq!(key.as_str(), "cde6bd89d6339adf879d4b9a9de3eaefaac49a3f4dc437e5797c18494981912b");
     }
 }

@@ -1,7 +1,7 @@
 //! The lock file of each workspace, at head and at base, and what it says about a plugin.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,31 +121,6 @@ impl Lock {
     pub(super) fn error(&self) -> Option<&str> {
         self.0.as_ref().err().map(String::as_str)
     }
-
-    /// What a package's dependencies are locked to, and all that they lead to; why not, where that cannot be told.
-    fn third_party(&self, roots: &[Root<'_>]) -> Result<ThirdParty, String> {
-        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
-        let direct = lockfile.direct(roots).map_err(|error| error.to_string())?;
-        let closure = lockfile.closure([&direct]).map_err(|error| error.to_string())?;
-        Ok(ThirdParty { direct, closure })
-    }
-
-    /// What the packages lead to together; the reason where that cannot be told.
-    fn join(&self, packages: &[&Result<ThirdParty, String>]) -> Result<(&Lockfile, Closure), String> {
-        let lockfile = self.0.as_ref().map_err(Clone::clone)?;
-        let mut closure = Closure::default();
-        for package in packages {
-            closure.join(&package.as_ref().map_err(Clone::clone)?.closure);
-        }
-        Ok((lockfile, closure))
-    }
-}
-
-/// What one package gets from outside its workspace.
-#[derive(Debug, Default)]
-struct ThirdParty {
-    direct: Direct,
-    closure: Closure,
 }
 
 /// The lock files of both states, and what they say of each package.
@@ -153,10 +128,19 @@ pub(super) struct LockView<'a> {
     head: Locks<'a>,
     /// Only those that are not what they are at the head.
     before: HashMap<&'a RepoPath, LockBefore>,
-    /// What each package gets from outside its workspace.
-    packages: Vec<Result<ThirdParty, String>>,
-    /// The same at the base, where the lock file is not what it is at the head.
-    packages_before: Vec<Direct>,
+    /// `None` where the workspace has no lock file; else why it cannot be told, where that is so.
+    packages: Vec<Option<Result<ThirdParty, String>>>,
+}
+
+/// What one package gets from outside its workspace.
+#[derive(Debug)]
+struct ThirdParty {
+    /// The sha256 over it.
+    digest: [u8; 32],
+    /// The patch files that it is made with, relative to the workspace.
+    patches: Vec<String>,
+    /// What became of it since the base; why that cannot be told.
+    changes: Result<Vec<LockChange>, String>,
 }
 
 /// What a dependency is locked to, where that is one version.
@@ -166,9 +150,14 @@ fn locked(lock: &Lock, root: Root<'_>) -> Option<String> {
 
 /// What a lock file says of one plugin.
 pub(super) enum OfPlugin {
-    /// The sha256 over its closure, the patch files in it relative to the workspace, and what became of it since the
-    /// base.
-    Known([u8; 32], Vec<String>, Vec<Reason>),
+    Known {
+        /// The sha256 over what each of its packages gets from outside the workspace.
+        digests: Vec<[u8; 32]>,
+        /// The patch files in that, relative to the workspace.
+        patches: Vec<String>,
+        /// What became of it since the base.
+        reasons: Vec<Reason>,
+    },
     /// Nothing can be said: all of the lock file counts.
     Unknown(String),
     /// There is no lock file.
@@ -182,15 +171,11 @@ impl<'a> LockView<'a> {
         let before = before.into_iter();
         let before: HashMap<_, _> =
             before.filter_map(|(path, lock)| Some((path, LockBefore::new(lock, head.get(path)?)))).collect();
-        let (packages, packages_before) = parallel(packages, |(workspace, package)| {
-            let Some(lock) = head.get(&workspace.path) else { return (Ok(ThirdParty::default()), Direct::default()) };
-            let roots = workspace.roots(package);
-            let before = before.get(&workspace.path).map(|before| before.direct(&roots)).unwrap_or_default();
-            (lock.third_party(&roots), before)
-        })
-        .into_iter()
-        .unzip();
-        Self { head, before, packages, packages_before }
+        let packages = parallel(packages, |(workspace, package)| {
+            let lock = head.get(&workspace.path)?;
+            Some(ThirdParty::new(lock, before.get(&workspace.path), &workspace.roots(package)))
+        });
+        Self { head, before, packages }
     }
 
     /// The version of the RHDH CLI in the lock file of `workspace`: at the base, and at the head.
@@ -203,28 +188,45 @@ impl<'a> LockView<'a> {
         }
     }
 
-    /// What is said of a plugin of `workspace` that is made from the packages with these numbers.
-    pub(super) fn plugin(&self, workspace: &Workspace, packages: &[usize]) -> OfPlugin {
-        let Some(lock) = self.head.get(&workspace.path) else { return OfPlugin::Nothing };
-        let third_party: Vec<_> = packages.iter().map(|package| &self.packages[*package]).collect();
-        let (lockfile, closure) = match lock.join(&third_party) {
-            Ok(found) => found,
-            Err(why) => return OfPlugin::Unknown(why),
-        };
-        let reasons = match self.before.get(&workspace.path) {
-            None => Vec::new(),
-            Some(before) => {
-                let pairs = third_party.iter().zip(packages);
-                let pairs: Vec<(&Direct, &Direct)> = pairs
-                    .filter_map(|(now, package)| Some((&now.as_ref().ok()?.direct, &self.packages_before[*package])))
-                    .collect();
-                match before.changes(&pairs, (lockfile, &closure)) {
-                    Ok(changes) => changes.iter().map(lock_change).collect(),
-                    Err(why) => vec![Reason::new("lock-file", format!("at the base, {why}"))],
+    /// What is said of a plugin that is made from the packages with these numbers, all of one workspace.
+    pub(super) fn plugin(&self, packages: &[usize]) -> OfPlugin {
+        let (mut digests, mut patches, mut unread) = (Vec::with_capacity(packages.len()), Vec::new(), None);
+        // Several packages may get the same change: the first one says through what.
+        let mut changes = BTreeMap::new();
+        for package in packages {
+            let third_party = match &self.packages[*package] {
+                None => return OfPlugin::Nothing,
+                Some(Ok(third_party)) => third_party,
+                Some(Err(why)) => return OfPlugin::Unknown(why.clone()),
+            };
+            digests.push(third_party.digest);
+            patches.extend(third_party.patches.iter().cloned());
+            match &third_party.changes {
+                Ok(all) => {
+                    for change in all {
+                        changes.entry((&change.name, &change.before, &change.after)).or_insert(change);
+                    }
                 }
+                Err(why) => unread = Some(Reason::new("lock-file", format!("at the base, {why}"))),
             }
-        };
-        OfPlugin::Known(lockfile.digest(&closure), lockfile.patches(&closure).map(str::to_owned).collect(), reasons)
+        }
+        let reasons = changes.into_values().map(lock_change).chain(unread).collect();
+        OfPlugin::Known { digests, patches, reasons }
+    }
+}
+
+impl ThirdParty {
+    /// What `roots` lead to; why not, where that cannot be told.
+    fn new(lock: &Lock, before: Option<&LockBefore>, roots: &[Root<'_>]) -> Result<Self, String> {
+        let lockfile = lock.0.as_ref().map_err(Clone::clone)?;
+        let direct = lockfile.direct(roots).map_err(|error| error.to_string())?;
+        let closure = lockfile.closure(&direct).map_err(|error| error.to_string())?;
+        let changes = before.map(|before| before.changes(roots, lockfile, (&direct, &closure)));
+        Ok(Self {
+            digest: lockfile.digest(&closure),
+            patches: lockfile.patches(&closure).map(str::to_owned).collect(),
+            changes: changes.unwrap_or_else(|| Ok(Vec::new())),
+        })
     }
 }
 
@@ -241,26 +243,20 @@ impl LockBefore {
         Self { lock, again }
     }
 
-    /// What a package's dependencies were locked to. What the base's lock file lacks is left out: it shows as added.
-    fn direct(&self, roots: &[Root<'_>]) -> Direct {
-        self.lock.0.as_ref().map(|lockfile| lockfile.direct_of_known(roots)).unwrap_or_default()
-    }
-
-    /// What is different between the head's closure and the one at the base. `packages` are what led to them: what each
-    /// package depends on, at the head and at the base.
+    /// What became of what `roots` lead to. What the base's lock file lacks of it shows as added.
     fn changes(
         &self,
-        packages: &[(&Direct, &Direct)],
-        (lockfile, closure): (&Lockfile, &Closure),
+        roots: &[Root<'_>],
+        lockfile: &Lockfile,
+        (direct, closure): (&Direct, &Closure),
     ) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
         let Some(again) = &self.again else { return Ok(Vec::new()) };
-        if again.is_same(closure, packages.iter().copied()) {
+        let direct_before = before.direct_of_known(roots);
+        if again.is_same((direct, closure), &direct_before) {
             return Ok(Vec::new());
         }
-        let now = packages.iter().map(|(now, _)| *now);
-        let then = packages.iter().map(|(_, before)| *before);
-        let closure_before = before.closure_of_known(then.clone());
-        Ok(lockfile.changes_since((closure, now), before, (&closure_before, then), again))
+        let closure_before = before.closure_of_known(&direct_before);
+        Ok(lockfile.changes_since((direct, closure), before, (&direct_before, &closure_before), again))
     }
 }

@@ -5,9 +5,7 @@
 //! artifact its content key and the reasons to build it; [`Survey::decide`] takes what the registries hold under those
 //! keys, and says what is to be built, copied, or left alone.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -169,30 +167,7 @@ pub struct Published {
     pub tags: Vec<String>,
 }
 
-/// What `work` makes of each item, in their order, by as many threads as there are cores. Each takes a few items at a
-/// time: some make far more work than others.
-fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    if threads < 2 {
-        return items.iter().map(work).collect();
-    }
-    let shares: Vec<&[T]> = items.chunks(items.len().div_ceil(threads * 8)).collect();
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let mut done = Vec::new();
-        while let Some((number, share)) = Some(next.fetch_add(1, Relaxed)).and_then(|at| Some((at, shares.get(at)?))) {
-            done.push((number, share.iter().map(&work).collect::<Vec<R>>()));
-        }
-        done
-    };
-    let mut done = std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
-        let mut done = take();
-        for worker in workers {
-            done.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(number, _)| *number);
-    done.into_iter().flat_map(|(_, results)| results).collect()
+/// What `work` makes of each item, in their order, by as many threads as there are cores.
+fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+    items.par_iter().map(work).collect()
 }

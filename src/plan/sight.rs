@@ -115,6 +115,9 @@ fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Pendin
 }
 
 fn open(look: &Look) -> Result<Opened, Error> {
+    // A commit that is planned may have nothing to do with what is checked out.
+    let root = look.head.is_none().then(|| look.root.clone());
+    let ahead = thread::spawn(move || Index::ahead(&root?));
     let names_commits = look.base.is_some() || look.head.is_some();
     let (git, reason) = match Git::open(&look.root) {
         Err(GitError::NotStarted(why)) if !names_commits => (None, format!("git cannot be started ({why})")),
@@ -132,8 +135,8 @@ fn open(look: &Look) -> Result<Opened, Error> {
         return Ok(Opened { git, before, after });
     };
     let (for_before, for_after) = (git.clone(), git.clone());
-    // A commit that is planned may have nothing to do with what is checked out.
-    let index = if look.head.is_none() { git.index().map(Arc::new) } else { None };
+    let ahead = ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let index = if look.head.is_none() { git.index(ahead).map(Arc::new) } else { None };
     let index_before = index.clone();
     let after = match look.head.clone() {
         None => begin(move || Ok(Snapshot::of_working_tree(&for_after, index.as_deref())?)),

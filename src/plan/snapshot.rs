@@ -118,7 +118,7 @@ impl Builder {
 
     /// Adds a file by its id as text; whether it counts. `None` where it would be too much.
     fn push_text(&mut self, path: &[u8], id: &[u8], kind: Kind) -> Option<bool> {
-        let name_at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let name_at = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
         let (folder, name) = path.split_at(name_at);
         if self.folder.0 != folder {
             self.folder.1 = is_never(folder);
@@ -179,19 +179,18 @@ impl Snapshot {
     pub(super) fn with(mut self, overlay: Overlay) -> Self {
         let added = overlay.iter().filter(|(path, file)| file.is_some() && !is_never(path)).count();
         let mut files = Vec::with_capacity(self.files.len() + added);
-        let mut before = self.files.iter().peekable();
+        let mut done = 0;
         for (path, file) in &overlay {
-            let earlier = |entry: &&Entry| self.text_of(entry.path) < path.as_slice();
-            while let Some(entry) = before.next_if(earlier) {
-                files.push(*entry);
-            }
-            let _replaced = before.next_if(|entry| self.text_of(entry.path) == path.as_slice());
+            let at = self.first_from(done..self.len(), path);
+            files.extend_from_slice(&self.files[done..at]);
+            let is_replaced = self.files.get(at).is_some_and(|entry| self.text_of(entry.path) == path);
+            done = at + usize::from(is_replaced);
             if let Some((kind, id)) = file.as_ref().filter(|_| !is_never(path)) {
                 // Gigabytes of paths would not have come this far.
                 files.extend(append(&mut self.own, self.text.len(), path, id.as_bytes(), *kind));
             }
         }
-        files.extend(before);
+        files.extend_from_slice(&self.files[done..]);
         self.files = files;
         self
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
@@ -33,18 +33,19 @@ pub(super) struct Found {
 /// A folder to read, empty or with `/` at its end, and the numbers of the tracked files in and below it.
 type Job = (Vec<u8>, Range<usize>);
 
-/// What is left to do, and how many threads still may find more of it.
-#[derive(Default)]
+/// What threads leave to those that have nothing to do.
 struct Jobs {
     waiting: Vec<Job>,
-    at_work: usize,
     failure: Option<io::Error>,
 }
 
 struct Walk<'a> {
     index: &'a Index,
     root: OwnedFd,
+    threads: usize,
     jobs: Mutex<Jobs>,
+    /// Threads that have nothing to do; changes with `jobs` only. When all have nothing, the walk is over.
+    idle: AtomicUsize,
     changed: Condvar,
     /// For each tracked file what was found of it.
     seen: Vec<AtomicU8>,
@@ -58,14 +59,16 @@ const TOUCHED: u8 = 2;
 /// Compares the files below `folder` with the index.
 pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
     let files = index.files.len();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let walk = Walk {
         index,
         root: File::open(folder)?.into(),
-        jobs: Mutex::new(Jobs { waiting: vec![(Vec::new(), 0..files)], ..Jobs::default() }),
+        threads,
+        jobs: Mutex::new(Jobs { waiting: vec![(Vec::new(), 0..files)], failure: None }),
+        idle: AtomicUsize::new(0),
         changed: Condvar::new(),
         seen: std::iter::repeat_with(|| AtomicU8::new(UNSEEN)).take(files).collect(),
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut found = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| walk.work())).collect();
         let mut all = Found::default();
@@ -101,29 +104,49 @@ impl Walk<'_> {
     /// Reads folders until there are none left, or one cannot be read.
     fn work(&self) -> Found {
         let mut found = Found::default();
-        let mut next = Vec::new();
-        let mut jobs = self.jobs();
-        loop {
-            if jobs.failure.is_some() || jobs.waiting.is_empty() && jobs.at_work == 0 {
-                return found;
-            }
-            let Some(job) = jobs.waiting.pop() else {
-                jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            jobs.at_work += 1;
-            drop(jobs);
-            let done = self.folder(&job, &mut found, &mut next);
-            jobs = self.jobs();
-            jobs.at_work -= 1;
-            jobs.waiting.append(&mut next);
-            if let Err(failure) = done {
-                jobs.failure = Some(failure.into());
-            }
-            if jobs.waiting.len() > 1 || jobs.at_work == 0 || jobs.failure.is_some() {
-                self.changed.notify_all();
+        let mut own = Vec::new();
+        while own.pop().or_else(|| self.take(&mut own)).is_some_and(|job| self.read(&job, &mut found, &mut own)) {
+            if own.len() > 1 && self.idle.load(Ordering::Relaxed) > 0 {
+                self.leave(&mut own);
             }
         }
+        found
+    }
+
+    /// Reads one folder; false where it cannot be read.
+    fn read(&self, job: &Job, found: &mut Found, own: &mut Vec<Job>) -> bool {
+        let done = self.folder(job, found, own);
+        if let Err(failure) = done {
+            self.jobs().failure = Some(failure.into());
+            self.changed.notify_all();
+        }
+        done.is_ok()
+    }
+
+    /// Waits for jobs of others, and takes a fair share of them.
+    fn take(&self, own: &mut Vec<Job>) -> Option<Job> {
+        let mut jobs = self.jobs();
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        while jobs.waiting.is_empty() && jobs.failure.is_none() {
+            if self.idle.load(Ordering::Relaxed) == self.threads {
+                self.changed.notify_all();
+                return None;
+            }
+            jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+        if jobs.failure.is_some() {
+            return None;
+        }
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        let rest = jobs.waiting.len() - jobs.waiting.len().div_ceil(self.threads);
+        own.extend(jobs.waiting.drain(rest..));
+        own.pop()
+    }
+
+    /// Leaves half of the jobs to others: those that were found first, for most is below them.
+    fn leave(&self, own: &mut Vec<Job>) {
+        self.jobs().waiting.extend(own.drain(..own.len() / 2));
+        self.changed.notify_all();
     }
 
     fn folder(&self, (folder, tracked): &Job, found: &mut Found, next: &mut Vec<Job>) -> rustix::io::Result<()> {

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
-use super::git::{Git, GitError};
+use super::git::{Git, GitError, Ignores};
 use super::index::Index;
 use super::snapshot::{Kind, NEVER, Overlay, Snapshot};
 use super::walk::{Found, walk};
@@ -71,10 +71,10 @@ impl Snapshot {
 
 /// The usual way; `None` where only git can tell.
 fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
-    let (is_usual, found) = std::thread::scope(|scope| {
-        let is_usual = scope.spawn(|| is_usual(git));
+    let ((is_usual, ignores), found) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| (is_usual(git), git.ignores()));
         let found = walk(git.folder(), index);
-        (is_usual.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+        (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
     });
     // What cannot be read, git has its own ways and words for.
     let Some(found) = found.ok().filter(|_| is_usual) else { return Ok(None) };
@@ -84,7 +84,7 @@ fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
     let doubtful: Vec<&[u8]> = found.touched.iter().map(|number| index.files.path(*number)).chain(submodules).collect();
     let touched = if doubtful.is_empty() { Vec::new() } else { touched_by_git(git, &doubtful)? };
     let mut overlay = Overlay::new();
-    put(git, b"", &touched, &untracked(git, &found)?, &mut overlay)?;
+    put(git, b"", &touched, &untracked(git, ignores?, &found)?, &mut overlay)?;
     overlay.extend(found.gone.iter().map(|number| (index.files.path(*number).to_vec(), None)));
     // git compared with the index of now: a `git add` in between would hide what was added.
     Ok(index.is_current().then(|| index.files.clone().with(overlay)))
@@ -107,9 +107,9 @@ fn is_usual(git: &Git) -> bool {
 }
 
 /// Of what a walk found, what git does not ignore: paths, each ended by NUL; those of repositories end with `/`.
-fn untracked(git: &Git, found: &Found) -> Result<Vec<u8>, GitError> {
+fn untracked(git: &Git, ignores: Ignores, found: &Found) -> Result<Vec<u8>, GitError> {
     let all: Vec<&[u8]> = found.files.iter().chain(&found.folders).map(Vec::as_slice).collect();
-    let is_ignored = git.ignores(&all)?;
+    let is_ignored = ignores.of(&all)?;
     let kept = |from: usize, paths: usize| (from..from + paths).filter(|at| !is_ignored[*at]).map(|at| all[at]);
     let folders: Vec<&[u8]> = kept(found.files.len(), found.folders.len()).collect();
     let mut new = if folders.is_empty() {

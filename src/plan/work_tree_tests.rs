@@ -59,7 +59,7 @@ impl Repo {
     /// The working tree, seen from a folder of it, which both ways must show as the same.
     fn agreed_in(&self, folder: &str) -> Snapshot {
         let git = Git::open(&self.root.join(folder)).unwrap().unwrap();
-        let index = git.index().expect("the index is a usual one");
+        let index = git.index(Index::ahead(git.folder())).expect("the index is a usual one");
         let walked = by_walk(&git, &index).unwrap().expect("the repository is a usual one");
         let asked = by_git(&git).unwrap();
         assert_eq!(told(&walked), told(&asked));
@@ -77,7 +77,7 @@ impl Repo {
     /// Whether git has to be asked for everything.
     fn is_left_to_git(&self) -> bool {
         let git = Git::open(&self.root).unwrap().unwrap();
-        git.index().is_none_or(|index| by_walk(&git, &index).unwrap().is_none())
+        git.index(Index::ahead(git.folder())).is_none_or(|index| by_walk(&git, &index).unwrap().is_none())
     }
 }
 
@@ -433,7 +433,7 @@ fn what_is_unusual_is_left_to_git() {
         commands.iter().for_each(|command| drop(repo.git(command)));
         assert!(repo.is_left_to_git(), "{what}");
         let git = Git::open(&repo.root).unwrap().unwrap();
-        let index = git.index();
+        let index = git.index(Index::ahead(git.folder()));
         let seen = Snapshot::of_working_tree(&git, index.as_ref()).unwrap();
         assert_eq!(told(&seen), told(&by_git(&git).unwrap()), "{what}");
     }

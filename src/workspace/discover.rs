@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 
 use super::glob::Patterns;
 use super::package_json::{self, PackageJson, parse_object, read_limited, take_text};
 use super::{Package, Workspace, Workspaces, graph};
 use crate::repo_path::{Places, RepoPath, RepoPathError};
-
-/// From this number of packages on, their files are read by several threads.
-const PARALLEL_FROM: usize = 64;
 
 /// Why a folder has no workspace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -185,7 +183,7 @@ fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
     // A package may have `workspaces` of its own: yarn goes on there, level by level.
     while !next.is_empty() {
         let candidates: Vec<RepoPath> = std::mem::take(&mut next).into_iter().collect();
-        for (folder, manifest) in read_manifests(root, candidates)? {
+        for (folder, manifest) in read_manifests(root, &candidates)? {
             next.extend(members(root, path, &folder, &manifest)?);
             packages.insert(folder.clone(), Package { path: folder, manifest, depends_on: Vec::new() });
         }
@@ -216,7 +214,7 @@ fn members(
 }
 
 /// The `package.json` of each folder that has one.
-fn read_manifests(root: &Path, folders: Vec<RepoPath>) -> Result<Vec<(RepoPath, Arc<PackageJson>)>, Error> {
+fn read_manifests(root: &Path, folders: &[RepoPath]) -> Result<Vec<(RepoPath, Arc<PackageJson>)>, Error> {
     let read_one = |folder: &RepoPath| {
         let text = match read(root, folder, "package.json") {
             Err(_) if !folder.under(root).join("package.json").exists() => return Ok(None),
@@ -224,21 +222,8 @@ fn read_manifests(root: &Path, folders: Vec<RepoPath>) -> Result<Vec<(RepoPath, 
         };
         Ok(Some((folder.clone(), Arc::new(PackageJson::parse(&text, &shown(folder, "package.json"))?))))
     };
-    let read_some = |folders: &[RepoPath]| folders.iter().map(read_one).filter_map(Result::transpose).collect();
-    if folders.len() < PARALLEL_FROM {
-        return read_some(&folders);
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let shares = folders.chunks(folders.len().div_ceil(threads));
-        let workers: Vec<_> = shares.map(|share| scope.spawn(move || read_some(share))).collect();
-        let mut all = Vec::with_capacity(folders.len());
-        for worker in workers {
-            let part: Result<Vec<_>, Error> = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            all.extend(part?);
-        }
-        Ok(all)
-    })
+    let all: Vec<_> = folders.par_iter().map(read_one).collect();
+    all.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Refuses two packages with one name. A package that is there twice because a link leads to it is one package.

@@ -103,6 +103,10 @@ impl Patterns {
     /// The folders below `root`/`base` that the patterns match, sorted, relative to `root`.
     pub(super) fn expand(&self, root: &Path, base: &RepoPath) -> Result<BTreeSet<RepoPath>, BadFolder> {
         let mut found = BTreeSet::new();
+        // So it is for nearly every package.
+        if self.include.is_empty() {
+            return Ok(found);
+        }
         let real_root = root.canonicalize().map_err(|error| bad_folder(root, &error))?;
         for pattern in &self.include {
             let mut walk = Walk { real_root: &real_root, root, pattern, exclude: &self.exclude, found: &mut found };

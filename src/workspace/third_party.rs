@@ -149,11 +149,11 @@ impl Lockfile {
         Direct(direct)
     }
 
-    /// What the direct dependencies of some packages lead to.
+    /// What the direct dependencies of a package lead to.
     ///
     /// # Errors
     /// When the lock file lacks a package on the way. See [`Lockfile::closure_of_known`].
-    pub fn closure<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Result<Closure, LockfileError> {
+    pub fn closure(&self, direct: &Direct) -> Result<Closure, LockfileError> {
         let closure = self.closure_of_known(direct);
         match self.missing.iter().find(|(entry, _)| closure.has(**entry)) {
             Some((entry, descriptor)) => Err(self.incomplete(descriptor.clone(), self.name(*entry))),
@@ -163,9 +163,9 @@ impl Lockfile {
 
     /// As [`Lockfile::closure`], but what the lock file lacks is left out.
     #[must_use]
-    pub fn closure_of_known<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>) -> Closure {
+    pub fn closure_of_known(&self, direct: &Direct) -> Closure {
         let mut closure = Closure::default();
-        let mut next: Vec<u32> = direct.into_iter().flat_map(|direct| &direct.0).copied().collect();
+        let mut next = direct.0.clone();
         while let Some(entry) = next.pop() {
             if !self.in_workspace[entry as usize] && closure.add(entry) {
                 next.extend(self.edges(entry));
@@ -254,13 +254,13 @@ impl Lockfile {
     }
 
     /// What is different between a closure of `base` and one of this lock file, by name; each comes with the direct
-    /// dependencies that led to it, and `again` is that of the two.
+    /// dependencies that lead to it, and `again` is that of the two.
     #[must_use]
-    pub fn changes_since<'a>(
+    pub fn changes_since(
         &self,
-        (closure, direct): (&Closure, impl IntoIterator<Item = &'a Direct>),
+        (direct, closure): (&Direct, &Closure),
         base: &Self,
-        (base_closure, base_direct): (&Closure, impl IntoIterator<Item = &'a Direct>),
+        (base_direct, base_closure): (&Direct, &Closure),
         again: &Again,
     ) -> Vec<LockChange> {
         let mut gone = Vec::new();
@@ -307,10 +307,9 @@ impl Lockfile {
     }
 
     /// For each entry on the ways to `wanted`, the one that led to it; a direct dependency leads to itself.
-    fn ways<'a>(&self, direct: impl IntoIterator<Item = &'a Direct>, mut wanted: BTreeSet<u32>) -> Vec<Option<u32>> {
+    fn ways(&self, direct: &Direct, mut wanted: BTreeSet<u32>) -> Vec<Option<u32>> {
         let mut from = vec![None; self.entries.list.len()];
-        let direct = direct.into_iter().flat_map(|direct| &direct.0);
-        let mut next: VecDeque<(u32, u32)> = direct.map(|entry| (*entry, *entry)).collect();
+        let mut next: VecDeque<(u32, u32)> = direct.0.iter().map(|entry| (*entry, *entry)).collect();
         // Breadth first: the way that is remembered is a shortest one.
         while let Some((entry, by)) = next.pop_front().filter(|_| !wanted.is_empty()) {
             if !self.in_workspace[entry as usize] && from[entry as usize].is_none() {
@@ -332,14 +331,11 @@ impl Lockfile {
 }
 
 impl Again {
-    /// Whether a closure, and the direct dependencies that led to it, are the same in the base as they are here.
+    /// Whether direct dependencies, and the closure that they lead to, are the same in the base as they are here.
     #[must_use]
-    pub fn is_same<'a>(&self, closure: &Closure, mut direct: impl Iterator<Item = (&'a Direct, &'a Direct)>) -> bool {
-        !closure.meets(&self.different)
-            && direct.all(|(ours, base)| {
-                let base = base.0.iter().map(|entry| self.of_base[*entry as usize]);
-                base.eq(ours.0.iter().copied().map(Some))
-            })
+    pub fn is_same(&self, (direct, closure): (&Direct, &Closure), base: &Direct) -> bool {
+        let base = base.0.iter().map(|entry| self.of_base[*entry as usize]);
+        !closure.meets(&self.different) && base.eq(direct.0.iter().copied().map(Some))
     }
 }
 

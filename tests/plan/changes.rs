@@ -84,6 +84,28 @@ fn the_lock_file_builds_whose_closure_it_changes() {
 }
 
 #[test]
+fn what_two_packages_of_a_plugin_exchange_counts() {
+    let repo = Repo::new();
+    repo.edit("plugins/todo-backend/package.json", r#""express": "^4.0.0""#, r#""lodash": "^4.17.0""#);
+    repo.edit("plugins/todo-common/package.json", r#""dependencies": {}"#, r#""dependencies": {"lodash": "^4.17.9"}"#);
+    let lock = |one: &str, other: &str| {
+        let entry = |range: &str, version: &str| {
+            format!(
+                "\n\"lodash@npm:{range}\":\n  version: {version}\n  resolution: \"lodash@npm:{version}\"\n  linkType: hard\n"
+            )
+        };
+        let kept = LOCK.replace("lodash@npm:^4.17.0\"", "lodash@npm:3\"").replace("\"npm:^4.17.0\"", "\"npm:3\"");
+        repo.write("yarn.lock", &(kept + &entry("^4.17.0", one) + &entry("^4.17.9", other)));
+    };
+    lock("4.17.21", "4.17.22");
+    repo.commit("both");
+    lock("4.17.22", "4.17.21");
+    let plan = repo.since("HEAD");
+    assert_eq!(reasons(&plan, "todo"), ["lodash 4.17.22 → 4.17.21"]);
+    assert_eq!(reasons(&plan, "todo-backend"), ["lodash 4.17.21 → 4.17.22", "lodash 4.17.22 → 4.17.21"]);
+}
+
+#[test]
 fn a_lock_file_that_cannot_be_read_builds_its_workspace() {
     let repo = Repo::new();
     repo.write("yarn.lock", &LOCK[..LOCK.len() - 20]);
