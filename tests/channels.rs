@@ -268,7 +268,7 @@ fn what_differs_from_what_was_tested_is_said_by_name() {
         (error("plugins"), error("bundles").0)
     };
     let ((message, help), of_bundle) = promote();
-    let since = format!("was made of other sources than these: since `{}`, ", &tested[..12]);
+    let since = format!("was made of other sources than these: since `{}`, ", &tested[..10]);
     assert!(message.contains(&since), "{message}");
     assert!(message.contains("plugins/todo/src/index.ts") && message.contains("`labels` changed"), "{message}");
     assert!(!message.contains("content key"), "{message}");
