@@ -123,8 +123,8 @@ fn speaks_of_trouble(line: &str) -> bool {
         "refused",
         "is required",
     ];
-    let harmless = ["warn", "no error", "without error", "0 error", "0 fail", "failed: 0", "errors: 0"];
-    let lower = line.to_ascii_lowercase();
+    let harmless = ["warn", "no error", "without error", " 0 error", " 0 fail", "failed: 0", "errors: 0"];
+    let lower = format!(" {}", line.to_ascii_lowercase());
     words.iter().any(|word| lower.contains(word)) && !harmless.iter().any(|word| lower.contains(word))
 }
 
@@ -220,6 +220,7 @@ mod tests {
             ),
             "`yarn build` failed: the plugin could not be built"
         );
+        assert_eq!(message("0 failed\n10 failed\nbye\n"), "`yarn build` failed: 10 failed");
         assert_eq!(message("reading x\n✔ Completed in 2s\n"), "`yarn build` failed: reading x");
         assert_eq!(message("Completed\n"), "`yarn build` failed: it does not say why and ended with exit code 1");
         assert_eq!(message(""), "`yarn build` failed: it wrote nothing and ended with exit code 1");
