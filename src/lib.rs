@@ -39,7 +39,7 @@ pub mod update;
 pub mod verify;
 pub mod workspace;
 
-/// The system's allocators let threads wait for each other, that of musl for three times as long as a plan takes; and
-/// the programs that people get are linked with musl.
+/// See `Cargo.toml`.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
