@@ -170,14 +170,6 @@ impl Model {
                 next.extend(&self.packages[package].workspace);
             }
         }
-        let mut third_party = BTreeSet::new();
-        let mut next: Vec<usize> =
-            packages.iter().flat_map(|package| self.packages[*package].third_party.clone()).collect();
-        while let Some(other) = next.pop() {
-            if third_party.insert(other) {
-                next.extend(&self.third_party[other].1);
-            }
-        }
         let mut text = format!("{} {} {:?}\n", self.tsconfig, self.resolutions, self.embed[plugin]);
         for package in packages {
             let _ = writeln!(text, "{package} {}", self.manifest(package));
@@ -187,9 +179,17 @@ impl Model {
             {
                 let _ = writeln!(text, "{path} {content}");
             }
-        }
-        for other in third_party {
-            let _ = writeln!(text, "t{other} {}", self.third_party[other].0);
+            // What one package of a plugin gets, another may have had: it is a change all the same.
+            let mut third_party = BTreeSet::new();
+            let mut next: Vec<usize> = self.packages[package].third_party.iter().copied().collect();
+            while let Some(other) = next.pop() {
+                if third_party.insert(other) {
+                    next.extend(&self.third_party[other].1);
+                }
+            }
+            for other in third_party {
+                let _ = writeln!(text, "t{other} {}", self.third_party[other].0);
+            }
         }
         Some(text)
     }
