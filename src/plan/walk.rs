@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
@@ -30,8 +30,9 @@ pub(super) struct Found {
     pub(super) folders: Vec<Vec<u8>>,
 }
 
-/// A folder to read, empty or with `/` at its end, and the numbers of the tracked files in and below it.
-type Job = (Vec<u8>, Range<usize>);
+/// A folder to read: how long its path is, empty or with `/` at its end, and the numbers of the tracked files in and
+/// below it, whose paths begin with it.
+type Job = (usize, Range<usize>);
 
 /// What threads leave to those that have nothing to do.
 struct Jobs {
@@ -47,33 +48,26 @@ struct Walk<'a> {
     /// Threads that have nothing to do; changes with `jobs` only. When all have nothing, the walk is over.
     idle: AtomicUsize,
     changed: Condvar,
-    /// For each tracked file what was found of it.
-    seen: Vec<AtomicU8>,
 }
-
-/// What is in [`Walk::seen`].
-const UNSEEN: u8 = 0;
-const CLEAN: u8 = 1;
-const TOUCHED: u8 = 2;
 
 /// Compares the files below `folder` with the index.
 pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
-    let files = index.files.len();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let walk = Walk {
         index,
         root: File::open(folder)?.into(),
         threads,
-        jobs: Mutex::new(Jobs { waiting: vec![(Vec::new(), 0..files)], failure: None }),
+        jobs: Mutex::new(Jobs { waiting: vec![(0, 0..index.files.len())], failure: None }),
         idle: AtomicUsize::new(0),
         changed: Condvar::new(),
-        seen: std::iter::repeat_with(|| AtomicU8::new(UNSEEN)).take(files).collect(),
     };
     let mut found = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| walk.work())).collect();
         let mut all = Found::default();
         for worker in workers {
             let found = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.touched.extend(found.touched);
+            all.gone.extend(found.gone);
             all.files.extend(found.files);
             all.folders.extend(found.folders);
         }
@@ -82,15 +76,8 @@ pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
     if let Some(failure) = walk.jobs.into_inner().unwrap_or_else(PoisonError::into_inner).failure {
         return Err(failure);
     }
-    for (number, seen) in walk.seen.into_iter().enumerate() {
-        match seen.into_inner() {
-            CLEAN => {}
-            // git looks at submodules itself.
-            UNSEEN if index.files.kind(number) == Kind::Submodule => {}
-            UNSEEN => found.gone.push(number),
-            _ => found.touched.push(number),
-        }
-    }
+    found.touched.sort_unstable();
+    found.gone.sort_unstable();
     found.files.sort_unstable();
     found.folders.sort_unstable();
     Ok(found)
@@ -149,58 +136,83 @@ impl Walk<'_> {
         self.changed.notify_all();
     }
 
-    fn folder(&self, (folder, tracked): &Job, found: &mut Found, next: &mut Vec<Job>) -> rustix::io::Result<()> {
-        let path: &[u8] = if folder.is_empty() { b"." } else { folder };
+    fn folder(&self, (length, tracked): &Job, found: &mut Found, next: &mut Vec<Job>) -> rustix::io::Result<()> {
+        let files = &self.index.files;
+        let folder: &[u8] = if *length == 0 { b"" } else { &files.path(tracked.start)[..*length] };
+        // With its `/`, a link that stands there by now would be followed.
+        let path = folder.strip_suffix(b"/").unwrap_or(b".");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match openat(&self.root, OsStr::from_bytes(path), flags, Mode::empty()) {
-            // It went away since it was listed.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                // git looks at submodules itself.
+                found.gone.extend(tracked.clone().filter(|number| files.kind(*number) != Kind::Submodule));
+                return Ok(());
+            }
             opened => opened?,
         };
-        let files = &self.index.files;
-        let mut path = folder.clone();
+        // The names that the index has in this folder, and whether they are folders.
+        let mut known: Vec<(&[u8], bool)> = Vec::new();
+        let mut number = tracked.start;
+        while number < tracked.end {
+            let path = files.path(number);
+            let name = &path[*length..];
+            if let Some(slash) = memchr::memchr(b'/', name) {
+                let below = length + slash + 1;
+                let end = files.first_not_below(number..tracked.end, &path[..below]);
+                known.push((&name[..slash], true));
+                next.push((below, number..end));
+                number = end;
+            } else {
+                known.push((name, false));
+                if files.kind(number) != Kind::Submodule {
+                    self.file(&opened, number, name, found)?;
+                }
+                number += 1;
+            }
+        }
+        known.sort_unstable();
         let mut listing = Dir::new(opened)?;
         while let Some(entry) = listing.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || NEVER.contains(&name) {
-                continue;
-            }
-            path.truncate(folder.len());
-            path.extend_from_slice(name);
-            let look = || match statat(listing.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => Ok(None),
-                stat => stat.map(Some),
-            };
-            let at = files.first_from(tracked.clone(), &path);
-            if at < tracked.end && files.path(at) == path {
-                let now = if files.kind(at) == Kind::Submodule { None } else { look()? };
-                let Some(now) = now else { continue };
-                match self.index.is_as_before(at, &now) {
-                    Some(is_clean) => {
-                        self.seen[at].store(if is_clean { CLEAN } else { TOUCHED }, Ordering::Relaxed);
-                    }
-                    // A folder where a file was; of a device or pipe git says that the file is gone.
-                    None if FileType::from_raw_mode(now.st_mode).is_dir() => found.folders.push(path.clone()),
-                    None => {}
-                }
+            let place = known.binary_search_by_key(&name, |(name, _)| name);
+            let as_folder = place.ok().map(|at| known[at].1);
+            if matches!(name, b"." | b"..") || NEVER.contains(&name) || as_folder == Some(false) {
                 continue;
             }
             let file_type = match entry.file_type() {
-                FileType::Unknown => look()?.map_or(FileType::Unknown, |now| FileType::from_raw_mode(now.st_mode)),
+                FileType::Unknown => match statat(listing.fd()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => continue,
+                    stat => FileType::from_raw_mode(stat?.st_mode),
+                },
                 known => known,
             };
             if matches!(file_type, FileType::RegularFile | FileType::Symlink) {
-                found.files.push(path.clone());
-            } else if file_type.is_dir() {
-                path.push(b'/');
-                let start = files.first_from(at..tracked.end, &path);
-                let end = files.first_not_below(start..tracked.end, &path);
-                if start < end {
-                    next.push((path.clone(), start..end));
-                } else {
-                    path.pop();
-                    found.folders.push(path.clone());
+                found.files.push([folder, name].concat());
+            } else if file_type.is_dir() && as_folder.is_none() {
+                found.folders.push([folder, name].concat());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a tracked file, which the index has as `name` in `folder`.
+    fn file(&self, folder: &OwnedFd, number: usize, name: &[u8], found: &mut Found) -> rustix::io::Result<()> {
+        let now = match statat(folder, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                found.gone.push(number);
+                return Ok(());
+            }
+            now => now?,
+        };
+        match self.index.is_as_before(number, &now) {
+            Some(true) => {}
+            Some(false) => found.touched.push(number),
+            // A folder where a file was; of a device or pipe git says that the file is gone.
+            None => {
+                found.gone.push(number);
+                if FileType::from_raw_mode(now.st_mode).is_dir() {
+                    found.folders.push(self.index.files.path(number).to_vec());
                 }
             }
         }
