@@ -21,10 +21,12 @@ use crate::repo_path::RepoPath;
 use crate::report::RunResult;
 
 /// The stage alone: writes `plan.json`, and shows what was asked for.
-pub(super) async fn command(mut session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
+pub(super) async fn command(session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let code = show(&session, options, output).await?;
-    // No git outlives the program. All else that was read is not given back piece by piece: the process ends.
-    drop(session.sight.take());
+    if let Some(sight) = &session.sight {
+        sight.end();
+    }
+    // What was read is not given back piece by piece: the process ends.
     std::mem::forget(session);
     Ok(code)
 }

@@ -90,8 +90,13 @@ pub(super) fn texts_of<'a>(
         let manifest = want(&join(workspace.path.as_str(), "package.json"))?;
         workspaces.push((workspace, manifest, want(&join(workspace.path.as_str(), "yarn.lock"))?));
     }
-    let blobs = git.blobs(&wanted)?;
-    let text = |at: Option<usize>| at.map(|at| blobs[at].as_slice()).unwrap_or_default();
+    let ahead = sight.lock_before()?;
+    let texts = wanted.iter().map(|id| match ahead.filter(|ahead| ahead.id.as_deref() == Some(*id)) {
+        Some(ahead) => Ok(Cow::Borrowed(ahead.text.as_slice())),
+        None => git.blob(id).map(Cow::Owned),
+    });
+    let texts = texts.collect::<Result<Vec<_>, _>>()?;
+    let text = |at: Option<usize>| at.map(|at| &*texts[at]).unwrap_or_default();
     let now = std::fs::read(&request.config.file).unwrap_or_default();
     let config = match config.map(text) {
         None => ConfigBefore::Same,
@@ -102,7 +107,6 @@ pub(super) fn texts_of<'a>(
         },
     };
     type At = Option<Option<usize>>;
-    let ahead = sight.lock_before()?;
     let read = |(workspace, manifest, lock): &(&'a Workspace, At, At)| {
         // A base without a usable package.json had no resolutions that could be compared.
         let manifest = manifest.map(|at| PackageJson::parse(text(at), "package.json").unwrap_or_default());

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
-use super::inputs::{self, Rules, Sorted, join};
+use super::inputs::{self, Content, Rules, join};
 use super::key::{ContentKey, Records};
 use super::lock::{self, LockView, Locks, OfPlugin};
 use super::members::{Moved, moved};
@@ -35,18 +35,20 @@ pub(super) struct Seen {
 /// The side of the head, and of the base where there is one.
 struct View<'a> {
     rules: &'a Rules<'a>,
-    head: Sorted<'a>,
-    /// The global inputs of each workspace.
-    global: HashMap<&'a RepoPath, BTreeMap<&'a [u8], File<'a>>>,
+    head: &'a Snapshot,
     base: Option<(Texts<'a>, Files<'a>)>,
     /// What came to a workspace, and what left it.
     moved: HashMap<&'a RepoPath, Moved>,
-    /// The version of the RHDH CLI for each workspace, at the base and at the head.
-    rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
-    /// The sha256 over the files of each package.
-    digests: Vec<[u8; 32]>,
-    /// Where the links of each package lead.
-    linked: Vec<Vec<Vec<u8>>>,
+    /// What all plugins of a workspace have in common.
+    workspaces: HashMap<&'a RepoPath, OfWorkspace>,
+    /// What the files of each package say.
+    contents: Vec<Content>,
+}
+
+/// What counts for every plugin of one workspace.
+struct OfWorkspace {
+    records: Records,
+    reasons: Vec<Reason>,
 }
 
 pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
@@ -77,8 +79,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         (SeenByLocks::look(request, rules, locks, base_locks.unwrap_or_default(), base.as_ref()), of_head.join())
     });
     let SeenByLocks { rhdh_cli, plugins: with_locks } = seen_by_locks;
-    let OfHead { after, existing, sorted: head, digests, linked } =
-        of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let removed = match (&base, before, git) {
         (Some(texts), Some(before), Some(git)) => removed_since(request, git, before, &texts.config)?,
         _ => (Vec::new(), Vec::new()),
@@ -88,7 +89,12 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         _ => HashMap::new(),
     };
     let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
-    let view = View { rules, moved, rhdh_cli, head, global: rules.global(after), base, digests, linked };
+    let global = rules.global(after);
+    let workspaces = request.workspaces.by_path.values();
+    let workspaces = workspaces
+        .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))
+        .collect();
+    let view = View { rules, moved, workspaces, head: after, base, contents };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -139,21 +145,55 @@ struct OfHead<'a> {
     after: &'a Snapshot,
     /// Which packages are there.
     existing: Vec<bool>,
-    sorted: Sorted<'a>,
-    /// The sha256 over the files of each package.
-    digests: Vec<[u8; 32]>,
-    /// Where the links of each package lead.
-    linked: Vec<Vec<Vec<u8>>>,
+    contents: Vec<Content>,
 }
 
 impl<'a> OfHead<'a> {
     fn look(rules: &Rules<'a>, root: &Path, after: &'a Snapshot) -> Result<Self, Error> {
         let existing = rules.existing(after);
-        let sorted = rules.sort(after, &existing);
-        let numbers: Vec<usize> = (0..rules.packages.len()).collect();
-        let digests = parallel(&numbers, |package| sorted.digest(*package));
-        let linked = parallel(&numbers, |package| sorted.linked(root, &rules.packages[*package].1.path, *package));
-        Ok(Self { after, existing, sorted, digests, linked })
+        let contents = rules.contents(after, &existing, root);
+        Ok(Self { after, existing, contents })
+    }
+}
+
+impl OfWorkspace {
+    fn new(
+        workspace: &Workspace,
+        rhdh_cli: &HashMap<&RepoPath, (String, String)>,
+        global: &HashMap<&RepoPath, BTreeMap<&[u8], File<'_>>>,
+        base: Option<&(Texts<'_>, Files<'_>)>,
+    ) -> Self {
+        let (mut records, mut reasons) = (Records::default(), Vec::new());
+        let settings = root_settings(&workspace.manifest);
+        let cli = rhdh_cli.get(&workspace.path);
+        let global = global.get(&workspace.path);
+        records.add("cli", "", cli.map(|(_, now)| now.as_str()).unwrap_or_default());
+        for (path, file) in global.into_iter().flatten() {
+            records.add("file", path, describe(file));
+        }
+        for (name, value) in &settings {
+            records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
+        }
+        let Some((texts, files)) = base else { return Self { records, reasons } };
+        if let Some((before, after)) = cli.filter(|(before, after)| before != after) {
+            reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
+        }
+        if texts.config.inputs_changed() {
+            reasons.push(Reason::new("inputs", "`[inputs]` changed in rhdh-plugins.toml"));
+        }
+        if let Some(before) = texts.manifests.get(&workspace.path) {
+            let before = root_settings(before);
+            let names: std::collections::BTreeSet<_> = before.keys().chain(settings.keys()).collect();
+            let file = join(workspace.path.as_str(), "package.json");
+            for name in names.into_iter().filter(|name| before.get(*name) != settings.get(*name)) {
+                reasons.push(Reason::new("global", format!("`{name}` changed in {file}")));
+            }
+        }
+        if let (Some(before), Some(after)) = (files.global.get(&workspace.path), global) {
+            let changed = file_changes(&differences(before, after), "");
+            reasons.extend(changed.into_iter().map(|text| Reason::new("global", text)));
+        }
+        Self { records, reasons }
     }
 }
 
@@ -161,26 +201,22 @@ impl View<'_> {
     fn plugin(&self, plugin: &PluginToPlan<'_>, closure: &[usize], lock: &OfPlugin) -> (ContentKey, Vec<Reason>) {
         let rules = self.rules;
         let mut records = Records::default();
-        let cli = self.rhdh_cli.get(&plugin.workspace);
-        records.add("cli", "", cli.map(|(_, now)| now.as_str()).unwrap_or_default());
         for (name, value) in options(plugin.config, &plugin.image) {
-            records.add("option", name, value.to_string());
+            records.add("option", name, value);
         }
         for &package in closure {
-            records.add("package", rules.packages[package].1.path.as_str(), self.digests[package]);
+            records.add("package", rules.packages[package].1.path.as_str(), self.contents[package].digest);
         }
-        let extra = inputs::extra(self.head.snapshot, plugin.config, self.linked(closure));
+        let extra = inputs::extra(self.head, plugin.config, self.linked(closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
         let Some((workspace, _)) = closure.first().map(|own| rules.packages[*own]) else {
             return (records.key(), Vec::new());
         };
-        for (path, file) in self.global.get(&workspace.path).into_iter().flatten() {
-            records.add("file", path, describe(file));
-        }
-        for (name, value) in root_settings(&workspace.manifest) {
-            records.add("manifest", join(workspace.path.as_str(), name), value.to_string());
+        let of_workspace = self.workspaces.get(&workspace.path);
+        if let Some(of_workspace) = of_workspace {
+            records.add_all(&of_workspace.records);
         }
         let mut lock_reasons = Vec::new();
         let mut patches = BTreeMap::new();
@@ -191,7 +227,7 @@ impl View<'_> {
                 }
                 for patch in patch_files {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
-                    if let Some(file) = self.head.snapshot.get(&path) {
+                    if let Some(file) = self.head.get(&path) {
                         records.add("file", &path, describe(&file));
                         patches.insert(path, file);
                     }
@@ -200,7 +236,7 @@ impl View<'_> {
             }
             OfPlugin::Unknown(why) => {
                 let path = join(workspace.path.as_str(), "yarn.lock");
-                let id = self.head.snapshot.id(&path).unwrap_or_default();
+                let id = self.head.id(&path).unwrap_or_default();
                 records.add("unread-lock", workspace.path.as_str(), id);
                 if self.base.as_ref().is_some_and(|(_, base)| base.snapshot.id(&path).unwrap_or_default() != id) {
                     lock_reasons.push(Reason::new("lock-file", format!("{path} changed, and {why}")));
@@ -269,30 +305,15 @@ impl View<'_> {
         let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));
         reasons
             .extend(patched.map(|(path, _)| Reason::new("patch", format!("{} changed", super::reasons::shown(path)))));
-        if let Some((before, after)) = self.rhdh_cli.get(&workspace.path).filter(|(before, after)| before != after) {
-            reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
-        }
-        if texts.config.inputs_changed() {
-            reasons.push(Reason::new("inputs", "`[inputs]` changed in rhdh-plugins.toml"));
-        }
-        if let Some(before) = texts.manifests.get(&workspace.path) {
-            let (before, after) = (root_settings(before), root_settings(&workspace.manifest));
-            let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
-            let file = join(workspace.path.as_str(), "package.json");
-            for name in names.into_iter().filter(|name| before.get(*name) != after.get(*name)) {
-                reasons.push(Reason::new("global", format!("`{name}` changed in {file}")));
-            }
-        }
-        if let (Some(before), Some(after)) = (base.global.get(&workspace.path), self.global.get(&workspace.path)) {
-            let global = file_changes(&differences(before, after), "");
-            reasons.extend(global.into_iter().map(|text| Reason::new("global", text)));
-        }
+        reasons.extend(
+            self.workspaces.get(&workspace.path).into_iter().flat_map(|of_workspace| of_workspace.reasons.clone()),
+        );
         reasons
     }
 
     /// Where links in some packages lead.
     fn linked(&self, packages: &[usize]) -> impl Iterator<Item = &Vec<u8>> {
-        packages.iter().flat_map(|package| &self.linked[*package])
+        packages.iter().flat_map(|package| &self.contents[*package].linked)
     }
 
     /// How a plugin comes to depend on a package: one line, or none where the configuration embeds it.
@@ -353,22 +374,25 @@ impl View<'_> {
     }
 }
 
-/// The settings of a plugin that shape its artifact. Where it goes is none of them.
-fn options(plugin: &Plugin, image: &str) -> [(&'static str, Value); 13] {
+/// The settings of a plugin that shape its artifact, as JSON. Where it goes is none of them.
+fn options(plugin: &Plugin, image: &str) -> [(&'static str, String); 13] {
+    fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+        serde_json::to_string(value).unwrap_or_default()
+    }
     [
-        ("allow-native-packages", plugin.allow_native_packages.clone().into()),
-        ("annotations", Value::from_iter(plugin.annotations.clone())),
-        ("artifact-type", plugin.artifact_type.as_deref().into()),
-        ("compression-level", plugin.compression_level.into()),
-        ("embed-packages", plugin.embed_packages.clone().into()),
-        ("export", serde_json::to_value(plugin.export).unwrap_or_default()),
-        ("export-args", plugin.export_args.clone().into()),
-        ("ignore-version-check", plugin.ignore_version_check.clone().into()),
-        ("image", image.into()),
-        ("labels", Value::from_iter(plugin.labels.clone())),
-        ("scalprum-config", plugin.scalprum_config.as_ref().map(|path| path.as_str()).into()),
-        ("shared-packages", plugin.shared_packages.clone().into()),
-        ("suppress-native-packages", plugin.suppress_native_packages.clone().into()),
+        ("allow-native-packages", json(&plugin.allow_native_packages)),
+        ("annotations", json(&plugin.annotations)),
+        ("artifact-type", json(&plugin.artifact_type)),
+        ("compression-level", json(&plugin.compression_level)),
+        ("embed-packages", json(&plugin.embed_packages)),
+        ("export", json(&plugin.export)),
+        ("export-args", json(&plugin.export_args)),
+        ("ignore-version-check", json(&plugin.ignore_version_check)),
+        ("image", json(image)),
+        ("labels", json(&plugin.labels)),
+        ("scalprum-config", json(&plugin.scalprum_config)),
+        ("shared-packages", json(&plugin.shared_packages)),
+        ("suppress-native-packages", json(&plugin.suppress_native_packages)),
     ]
 }
 

@@ -243,8 +243,13 @@ impl Git {
 
     /// The contents of blobs, in the order of their ids.
     pub(super) fn blobs(&self, ids: &[&str]) -> Result<Vec<Vec<u8>>, GitError> {
+        ids.iter().map(|id| self.blob(id)).collect()
+    }
+
+    /// The content of a blob.
+    pub(super) fn blob(&self, id: &str) -> Result<Vec<u8>, GitError> {
         let missing = || GitError::Unreadable { command: "cat-file --batch" };
-        ids.iter().map(|id| Ok(self.object(id)?.ok_or_else(missing)?.content)).collect()
+        Ok(self.object(id)?.ok_or_else(missing)?.content)
     }
 
     /// The names in the folder of this repository at a commit, with their ids; `None` where git does not say.

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,9 +17,6 @@ use crate::workspace::{Package, Workspace, Workspaces};
 
 /// What builds write into a package's folder.
 const BUILT: [&[u8]; 3] = [b"dist", b"dist-dynamic", b"dist-scalprum"];
-
-/// So many files are sorted by one thread at a time.
-const SHARE: usize = 2_000;
 
 /// The packages of all workspaces, and the rules that say which files count.
 #[derive(Debug)]
@@ -41,12 +37,13 @@ pub(super) struct Rules<'a> {
 /// `/`), and the file.
 type Owned<'a> = (usize, Cow<'a, [u8]>, File<'a>);
 
-/// The files of the head, sorted into packages and workspaces.
+/// What the files of one package say.
 #[derive(Debug)]
-pub(super) struct Sorted<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    /// For each of [`Rules::packages`], its files by their path in the package, sorted.
-    packages: Vec<Vec<(Cow<'a, [u8]>, File<'a>)>>,
+pub(super) struct Content {
+    /// The sha256 over them; see [`super::key`].
+    pub(super) digest: [u8; 32],
+    /// Where links among them lead, as far as that is in the repository.
+    pub(super) linked: Vec<Vec<u8>>,
 }
 
 /// The files of one package that are not the same in two snapshots, by their path in the package: before and after.
@@ -97,16 +94,68 @@ impl<'a> Rules<'a> {
         self.packages.iter().map(is_there).collect()
     }
 
-    /// Sorts the files of a snapshot; `existing` are the packages that it has.
-    pub(super) fn sort(&self, snapshot: &'a Snapshot, existing: &[bool]) -> Sorted<'a> {
-        let shares: Vec<Range<usize>> =
-            (0..snapshot.len()).step_by(SHARE).map(|start| start..(start + SHARE).min(snapshot.len())).collect();
-        let sorted = parallel(&shares, |share| self.owned(snapshot.part(share.clone()), existing));
-        let mut packages: Vec<Vec<_>> = vec![Vec::new(); self.packages.len()];
-        for (package, path, file) in sorted.into_iter().flatten() {
-            packages[package].push((path, file));
+    /// What the files of each package say; `existing` are the packages that the snapshot has, and `root` is where links
+    /// are read.
+    pub(super) fn contents(&self, snapshot: &Snapshot, existing: &[bool], root: &Path) -> Vec<Content> {
+        let numbers: Vec<usize> = (0..self.packages.len()).collect();
+        parallel(&numbers, |package| {
+            let folder = join(self.packages[*package].1.path.as_str(), "");
+            let (mut fields, mut linked) = (Fields::default(), Vec::new());
+            self.each_file(snapshot, existing, *package, |path, file| {
+                fields.add(path);
+                fields.add(file.kind.mode().as_bytes());
+                fields.add(file.id);
+                if file.kind == Kind::Link {
+                    linked.extend(link_target(root, &[folder.as_bytes(), path].concat()));
+                }
+            });
+            Content { digest: fields.finish(), linked }
+        })
+    }
+
+    /// Goes through the files of a package, by their path in it, sorted.
+    fn each_file<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        existing: &[bool],
+        package: usize,
+        mut each: impl FnMut(&[u8], File<'s>),
+    ) {
+        let folder = &self.packages[package].1.path;
+        let mut around: Vec<_> = std::iter::successors(Some(folder.clone()), RepoPath::parent).collect();
+        around.reverse();
+        for above in around {
+            let submodule = snapshot.get(above.as_str().as_bytes()).filter(|file| file.kind == Kind::Submodule);
+            if let Some(file) = submodule {
+                each(&[b"/", above.as_str().as_bytes()].concat(), file);
+            }
         }
-        Sorted { snapshot, packages }
+        if self.package(folder) != Some(package) || !existing[package] {
+            return;
+        }
+        let prefix = join(folder.as_str(), "").into_bytes();
+        let mut number = snapshot.first_from(0..snapshot.len(), &prefix);
+        let end = snapshot.first_not_below(number..snapshot.len(), &prefix);
+        let mut last = None;
+        while number < end {
+            let (path, file) = snapshot.at(number);
+            let parent = folder_of(path);
+            if last != Some(parent) {
+                match self.owner(parent, existing) {
+                    Some((owner, start)) if owner != package => {
+                        // All of a package in this one is that of others.
+                        number = snapshot.first_not_below(number..end, &path[..start]);
+                        continue;
+                    }
+                    _ => last = Some(parent),
+                }
+            }
+            let relative = &path[prefix.len()..];
+            if !self.is_left_out(path, relative) {
+                each(relative, file);
+            }
+            number += 1;
+        }
     }
 
     /// What is not the same in two snapshots, by package. `existing` are the packages that each of them has.
@@ -143,7 +192,7 @@ impl<'a> Rules<'a> {
         // The folder of the file before, and what owns it.
         let (mut last, mut owner) = (None, None);
         for (path, file) in files {
-            let folder = &path[..path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)];
+            let folder = folder_of(path);
             if last != Some(folder) {
                 (last, owner) = (Some(folder), self.owner(folder, existing));
             }
@@ -238,26 +287,6 @@ impl<'a> Rules<'a> {
     }
 }
 
-impl Sorted<'_> {
-    /// The sha256 over the files of a package; see [`super::key`].
-    pub(super) fn digest(&self, package: usize) -> [u8; 32] {
-        let mut fields = Fields::default();
-        for (path, file) in &self.packages[package] {
-            fields.add(path);
-            fields.add(file.kind.mode().as_bytes());
-            fields.add(file.id);
-        }
-        fields.finish()
-    }
-
-    /// Where the links in a package lead, as far as that is in the repository.
-    pub(super) fn linked(&self, root: &Path, folder: &RepoPath, package: usize) -> Vec<Vec<u8>> {
-        let links = self.packages[package].iter().filter(|(_, file)| file.kind == Kind::Link);
-        let folder = join(folder.as_str(), "");
-        links.filter_map(|(path, _)| link_target(root, &[folder.as_bytes(), path].concat())).collect()
-    }
-}
-
 /// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages lead
 /// to (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it.
 pub(super) fn extra<'s>(
@@ -307,6 +336,11 @@ fn link_target(root: &Path, link: &[u8]) -> Option<Vec<u8>> {
 /// `folder/name`, where the root is the empty folder.
 pub(super) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// The folder that a file is in: empty, or with `/` at its end.
+fn folder_of(path: &[u8]) -> &[u8] {
+    &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)]
 }
 
 fn is_below(rest: &[u8]) -> bool {

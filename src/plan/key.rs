@@ -77,20 +77,41 @@ impl fmt::Display for ContentKey {
 
 /// The inputs of one artifact.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Records(Vec<(&'static str, Vec<u8>, Vec<u8>)>);
+pub(super) struct Records {
+    /// All names and values.
+    text: Vec<u8>,
+    /// The kind of each record, and where in `text` its name begins, its value begins, and that ends.
+    list: Vec<(&'static str, [usize; 3])>,
+}
 
 impl Records {
     pub(super) fn add(&mut self, kind: &'static str, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.0.push((kind, name.as_ref().to_vec(), value.as_ref().to_vec()));
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_ref());
+        let middle = self.text.len();
+        self.text.extend_from_slice(value.as_ref());
+        self.list.push((kind, [start, middle, self.text.len()]));
+    }
+
+    pub(super) fn add_all(&mut self, others: &Self) {
+        for (kind, name, value) in others.list.iter().map(|record| others.shown(record)) {
+            self.add(kind, name, value);
+        }
+    }
+
+    /// Kind, name and value.
+    fn shown(&self, (kind, [start, middle, end]): &(&'static str, [usize; 3])) -> (&'static str, &[u8], &[u8]) {
+        (kind, &self.text[*start..*middle], &self.text[*middle..*end])
     }
 
     /// The key of an artifact with these inputs. An input that was added twice counts once.
-    pub(super) fn key(mut self) -> ContentKey {
-        self.0.sort_unstable();
-        self.0.dedup();
+    pub(super) fn key(&self) -> ContentKey {
+        let mut records: Vec<_> = self.list.iter().map(|record| self.shown(record)).collect();
+        records.sort_unstable();
+        records.dedup();
         let mut fields = Fields::default();
         fields.add(FORMAT);
-        for (kind, name, value) in &self.0 {
+        for (kind, name, value) in records {
             fields.add(kind.as_bytes());
             fields.add(name);
             fields.add(value);

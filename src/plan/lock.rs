@@ -26,6 +26,8 @@ pub(super) type Locks<'a> = HashMap<&'a RepoPath, Arc<Lock>>;
 /// The lock file at the top, read while nobody knows yet whether there is a workspace: most repositories have that one,
 /// and nothing else of the size.
 pub(super) struct Ahead {
+    /// Of the lock file, where it is that of a commit.
+    pub(super) id: Option<String>,
     pub(super) text: Vec<u8>,
     /// The `package.json` that was taken for the root's.
     manifest: PackageJson,
@@ -36,7 +38,7 @@ impl Ahead {
     /// As it stands on disk, in the folder of `rhdh-plugins.toml`.
     pub(super) fn on_disk(root: &Path) -> Option<Self> {
         let manifest = std::fs::read(root.join("package.json")).ok()?;
-        Self::new(std::fs::read(root.join("yarn.lock")).ok()?, &manifest)
+        Self::new(None, std::fs::read(root.join("yarn.lock")).ok()?, &manifest)
     }
 
     /// As it was at a commit, where that is not as the index has it.
@@ -45,13 +47,13 @@ impl Ahead {
         let id = |name: &str| files.iter().find(|(file, _)| file == name.as_bytes()).map(|(_, id)| id.as_str());
         let lock = id("yarn.lock").filter(|id| index.id("yarn.lock") != Some(id))?;
         let [text, manifest] = git.blobs(&[lock, id("package.json")?]).ok()?.try_into().ok()?;
-        Self::new(text, &manifest)
+        Self::new(Some(lock.to_owned()), text, &manifest)
     }
 
-    fn new(text: Vec<u8>, manifest: &[u8]) -> Option<Self> {
+    fn new(id: Option<String>, text: Vec<u8>, manifest: &[u8]) -> Option<Self> {
         let manifest = PackageJson::parse(manifest, "package.json").ok()?;
         let lock = Arc::new(Lock::read(&text, "yarn.lock", &manifest));
-        Some(Self { text, manifest, lock })
+        Some(Self { id, text, manifest, lock })
     }
 
     /// The lock file, if `text` with `manifest` is what was read.

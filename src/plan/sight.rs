@@ -90,6 +90,17 @@ impl Sight {
         Ok(self.before()?.lock.as_ref())
     }
 
+    /// Waits until no git is at work: it may hold a lock, so none outlives the program.
+    pub fn end(&self) {
+        if let Ok(opened) = &*self.opened {
+            let _ =
+                (LazyLock::force(&opened.before).as_ref().map(|before| LazyLock::force(&before.lock)), &*opened.after);
+            if let Some(git) = &opened.git {
+                git.look_again();
+            }
+        }
+    }
+
     /// Whether the state that is compared with has a `package.json` in `folder`.
     #[must_use]
     pub fn had_package(&self, folder: &RepoPath) -> bool {
@@ -100,12 +111,8 @@ impl Sight {
 }
 
 impl Drop for Sight {
-    /// No git outlives the program: it may hold a lock.
     fn drop(&mut self) {
-        if let Ok(opened) = &*self.opened {
-            let _ =
-                (LazyLock::force(&opened.before).as_ref().map(|before| LazyLock::force(&before.lock)), &*opened.after);
-        }
+        self.end();
     }
 }
 

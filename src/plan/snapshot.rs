@@ -200,8 +200,13 @@ impl Snapshot {
         self.files.iter().map(|entry| self.shown(entry))
     }
 
+    /// The file with this number.
+    pub(super) fn at(&self, number: usize) -> Listed<'_> {
+        self.shown(&self.files[number])
+    }
+
     /// The files from number `start` to before `end`, sorted by path.
-    pub(super) fn part(&self, range: Range<usize>) -> impl Iterator<Item = Listed<'_>> {
+    fn part(&self, range: Range<usize>) -> impl Iterator<Item = Listed<'_>> {
         self.files[range].iter().map(|entry| self.shown(entry))
     }
 

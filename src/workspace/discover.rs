@@ -123,6 +123,8 @@ impl Discovery {
     #[must_use]
     pub fn of(mut self, folders: &[RepoPath]) -> (Workspaces, Vec<(RepoPath, Error)>) {
         let (mut errors, mut asked) = (Vec::new(), BTreeSet::new());
+        let is_locked: Vec<bool> = folders.par_iter().map(|folder| has_lock(&self.root, folder)).collect();
+        self.locked.extend(folders.iter().cloned().zip(is_locked));
         for folder in folders {
             let found = self.find(folder);
             // What was read ahead may be of no use; so may the workspace of a folder that is no package.
@@ -167,10 +169,14 @@ impl Discovery {
         if let Some(known) = self.locked.get(folder) {
             return *known;
         }
-        let is_locked = folder.under(&self.root).join("yarn.lock").is_file();
+        let is_locked = has_lock(&self.root, folder);
         self.locked.insert(folder.clone(), is_locked);
         is_locked
     }
+}
+
+fn has_lock(root: &Path, folder: &RepoPath) -> bool {
+    folder.under(root).join("yarn.lock").is_file()
 }
 
 /// Reads the workspace at `path` with every package of it.
