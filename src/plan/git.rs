@@ -3,13 +3,14 @@
 //! out of the environment.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::index::Index;
+use super::objects::{Object, Objects};
 
 /// Variables that tie git to a repository (`git rev-parse --local-env-vars`; those of the configuration stay, because
 /// a CI hands its credentials over in them) or change what commands print.
@@ -298,57 +299,6 @@ impl Git {
     /// Forgets what git may have read of the repository before it was changed.
     pub(super) fn look_again(&self) {
         *self.lock_objects() = None;
-    }
-}
-
-/// An object of the repository.
-struct Object {
-    id: String,
-    content: Vec<u8>,
-}
-
-/// A `git cat-file --batch` at work.
-#[derive(Debug)]
-struct Objects {
-    child: Child,
-    questions: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Objects {
-    fn begin(mut command: Command) -> Result<Self, GitError> {
-        let mut child = command.spawn().map_err(|error| GitError::NotStarted(error.to_string()))?;
-        let (questions, answers) = (child.stdin.take(), child.stdout.take());
-        let answers = answers.ok_or(GitError::Unreadable { command: "cat-file --batch" })?;
-        Ok(Self { child, questions, answers: BufReader::with_capacity(1 << 16, answers) })
-    }
-
-    fn ask(&mut self, name: &str) -> std::io::Result<Option<Object>> {
-        let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        self.questions.as_mut().ok_or_else(ended)?.write_all(format!("{name}\n").as_bytes())?;
-        // `<id> <type> <size>`, the content, a line feed; `<name> missing`, or another word, where there is no such
-        // object.
-        let mut header = String::new();
-        self.answers.read_line(&mut header)?;
-        let header = header.strip_suffix('\n').ok_or_else(ended)?;
-        let mut fields = header.split(' ');
-        let (Some(id), Some(_), Some(Ok(size)), None) =
-            (fields.next(), fields.next(), fields.next().map(str::parse::<usize>), fields.next())
-        else {
-            return Ok(None);
-        };
-        let mut content = vec![0; size];
-        self.answers.read_exact(&mut content)?;
-        self.answers.read_exact(&mut [0])?;
-        Ok(Some(Object { id: id.to_owned(), content }))
-    }
-}
-
-impl Drop for Objects {
-    fn drop(&mut self) {
-        // Without another question it ends.
-        drop(self.questions.take());
-        let _ = self.child.wait();
     }
 }
 
