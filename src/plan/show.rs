@@ -77,7 +77,11 @@ impl Plan {
         let mut rows: Vec<_> = self.rows().collect();
         rows.sort_by_key(|row| row.action == Action::Skip);
         for Row { label, action, version, reasons, .. } in rows {
-            let first = reasons.first().map(|reason| reason.text.as_str()).unwrap_or_default();
+            let first = match reasons.first() {
+                // The line above the table says why.
+                Some(reason) if reason.kind == "all" => "everything is planned",
+                first => first.map(|reason| reason.text.as_str()).unwrap_or_default(),
+            };
             let more = if reasons.len() > 1 { format!(" (and {} more)", reasons.len() - 1) } else { String::new() };
             let _ = writeln!(out, "{:<6}  {label:<labels$}  {version:<versions$}  {first}{more}", action.as_str());
         }
