@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use rayon::{Scope, ThreadPoolBuilder};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
@@ -34,48 +34,24 @@ pub(super) struct Found {
 /// below it, whose paths begin with it.
 type Job = (usize, Range<usize>);
 
-/// What threads leave to those that have nothing to do.
-struct Jobs {
-    waiting: Vec<Job>,
-    failure: Option<io::Error>,
-}
-
 struct Walk<'a> {
     index: &'a Index,
     root: OwnedFd,
-    threads: usize,
-    jobs: Mutex<Jobs>,
-    /// Threads that have nothing to do; changes with `jobs` only. When all have nothing, the walk is over.
-    idle: AtomicUsize,
-    changed: Condvar,
+    found: Mutex<Found>,
+    failure: Mutex<Option<Errno>>,
 }
 
 /// Compares the files below `folder` with the index.
 pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let walk = Walk {
-        index,
-        root: File::open(folder)?.into(),
-        threads,
-        jobs: Mutex::new(Jobs { waiting: vec![(0, 0..index.files.len())], failure: None }),
-        idle: AtomicUsize::new(0),
-        changed: Condvar::new(),
-    };
-    let mut found = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| walk.work())).collect();
-        let mut all = Found::default();
-        for worker in workers {
-            let found = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            all.touched.extend(found.touched);
-            all.gone.extend(found.gone);
-            all.files.extend(found.files);
-            all.folders.extend(found.folders);
-        }
-        all
-    });
-    if let Some(failure) = walk.jobs.into_inner().unwrap_or_else(PoisonError::into_inner).failure {
-        return Err(failure);
+    let walk = Walk { index, root: File::open(folder)?.into(), found: Mutex::default(), failure: Mutex::default() };
+    // Threads of its own: what else is computed meanwhile shall not wait for thousands of folders.
+    let pool = ThreadPoolBuilder::new().build().map_err(io::Error::other)?;
+    pool.scope(|scope| walk.enter((0, 0..index.files.len()), scope));
+    let Walk { found, failure, .. } = walk;
+    if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(failure.into());
     }
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.touched.sort_unstable();
     found.gone.sort_unstable();
     found.files.sort_unstable();
@@ -84,69 +60,32 @@ pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
 }
 
 impl Walk<'_> {
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn enter<'s>(&'s self, job: Job, scope: &Scope<'s>) {
+        match self.folder(job, scope) {
+            Ok(found) => {
+                let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                all.touched.extend(found.touched);
+                all.gone.extend(found.gone);
+                all.files.extend(found.files);
+                all.folders.extend(found.folders);
+            }
+            Err(error) => *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+        }
     }
 
-    /// Reads folders until there are none left, or one cannot be read.
-    fn work(&self) -> Found {
+    /// Reads a folder, and has those below it read.
+    fn folder<'s>(&'s self, (length, tracked): Job, scope: &Scope<'s>) -> rustix::io::Result<Found> {
         let mut found = Found::default();
-        let mut own = Vec::new();
-        while own.pop().or_else(|| self.take(&mut own)).is_some_and(|job| self.read(&job, &mut found, &mut own)) {
-            if own.len() > 1 && self.idle.load(Ordering::Relaxed) > 0 {
-                self.leave(&mut own);
-            }
-        }
-        found
-    }
-
-    /// Reads one folder; false where it cannot be read.
-    fn read(&self, job: &Job, found: &mut Found, own: &mut Vec<Job>) -> bool {
-        let done = self.folder(job, found, own);
-        if let Err(failure) = done {
-            self.jobs().failure = Some(failure.into());
-            self.changed.notify_all();
-        }
-        done.is_ok()
-    }
-
-    /// Waits for jobs of others, and takes a fair share of them.
-    fn take(&self, own: &mut Vec<Job>) -> Option<Job> {
-        let mut jobs = self.jobs();
-        self.idle.fetch_add(1, Ordering::Relaxed);
-        while jobs.waiting.is_empty() && jobs.failure.is_none() {
-            if self.idle.load(Ordering::Relaxed) == self.threads {
-                self.changed.notify_all();
-                return None;
-            }
-            jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-        }
-        if jobs.failure.is_some() {
-            return None;
-        }
-        self.idle.fetch_sub(1, Ordering::Relaxed);
-        let rest = jobs.waiting.len() - jobs.waiting.len().div_ceil(self.threads);
-        own.extend(jobs.waiting.drain(rest..));
-        own.pop()
-    }
-
-    /// Leaves half of the jobs to others: those that were found first, for most is below them.
-    fn leave(&self, own: &mut Vec<Job>) {
-        self.jobs().waiting.extend(own.drain(..own.len() / 2));
-        self.changed.notify_all();
-    }
-
-    fn folder(&self, (length, tracked): &Job, found: &mut Found, next: &mut Vec<Job>) -> rustix::io::Result<()> {
         let files = &self.index.files;
-        let folder: &[u8] = if *length == 0 { b"" } else { &files.path(tracked.start)[..*length] };
+        let folder: &[u8] = if length == 0 { b"" } else { &files.path(tracked.start)[..length] };
         // With its `/`, a link that stands there by now would be followed.
         let path = folder.strip_suffix(b"/").unwrap_or(b".");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match openat(&self.root, OsStr::from_bytes(path), flags, Mode::empty()) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 // git looks at submodules itself.
-                found.gone.extend(tracked.clone().filter(|number| files.kind(*number) != Kind::Submodule));
-                return Ok(());
+                found.gone = tracked.filter(|number| files.kind(*number) != Kind::Submodule).collect();
+                return Ok(found);
             }
             opened => opened?,
         };
@@ -155,17 +94,17 @@ impl Walk<'_> {
         let mut number = tracked.start;
         while number < tracked.end {
             let path = files.path(number);
-            let name = &path[*length..];
+            let name = &path[length..];
             if let Some(slash) = memchr::memchr(b'/', name) {
                 let below = length + slash + 1;
                 let end = files.first_not_below(number..tracked.end, &path[..below]);
                 known.push((&name[..slash], true));
-                next.push((below, number..end));
+                scope.spawn(move |scope| self.enter((below, number..end), scope));
                 number = end;
             } else {
                 known.push((name, false));
                 if files.kind(number) != Kind::Submodule {
-                    self.file(&opened, number, name, found)?;
+                    self.file(&opened, number, name, &mut found)?;
                 }
                 number += 1;
             }
@@ -193,7 +132,7 @@ impl Walk<'_> {
                 found.folders.push([folder, name].concat());
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Compares a tracked file, which the index has as `name` in `folder`.
