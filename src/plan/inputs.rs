@@ -88,10 +88,9 @@ impl<'a> Rules<'a> {
 
     /// Which of the packages are there. Where a nested package is not, its files belong to the package around it.
     pub(super) fn existing(&self, snapshot: &Snapshot) -> Vec<bool> {
-        let is_there = |(_, package): &(_, &Package)| {
+        parallel(&self.packages, |(_, package)| {
             snapshot.get(join(package.path.as_str(), "package.json").as_bytes()).is_some()
-        };
-        self.packages.iter().map(is_there).collect()
+        })
     }
 
     /// What the files of each package say; `existing` are the packages that the snapshot has, and `root` is where links
