@@ -10,7 +10,7 @@ use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
 use super::inputs::{self, Content, Rules, join};
 use super::key::{ContentKey, Records};
-use super::lock::{self, LockView, Locks, OfPlugin};
+use super::lock::{self, LockView, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
@@ -47,42 +47,14 @@ struct View<'a> {
 }
 
 pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
-    // Everything that needs no answer to what stands in the working tree comes first: git is still looking.
-    let texts = match (git, &sight.look.head) {
-        (Some(git), Some(_)) => lock::of_snapshot(request.workspaces, git, sight.after()?)?,
-        _ => lock::on_disk(request.workspaces, sight.lock_ahead()),
-    };
-    // A commit that is planned has a lock file of its own.
-    let ahead = sight.lock_ahead().filter(|_| sight.look.head.is_none());
-    let before = sight.before()?.snapshot.as_ref();
-    let (locks, base) = std::thread::scope(|scope| {
-        let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts, ahead));
-        let base = before.zip(git).map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
-        (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
-    });
-    let (base, base_locks) = base?.unzip();
-    let mut notes: Vec<String> = Vec::new();
-    for (workspace, lock) in &locks {
-        if let Some(why) = lock.error() {
-            notes.push(format!("{why}; every plugin of the workspace `{workspace}` depends on all of it"));
-        }
-    }
-    notes.sort();
     let root = &request.workspaces.root;
-    let (seen_by_locks, of_head) = std::thread::scope(|scope| {
+    let (by_texts, of_head) = std::thread::scope(|scope| {
         let of_head = scope.spawn(|| OfHead::look(rules, root, sight.after()?));
-        (SeenByLocks::look(request, rules, locks, base_locks.unwrap_or_default(), base.as_ref()), of_head.join())
+        (ByTexts::look(request, rules, git, sight), of_head.join())
     });
-    let SeenByLocks { rhdh_cli, plugins: with_locks } = seen_by_locks;
+    let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, notes } = by_texts?;
     let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let removed = match (&base, before, git) {
-        (Some(texts), Some(before), Some(git)) => removed_since(request, git, before, &texts.config)?,
-        _ => (Vec::new(), Vec::new()),
-    };
-    let moved = match (&base, before, git) {
-        (Some(texts), Some(before), Some(git)) => moved(request.workspaces, git, before, &texts.manifests)?,
-        _ => HashMap::new(),
-    };
+    let before = sight.before()?.snapshot.as_ref();
     let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
     let global = rules.global(after);
     let workspaces = request.workspaces.by_path.values();
@@ -102,36 +74,61 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     Ok(Seen { bundles, plugins, removed_plugins: removed.0, removed_bundles: removed.1, notes })
 }
 
-/// What the lock files say; the files of the head need not be known for that.
-struct SeenByLocks<'a> {
+/// What the lock files say, and other texts of the base; the files of the head need not be known for that.
+struct ByTexts<'a> {
+    base: Option<Texts<'a>>,
     /// The version of the RHDH CLI for each workspace, at the base and at the head.
     rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
     /// For each plugin, the packages that it is made from, and what its lock file says.
     plugins: Vec<(Vec<usize>, OfPlugin)>,
+    /// What came to a workspace, and what left it.
+    moved: HashMap<&'a RepoPath, Moved>,
+    removed: (Vec<PlannedPlugin>, Vec<PlannedBundle>),
+    notes: Vec<String>,
 }
 
-impl<'a> SeenByLocks<'a> {
-    fn look(
-        request: &Request<'a>,
-        rules: &Rules<'a>,
-        locks: Locks<'a>,
-        base_locks: Locks<'a>,
-        base: Option<&Texts<'_>>,
-    ) -> Self {
-        let locks = LockView::new(&rules.packages, locks, base_locks);
+impl<'a> ByTexts<'a> {
+    fn look(request: &'a Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Self, Error> {
+        let texts = match (git, &sight.look.head) {
+            (Some(git), Some(_)) => lock::of_snapshot(request.workspaces, git, sight.after()?)?,
+            _ => lock::on_disk(request.workspaces, sight.lock_ahead()),
+        };
+        // A commit that is planned has a lock file of its own.
+        let ahead = sight.lock_ahead().filter(|_| sight.look.head.is_none());
+        let before = sight.before()?.snapshot.as_ref().zip(git);
+        let (locks, base) = std::thread::scope(|scope| {
+            let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts, ahead));
+            let base = before.map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
+            (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
+        });
+        let (base, base_locks) = base?.unzip();
+        let unread = locks.iter().filter_map(|(workspace, lock)| Some((workspace, lock.error()?)));
+        let note =
+            |(workspace, why)| format!("{why}; every plugin of the workspace `{workspace}` depends on all of it");
+        let mut notes: Vec<String> = unread.map(note).collect();
+        notes.sort();
+        let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
         let wanted = CliVersion::wanted(&request.config.rhdh);
-        let wanted_before = base.map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
+        let wanted_before = base.as_ref().map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
         let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {
             let (before, now) = locks.rhdh_cli(workspace);
             let before = wanted_before.as_ref().unwrap_or(&wanted).in_workspace(before.as_deref());
             (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
         });
+        let rhdh_cli = rhdh_cli.collect();
         let plugins = parallel(&request.plugins, |plugin| {
             let closure = rules.closure(plugin.config);
             let of_lock = if closure.is_empty() { OfPlugin::Nothing } else { locks.plugin(&closure) };
             (closure, of_lock)
         });
-        Self { rhdh_cli: rhdh_cli.collect(), plugins }
+        let (removed, moved) = match (&base, before) {
+            (Some(texts), Some((before, git))) => (
+                removed_since(request, git, before, &texts.config)?,
+                moved(request.workspaces, git, before, &texts.manifests)?,
+            ),
+            _ => Default::default(),
+        };
+        Ok(Self { base, rhdh_cli, plugins, moved, removed, notes })
     }
 }
 

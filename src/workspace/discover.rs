@@ -139,9 +139,9 @@ impl Discovery {
     }
 
     fn find(&mut self, folder: &RepoPath) -> Result<(), Error> {
-        let place = self.places.locate(folder).map_err(Error::Folder)?;
-        let workspace = self.lock_above(folder);
-        let found = workspace.map(|path| {
+        let found = self.lock_above(folder).map(|path| {
+            // The packages of a workspace that is in the repository are in it, too.
+            self.places.locate(&path).map_err(Error::Folder)?;
             let root = &self.root;
             let workspace = self.loaded.entry(path).or_insert_with_key(|path| load(root, path)).as_ref();
             match workspace.map(|workspace| (workspace, workspace.packages.get(folder))) {
@@ -153,11 +153,14 @@ impl Discovery {
                 Err(error) => Err(error.clone()),
             }
         });
-        match found {
-            Some(Ok(())) => Ok(()),
-            _ if !place.join("package.json").exists() => Err(Error::NoPackageJson(folder.clone())),
-            found => found.unwrap_or_else(|| Err(Error::NoLockFile(folder.clone()))),
+        if matches!(found, Some(Ok(()))) {
+            return Ok(());
         }
+        let place = self.places.locate(folder).map_err(Error::Folder)?;
+        if !place.join("package.json").exists() {
+            return Err(Error::NoPackageJson(folder.clone()));
+        }
+        found.unwrap_or_else(|| Err(Error::NoLockFile(folder.clone())))
     }
 
     /// The folder of the nearest `yarn.lock` from `folder` upwards.
