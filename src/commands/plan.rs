@@ -19,6 +19,7 @@ use crate::plan::{
 use crate::registry;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
+use crate::ui::with_causes;
 
 /// The stage alone: writes `plan.json`, and shows what was asked for.
 pub(super) async fn command(session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
@@ -33,7 +34,7 @@ pub(super) async fn command(session: Session, options: &PlanOptions, output: &Pl
 
 async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
-    let plan = plan(session, &channel, options, &push::connect(session)?).await?;
+    let plan = plan(session, &channel, options, None).await?;
     let document = session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     let text = match output {
@@ -58,12 +59,12 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
     Ok(0)
 }
 
-/// Plans what `options` choose, asking the registries what they hold.
+/// Plans what `options` choose, asking the registries what they hold: those that are connected already, or `None`.
 pub(super) async fn plan(
     session: &Session,
     channel: &ChosenChannel,
     options: &PlanOptions,
-    registries: &Arc<registry::Session>,
+    registries: Option<&Arc<registry::Session>>,
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| match &session.sight {
         Some(sight) => survey(session, channel, options, sight),
@@ -71,7 +72,17 @@ pub(super) async fn plan(
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
-        memory::ask(session, registries, &questions).await
+        match registries.map_or_else(|| push::connect(session), |connected| Ok(Arc::clone(connected))) {
+            Ok(registries) => memory::ask(session, &registries, &questions).await,
+            Err(error) => {
+                let why = match &error {
+                    Error::Push(crate::push::Error::Registries { failures }) => failures.first().map(with_causes),
+                    _ => None,
+                };
+                let why = why.unwrap_or_else(|| with_causes(&error));
+                Memory { notes: vec![format!("no registry could be asked what it holds: {why}")], ..Memory::default() }
+            }
+        }
     } else {
         Memory::default()
     };

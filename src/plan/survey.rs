@@ -254,8 +254,9 @@ impl Survey {
         }
         if let Choice::Chosen(option) = choice {
             reasons.insert(0, Reason::new("selected", format!("asked for by {option}")));
-        } else if self.base.is_none() {
-            reasons.insert(0, Reason::new("all", format!("everything is planned: {}", self.base_reason)));
+        } else if self.base.is_none() || matches!(choice, Choice::All) {
+            let why = if self.base.is_none() { &self.base_reason } else { "`--all`" };
+            reasons.insert(0, Reason::new("all", format!("everything is planned: {why}")));
         }
         if reasons.is_empty() {
             let base = base::short(self.base.as_deref().unwrap_or_default());
@@ -270,6 +271,8 @@ impl Survey {
 enum Choice {
     /// Nothing.
     Open,
+    /// All are asked for.
+    All,
     /// This option names it.
     Chosen(&'static str),
     /// These options name others.
@@ -278,13 +281,17 @@ enum Choice {
 
 impl Selection {
     fn of_plugin(&self, id: &str) -> Choice {
-        let Self::Only { plugins, .. } = self else { return Choice::Open };
+        let Self::Only { plugins, .. } = self else { return self.of_any() };
         self.choice(plugins, id, "`--plugin`")
     }
 
     fn of_bundle(&self, id: &str) -> Choice {
-        let Self::Only { bundles, .. } = self else { return Choice::Open };
+        let Self::Only { bundles, .. } = self else { return self.of_any() };
         self.choice(bundles, id, "`--bundle`")
+    }
+
+    fn of_any(&self) -> Choice {
+        if *self == Self::All { Choice::All } else { Choice::Open }
     }
 
     fn choice(&self, ids: &[String], id: &str, option: &'static str) -> Choice {

@@ -311,6 +311,15 @@ fn a_clone_that_cannot_fetch_says_so() {
 }
 
 #[test]
+fn everything_is_planned_whatever_the_base() {
+    let repo = Repo::new();
+    let options = Options { selection: Selection::All, base: Some("HEAD".to_owned()), ..Options::default() };
+    let plan = repo.plan(&options);
+    assert_eq!(built(&plan), ALL);
+    assert_eq!(plan.plugins[0].reasons[0].text, "everything is planned: `--all`");
+}
+
+#[test]
 fn revisions_that_are_named_must_be_there() {
     let repo = Repo::new();
     let first = repo.git(&["rev-parse", "HEAD"]);

@@ -177,6 +177,26 @@ fn a_registry_that_cannot_be_reached_is_tried_once_for_all_plugins() {
     assert_eq!(said.matches("registry `q` could not be asked").count(), 1, "{said}");
 }
 
+/// What registries hold only adds to what git says: nothing else of a plan needs their credentials.
+#[test]
+fn credentials_that_cannot_be_read_stop_no_plan() {
+    let repo = Repo::new();
+    repo.write("auth.json", "garbage");
+    let auth = repo.root.join("auth.json").display().to_string();
+    let variables = [("REGISTRY_AUTH_FILE", auth.as_str())];
+    let output = run(&repo, &[], &variables);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.contains("auth.json")), (Some(0), false), "{said}");
+    let config = repo.read("rhdh-plugins.toml");
+    let registry = "[registries.q]\noci = \"127.0.0.1:1/x\"\n[channels.next]\ntags = [\"next\"]\n[defaults]\nregistries = [\"q\"]\n";
+    repo.write("rhdh-plugins.toml", &format!("{config}{registry}"));
+    let output = run(&repo, &["--channel", "next"], &variables);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("no registry could be asked what it holds").count(), 1, "{said}");
+    assert!(said.contains("auth.json") && !said.contains("pushed"), "{said}");
+}
+
 #[test]
 fn variables_for_another_repository_do_not_count() {
     let repo = Repo::new();
