@@ -23,7 +23,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     let registries = push::connect_as(session, how_to_push.login.as_ref())?;
     let plan = plan::plan(session, &channel, &options.plan, Some(&registries)).await?;
     session.ui.note(&plan.headline());
-    let mut result = session.new_result(&plan, session.read_result().ok().as_ref());
+    let mut result = session.new_result(&plan, session.newest_result().as_ref());
     if plan.is_empty() && result.artifacts().any(|artifact| artifact.state == State::Skipped) {
         session.ui.note("nothing changed; `rhdh-pack run --all` builds everything");
     }
