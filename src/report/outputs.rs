@@ -34,7 +34,7 @@ pub fn of_plan(plan: &Plan, matrix: String) -> Vec<Output> {
     vec![changed, count, output("plan", serde_json::to_string(plan).unwrap_or_default()), output("matrix", matrix)]
 }
 
-/// Whether anything is to be done, and for how many plugins and bundles something is to be built.
+/// Whether anything is to be done, and for how many plugins and bundles something is to be built or copied.
 fn changes(actions: impl Iterator<Item = Action>) -> [Output; 2] {
     let mut changed = false;
     let mut count = 0;
