@@ -98,6 +98,19 @@ fn a_leg_that_is_missing_is_a_failure() {
     let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0"]);
     assert_eq!(code, 1, "{said}");
     assert_eq!(result(&repository)["plugins"][1]["error"]["code"], "no-leg");
+    // So is one whose machine was lost, of which only a log was uploaded.
+    repository.write("leg-1/logs/todo-backend.log", "");
+    let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0", "leg-1"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the leg in `leg-1` left no `result.json`"), "{said}");
+    let merged = result(&repository);
+    assert_eq!(
+        (merged["plugins"][0]["state"].as_str(), merged["plugins"][1]["error"]["code"].as_str()),
+        (Some("packaged"), Some("no-leg"))
+    );
+    // Where none left a result, there is nothing to make one of.
+    let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-1"]);
+    assert_eq!(code, 2, "{said}");
 }
 
 #[test]
