@@ -55,7 +55,7 @@ pub(super) fn moved<'a>(
         for ((path, _), text) in left.into_iter().zip(git.blobs(&ids)?) {
             let manifest = PackageJson::parse(&text, "package.json");
             let manifest = manifest.ok().map(Arc::new);
-            moved.left.extend(manifest.map(|manifest| Package { path, manifest, depends_on: Vec::new() }));
+            moved.left.extend(manifest.map(|manifest| Package::new(path, manifest)));
         }
         all.insert(&workspace.path, moved);
     }
