@@ -80,10 +80,12 @@ pub(super) fn package(
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
         let Some(artifact) = result.labelled(&packaged.id) else { continue };
         artifact.timings.package = Some(packaged.seconds);
-        // Where an earlier packaging was pushed says nothing of this one.
+        // What an earlier packaging made, and where that was pushed, says nothing of this one.
         artifact.images.clear();
         artifact.files.clear();
         artifact.npm.clear();
+        (artifact.image, artifact.sbom, artifact.tgz) = (None, None, None);
+        artifact.packages.clear();
         match packaged.outcome {
             Ok(made) => {
                 artifact.state = State::Packaged;
