@@ -20,6 +20,7 @@ use super::snapshot::{File, Snapshot};
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
+use crate::hidden;
 use crate::repo_path::RepoPath;
 use crate::rhdh::CliVersion;
 use crate::workspace::{Package, Workspace};
@@ -247,7 +248,7 @@ impl View<'_> {
             }
             if !files.is_empty() {
                 let member = self.rules.packages[package].1;
-                let name = member.manifest.name.as_deref().unwrap_or(member.path.as_str());
+                let name = hidden::shown(member.manifest.name.as_deref().unwrap_or(member.path.as_str()));
                 let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
                 let mut detail = self.way(closure, package);
                 detail.extend(files.iter().cloned());
@@ -294,7 +295,7 @@ impl View<'_> {
             .map(|at| self.rules.packages[at].1.manifest.name.as_deref().unwrap_or_default())
             .collect();
         names.reverse();
-        vec![names.join(" → ")]
+        vec![hidden::shown(&names.join(" → ")).into_owned()]
     }
 
     fn bundle(

@@ -21,7 +21,7 @@ pub use closure::Closure;
 pub use discover::{Discovery, Error, discover};
 pub use lockfile::LockfileError;
 pub use package_json::{PackageJson, PackageManager, Role, RoleError, siblings};
-pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, Root};
+pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, MOST_CHANGES, Root};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
 /// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.
