@@ -196,6 +196,27 @@ fn a_whole_workspace_in_a_submodule() {
     assert_eq!(reasons(&outer.since(&base), "other"), ["inner changed"]);
 }
 
+/// `git add` would leave such a file as it is; `git hash-object` knows nothing of the index.
+#[test]
+fn line_ends_of_the_index_do_not_matter() {
+    let repo = Repo::new();
+    repo.git(&["config", "core.autocrlf", "false"]);
+    repo.write("plugins/other/src/crlf.ts", "x;\r\ny;\r\n");
+    repo.commit("crlf");
+    repo.write(".gitattributes", "* text=auto\n");
+    let base = repo.commit("attributes");
+    let keys = repo.keys();
+    // The same bytes in another file, as in a copy of the working tree.
+    let file = repo.root.join("plugins/other/src/crlf.ts");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    assert!(built(&repo.since(&base)).is_empty());
+    assert_eq!(repo.keys(), keys);
+    repo.write("plugins/other/src/crlf.ts", "x;\r\nz;\r\n");
+    assert_eq!(built(&repo.since(&base)), ["other"]);
+}
+
 /// A plugin whose folder is a submodule.
 #[test]
 fn a_plugin_that_is_a_submodule() {
