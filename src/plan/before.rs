@@ -2,7 +2,7 @@
 //! `rhdh-plugins.toml` says that the head's does not.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::git::Git;
 use super::inputs::{Rules, join};
@@ -125,14 +125,15 @@ pub(super) fn texts_of<'a>(
     Ok((Texts { config, manifests }, locks))
 }
 
-/// The files of the base, and what became of them. `head` are those of the head, with the packages that are there.
+/// The files of the base, and what became of them. `left` are folders that were packages; `head` are the files of the
+/// head, with the packages that are there.
 pub(super) fn files_of<'a>(
     rules: &Rules<'a>,
-    before: &'a Snapshot,
+    (before, left): (&'a Snapshot, &HashSet<&str>),
     (head, existing_at_head): (&'a Snapshot, &[bool]),
 ) -> Files<'a> {
     let existing = rules.existing(before);
-    let differences = rules.differences((before, &existing), (head, existing_at_head));
+    let differences = rules.differences((before, &existing, left), (head, existing_at_head));
     let words = differences.iter().zip(&rules.packages);
     let packages = words.map(|(differences, (_, package))| file_changes(differences, package.place.as_str())).collect();
     Files { snapshot: before, existing, packages, global: rules.global(before) }

@@ -57,7 +57,9 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, notes } = by_texts?;
     let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let before = sight.before()?.snapshot.as_ref();
-    let base = base.zip(before.map(|before| files_of(rules, before, (after, &existing))));
+    let left = moved.values().flat_map(Moved::left).filter(|folder| rules.package(folder).is_none());
+    let left = left.map(RepoPath::as_str).collect();
+    let base = base.zip(before.map(|before| files_of(rules, (before, &left), (after, &existing))));
     let global = rules.global(after);
     let workspaces = request.workspaces.by_path.values();
     let workspaces = workspaces

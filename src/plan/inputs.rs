@@ -170,10 +170,11 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What is not the same in two snapshots, by package. `existing` are the packages that each of them has.
+    /// What is not the same in two snapshots, by package. `existing` are the packages that each of them has; `left` are
+    /// folders of the first that were packages: their files belonged to no other.
     pub(super) fn differences(
         &self,
-        (before, existing_before): (&'a Snapshot, &[bool]),
+        (before, existing_before, left): (&'a Snapshot, &[bool], &HashSet<&str>),
         (after, existing_after): (&'a Snapshot, &[bool]),
     ) -> Vec<Differences<'a>> {
         let mut all = vec![Differences::new(); self.packages.len()];
@@ -185,12 +186,15 @@ impl<'a> Rules<'a> {
                 all[package].entry(path).or_default().1 = Some(file);
             }
         };
-        if existing_before == existing_after {
+        let none = &HashSet::new();
+        if existing_before == existing_after && left.is_empty() {
             let (before, after) = before.only_different(after);
-            note(self.owned(before.into_iter(), existing_before), self.owned(after.into_iter(), existing_after));
+            let before = self.owned(before.into_iter(), existing_before, none);
+            note(before, self.owned(after.into_iter(), existing_after, none));
         } else {
             // Files that did not change have another owner by now.
-            note(self.owned(before.iter(), existing_before), self.owned(after.iter(), existing_after));
+            let before = self.owned(before.iter(), existing_before, left);
+            note(before, self.owned(after.iter(), existing_after, none));
         }
         for differences in &mut all {
             differences.retain(|_, (before, after)| before != after);
@@ -198,8 +202,13 @@ impl<'a> Rules<'a> {
         all
     }
 
-    /// Those of `files`, which are sorted, that belong to packages.
-    fn owned<'f>(&self, files: impl Iterator<Item = Listed<'f>>, existing: &[bool]) -> Vec<Owned<'f>> {
+    /// Those of `files`, which are sorted, that belong to packages, and to none of `left`.
+    fn owned<'f>(
+        &self,
+        files: impl Iterator<Item = Listed<'f>>,
+        existing: &[bool],
+        left: &HashSet<&str>,
+    ) -> Vec<Owned<'f>> {
         let mut owned = Vec::with_capacity(files.size_hint().0);
         // The folder of the file before, and what owns it.
         let (mut last, mut owner) = (None, None);
@@ -207,6 +216,7 @@ impl<'a> Rules<'a> {
             let folder = folder_of(path);
             if last != Some(folder) {
                 (last, owner) = (Some(folder), self.owner(folder, existing));
+                owner = owner.filter(|(_, start)| left.is_empty() || !is_in_any(folder, *start, left));
             }
             if let Some((package, start)) = owner
                 && !self.is_left_out(path, &path[start..])
@@ -363,6 +373,12 @@ fn plainly(path: &str) -> &str {
 /// `folder/name`, where the root is the empty folder.
 pub(super) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Whether one of the folders around `folder`, but below its first `start` bytes, is one of `left`.
+fn is_in_any(folder: &[u8], start: usize, left: &HashSet<&str>) -> bool {
+    let ends = memchr::memchr_iter(b'/', folder).filter(|end| *end > start);
+    ends.filter_map(|end| std::str::from_utf8(&folder[..end]).ok()).any(|folder| left.contains(folder))
 }
 
 /// The folder that a file is in: empty, or with `/` at its end.

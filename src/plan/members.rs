@@ -73,6 +73,11 @@ pub(super) fn moved<'a>(
 }
 
 impl Moved {
+    /// The folders of what was a package.
+    pub(super) fn left(&self) -> impl Iterator<Item = &RepoPath> {
+        self.left.iter().map(|package| &package.path)
+    }
+
     /// Why a plugin of `workspace` that is made from `packages`, and has the CLI embed those named by `embedded`, is
     /// not what it was.
     pub(super) fn reasons(&self, workspace: &Workspace, packages: &[&Package], embedded: &[String]) -> Vec<Reason> {
