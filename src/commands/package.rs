@@ -16,7 +16,9 @@ use crate::report::{ArtifactResult, Failure, RunResult, State};
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
 pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[Destination]) -> Result<u8, Error> {
     let mut result = match session.read_result() {
-        Err(Error::Document(document::Error::Missing { .. })) => session.new_result(&session.read_plan()?, None),
+        Err(Error::Document(document::Error::Missing { .. }) | Error::OtherPlan { .. }) => {
+            session.new_result(&session.read_plan()?, session.last_result().ok().as_ref())
+        }
         read => read?,
     };
     // What failed here before may have been mended; what could not be exported is still not there.

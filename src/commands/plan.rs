@@ -177,7 +177,7 @@ pub(super) fn survey(
 
 /// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.
 pub(super) fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
-    let recorded: BTreeMap<String, f64> = session.read_result().map(|result| export_times(&result)).unwrap_or_default();
+    let recorded: BTreeMap<String, f64> = session.last_result().map(|result| export_times(&result)).unwrap_or_default();
     let legs = plan::matrix(plan, legs, &recorded);
     match session.ci.provider {
         Provider::GitLab => plan::gitlab(&legs).to_string(),

@@ -98,14 +98,9 @@ impl Session {
         })
     }
 
-    /// Writes the plan, and takes away the result of the plan before: it says nothing of this one. Gives the document.
+    /// Writes the plan. The result of the plan before stays: it is the memory of what the output folder holds, and
+    /// [`Session::read_result`] tells whose it is. Gives the document.
     pub(super) fn write_plan(&self, plan: &Plan) -> Result<Vec<u8>, Error> {
-        match fs_err::remove_file(self.result_file()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(document::Error::from(error).into());
-            }
-            _ => {}
-        }
         let text = document::text_of(plan)?;
         document::write_file(&self.out.join("plan.json"), &text).map_err(document::Error::from)?;
         Ok(text)
@@ -115,8 +110,22 @@ impl Session {
         self.out.join("result.json")
     }
 
-    pub(super) fn read_result(&self) -> Result<RunResult, Error> {
+    /// What the last run or stage did, whatever its plan was.
+    pub(super) fn last_result(&self) -> Result<RunResult, Error> {
         Ok(document::read(&self.result_file(), report::result::SCHEMA_VERSION, "package")?)
+    }
+
+    /// What earlier stages made of the plan that is there.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlan`] where they followed another plan than that of `plan.json`.
+    pub(super) fn read_result(&self) -> Result<RunResult, Error> {
+        let result = self.last_result()?;
+        // The job that pushes may have the result alone.
+        if self.out.join("plan.json").exists() && !result.is_of(&self.read_plan()?) {
+            return Err(Error::OtherPlan { path: self.result_file() });
+        }
+        Ok(result)
     }
 
     pub(super) fn write_result(&self, result: &RunResult) -> Result<(), Error> {

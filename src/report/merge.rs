@@ -67,7 +67,7 @@ pub fn merge(results: Vec<RunResult>) -> Result<RunResult, Error> {
     Ok(whole)
 }
 
-fn is_left_to_others(artifact: &ArtifactResult) -> bool {
+pub(super) fn is_left_to_others(artifact: &ArtifactResult) -> bool {
     artifact.reasons.iter().any(|reason| reason.kind == OTHER_LEG)
 }
 
