@@ -124,7 +124,7 @@ impl<'a> ByTexts<'a> {
         let (removed, moved) = match (&base, before) {
             (Some(texts), Some((before, git))) => (
                 removed_since(request, git, before, &texts.config)?,
-                moved(request.workspaces, git, before, &texts.manifests)?,
+                moved(request.workspaces, git, (before, sight.after()?), &texts.manifests)?,
             ),
             _ => Default::default(),
         };
@@ -250,7 +250,7 @@ impl View<'_> {
         }
         if let Some(moved) = self.moved.get(&workspace.path) {
             let packages: Vec<&Package> = closure.iter().map(|package| self.rules.packages[*package].1).collect();
-            reasons.extend(moved.reasons(workspace, &packages));
+            reasons.extend(moved.reasons(workspace, &packages, &plugin.embed_packages));
         }
         reasons.extend(lock_reasons);
         let patched = patches.iter().filter(|(path, file)| base.snapshot.get(path).as_ref() != Some(file));

@@ -13,12 +13,15 @@ use crate::repo_path::RepoPath;
 const FIELDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
 
 impl Package {
-    /// Whether it would depend on `target`, were that a package of its workspace.
+    /// Whether it would depend on `target`, were that a package of its workspace, whose root is in `workspace`.
     #[must_use]
-    pub fn needs(&self, target: &Package) -> bool {
+    pub fn needs(&self, target: &Package, workspace: &RepoPath) -> bool {
         let name = target.manifest.name.as_deref();
         let mut ranges = FIELDS.iter().flat_map(|field| self.manifest.ranges(field));
-        ranges.any(|(wanted, range)| Some(wanted) == name && accepts(target, range))
+        ranges.any(|(wanted, range)| {
+            Some(wanted) == name && accepts(target, range)
+                || by_path(workspace, self, range).is_some_and(|path| path == target.path)
+        })
     }
 }
 

@@ -360,3 +360,34 @@ fn a_bundle_with_the_name_of_a_plugin_is_another() {
         "{explained}"
     );
 }
+
+#[test]
+fn a_package_that_left_its_workspace_is_a_change_of_its_dependants() {
+    let manifest = "plugins/todo-common/package.json";
+    let check = |edit: &dyn Fn(&Repo), expected: &str| {
+        let repo = Repo::new();
+        repo.edit("plugins/todo/package.json", "workspace:^", "^1.0.0");
+        let config = repo.read("rhdh-plugins.toml");
+        repo.write("rhdh-plugins.toml", &config.replace("/other\"", "/other\"\nembed-packages = [\"@acme/alone\"]"));
+        repo.write("packages/alone/package.json", r#"{"name": "@acme/alone", "version": "1.0.0"}"#);
+        let base = repo.commit("base");
+        let keys = repo.keys();
+        edit(&repo);
+        for committed in [false, true] {
+            if committed {
+                repo.commit("edit");
+            }
+            let (plan, now) = (repo.since(&base), repo.keys());
+            for id in ["todo", "todo-backend", "other"] {
+                assert_eq!(keys[id] != now[id], built(&plan).contains(&id), "{id}: {:?}", reasons(&plan, id));
+            }
+            let all: Vec<String> = ["todo", "other"].iter().flat_map(|id| reasons(&plan, id)).collect();
+            assert!(all.contains(&expected.to_owned()), "{all:?}");
+        }
+    };
+    check(&|repo| repo.remove("plugins/todo-common"), "@acme/todo-common is in the workspace no more");
+    check(&|repo| repo.edit(manifest, "todo-common", "renamed"), "@acme/todo-common is in the workspace no more");
+    let expected = "@acme/todo-common is 2.0.0 in the workspace, which is not what is asked for";
+    check(&|repo| repo.edit(manifest, "1.0.0", "2.0.0"), expected);
+    check(&|repo| repo.remove("packages/alone"), "@acme/alone is in the workspace no more");
+}

@@ -32,6 +32,10 @@ struct Package {
     /// Development dependencies, which make no difference.
     development: BTreeSet<usize>,
     files: BTreeMap<String, u32>,
+    deleted: bool,
+    renamed: bool,
+    /// Version 2.0.0, which `^1.0.0` does not take.
+    raised: bool,
 }
 
 /// Where a package stands: two of them inside others.
@@ -57,6 +61,7 @@ impl Model {
             third_party: bits(number + 8, 8, THIRD_PARTY),
             development: bits(number + 16, 8, THIRD_PARTY),
             files: BTreeMap::from([("src/index.ts".to_owned(), 0), ("src/a.ts".to_owned(), 0)]),
+            ..Package::default()
         });
         let third_party = (0..THIRD_PARTY).map(|number| (0, bits(number + 24, 8, THIRD_PARTY)));
         Self {
@@ -95,6 +100,10 @@ impl Model {
             12 => self.configured[a % PLUGINS] ^= true,
             13 if b % 4 == 0 => self.tsconfig += 1,
             14 if b % 4 == 0 => self.resolutions += 1,
+            // A plugin that is gone is another matter.
+            15 if package >= PLUGINS => self.packages[package].deleted ^= true,
+            16 => self.packages[package].renamed ^= true,
+            17 => self.packages[package].raised ^= true,
             _ => {}
         }
         // A configuration without plugins is refused.
@@ -103,16 +112,29 @@ impl Model {
         }
     }
 
+    /// Whether the workspace has the package that others know by its first name.
+    fn is_there(&self, package: usize) -> bool {
+        !self.packages[package].deleted && !self.packages[package].renamed
+    }
+
+    /// What one package asks of another: every second one names a version.
+    fn range(package: usize, other: usize) -> &'static str {
+        if (package + other).is_multiple_of(2) { "workspace:^" } else { "^1.0.0" }
+    }
+
     fn manifest(&self, number: usize) -> String {
         let package = &self.packages[number];
         let entry = |name: String, range: &str| format!("\"{name}\": \"{range}\"");
-        let workspace = package.workspace.iter().map(|other| entry(format!("@acme/p{other}"), "workspace:^"));
+        let workspace =
+            package.workspace.iter().map(|other| entry(format!("@acme/p{other}"), Self::range(number, *other)));
         let third = package.third_party.iter().map(|other| entry(format!("t{other}"), "^1.0.0"));
         let development: Vec<String> =
             package.development.iter().map(|other| entry(format!("t{other}"), "^1.0.0")).collect();
         format!(
-            "{{\"name\": \"@acme/p{number}\", \"version\": \"1.0.0\", \"backstage\": {{\"role\": \"backend-plugin\"}}, \
+            "{{\"name\": \"@acme/{}{number}\", \"version\": \"{}.0.0\", \"backstage\": {{\"role\": \"backend-plugin\"}}, \
              \"dependencies\": {{{}}}, \"devDependencies\": {{{}}}}}",
+            if package.renamed { "renamed" } else { "p" },
+            if package.raised { 2 } else { 1 },
             workspace.chain(third).collect::<Vec<_>>().join(", "),
             development.join(", ")
         )
@@ -149,8 +171,15 @@ impl Model {
             }
             lock.push_str("  linkType: hard\n");
         }
+        // As if each had been published before.
+        for number in 0..PACKAGES {
+            let _ = writeln!(
+                lock,
+                "\n\"@acme/p{number}@npm:^1.0.0\":\n  version: 1.0.0\n  resolution: \"@acme/p{number}@npm:1.0.0\"\n  linkType: hard"
+            );
+        }
         repo.write("yarn.lock", &lock);
-        for (number, package) in self.packages.iter().enumerate() {
+        for (number, package) in self.packages.iter().enumerate().filter(|(_, package)| !package.deleted) {
             repo.write(&format!("{}/package.json", folder(number)), &self.manifest(number));
             for (path, content) in &package.files {
                 repo.write(&format!("{}/{path}", folder(number)), &content.to_string());
@@ -164,10 +193,14 @@ impl Model {
             return None;
         }
         let mut packages = BTreeSet::new();
-        let mut next: Vec<usize> = self.embed[plugin].iter().copied().chain([plugin]).collect();
+        let embedded = self.embed[plugin].iter().copied().filter(|package| self.is_there(*package));
+        let mut next: Vec<usize> = embedded.chain([plugin]).collect();
         while let Some(package) = next.pop() {
             if packages.insert(package) {
-                next.extend(&self.packages[package].workspace);
+                let accepts =
+                    |other: &usize| Self::range(package, *other) == "workspace:^" || !self.packages[*other].raised;
+                let others = self.packages[package].workspace.iter().copied();
+                next.extend(others.filter(|other| self.is_there(*other) && accepts(other)));
             }
         }
         let mut text = format!("{} {} {:?}\n", self.tsconfig, self.resolutions, self.embed[plugin]);
@@ -201,7 +234,7 @@ proptest! {
     #[test]
     fn no_plugin_is_missed_and_none_built_for_nothing(
         seed in prop::collection::vec(any::<u8>(), 32),
-        edits in prop::collection::vec((0..15u8, any::<u8>(), any::<u8>()), 0..5),
+        edits in prop::collection::vec((0..18u8, any::<u8>(), any::<u8>()), 0..5),
         committed in any::<bool>(),
     ) {
         let before = Model::new(&seed);
