@@ -254,6 +254,8 @@ impl Survey {
         }
         if let Choice::Chosen(option) = choice {
             reasons.insert(0, Reason::new("selected", format!("asked for by {option}")));
+        } else if let (Choice::Everything, Some(_)) = (&choice, &self.base) {
+            reasons.insert(0, Reason::new("all", "everything is planned: `--all`"));
         } else if self.base.is_none() {
             reasons.insert(0, Reason::new("all", format!("everything is planned: {}", self.base_reason)));
         }
@@ -270,6 +272,8 @@ impl Survey {
 enum Choice {
     /// Nothing.
     Open,
+    /// `--all`, which wins over a base.
+    Everything,
     /// This option names it.
     Chosen(&'static str),
     /// These options name others.
@@ -278,16 +282,24 @@ enum Choice {
 
 impl Selection {
     fn of_plugin(&self, id: &str) -> Choice {
-        let Self::Only { plugins, .. } = self else { return Choice::Open };
-        self.choice(plugins, id, "`--plugin`")
+        self.choice(|plugins, _| plugins, id, "`--plugin`")
     }
 
     fn of_bundle(&self, id: &str) -> Choice {
-        let Self::Only { bundles, .. } = self else { return Choice::Open };
-        self.choice(bundles, id, "`--bundle`")
+        self.choice(|_, bundles| bundles, id, "`--bundle`")
     }
 
-    fn choice(&self, ids: &[String], id: &str, option: &'static str) -> Choice {
+    fn choice<'a>(
+        &'a self,
+        ids: fn(&'a [String], &'a [String]) -> &'a [String],
+        id: &str,
+        option: &'static str,
+    ) -> Choice {
+        let ids = match self {
+            Self::Changed => return Choice::Open,
+            Self::All => return Choice::Everything,
+            Self::Only { plugins, bundles } => ids(plugins, bundles),
+        };
         if ids.iter().any(|wanted| wanted == id) { Choice::Chosen(option) } else { Choice::Other(self.options()) }
     }
 
