@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::session::Session;
 use super::tags::Named;
-use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
+use super::{Error, PlanOptions, PlanOutput, ci, memory, push as pushing};
 use crate::ci::{Ci, Provider};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -16,9 +16,11 @@ use crate::document;
 use crate::plan::{
     self, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
 };
+use crate::push;
 use crate::registry;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
+use crate::ui::with_causes;
 
 /// The stage alone: writes `plan.json`, and shows what was asked for.
 pub(super) async fn command(session: Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
@@ -33,7 +35,7 @@ pub(super) async fn command(session: Session, options: &PlanOptions, output: &Pl
 
 async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
-    let plan = plan(session, &channel, options, &push::connect(session)?).await?;
+    let plan = plan(session, &channel, options, || connect(session)).await?;
     let document = session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     let text = match output {
@@ -58,12 +60,19 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
     Ok(0)
 }
 
-/// Plans what `options` choose, asking the registries what they hold.
+/// The registries, for a plan that nothing follows: it can do without them, so it does not wait for long.
+fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
+    let limits = registry::Limits { attempts: 3, ..registry::Limits::of_questions() };
+    pushing::connect_with(session, None, limits, &session.ui)
+}
+
+/// Plans what `options` choose, asking the registries what they hold, if there is something to ask: `connect` reads
+/// the credentials for that. Where it cannot, git alone decides.
 pub(super) async fn plan(
     session: &Session,
     channel: &ChosenChannel,
     options: &PlanOptions,
-    registries: &Arc<registry::Session>,
+    connect: impl FnOnce() -> Result<Arc<registry::Session>, Error>,
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| match &session.sight {
         Some(sight) => survey(session, channel, options, sight),
@@ -71,7 +80,15 @@ pub(super) async fn plan(
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
-        memory::ask(session, registries, &questions).await
+        match connect() {
+            Ok(registries) => memory::ask(session, &registries, &questions).await,
+            Err(Error::Push(push::Error::Registries { failures })) => {
+                let why: Vec<String> = failures.iter().map(|failure| with_causes(failure)).collect();
+                let note = format!("the registries were not asked what they hold: {}", why.join("; "));
+                Memory { notes: vec![note], ..Memory::default() }
+            }
+            Err(error) => return Err(error),
+        }
     } else {
         Memory::default()
     };

@@ -21,7 +21,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     }
     let how_to_push = &PushOptions { dry_run: options.push.dry_run || fork, ..options.push.clone() };
     let registries = push::connect_as(session, how_to_push.login.as_ref())?;
-    let plan = plan::plan(session, &channel, &options.plan, &registries).await?;
+    let plan = plan::plan(session, &channel, &options.plan, || Ok(registries.clone())).await?;
     session.ui.note(&plan.headline());
     let mut result = session.new_result(&plan, session.last_result().ok().as_ref());
     if plan.is_empty() && result.artifacts().any(|artifact| artifact.state == State::Skipped) {
