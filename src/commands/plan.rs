@@ -83,7 +83,7 @@ pub(super) async fn plan(
         match connect() {
             Ok(registries) => memory::ask(session, &registries, &questions).await,
             Err(Error::Push(push::Error::Registries { failures })) => {
-                let why: Vec<String> = failures.iter().map(|failure| with_causes(failure)).collect();
+                let why: Vec<String> = failures.iter().map(with_causes).collect();
                 let note = format!("the registries were not asked what they hold: {}", why.join("; "));
                 Memory { notes: vec![note], ..Memory::default() }
             }
