@@ -31,7 +31,7 @@ mod tests;
 pub use load::{Error, FILE_NAME, find, load, read};
 pub use schema::schema;
 pub use source::{Problem, Problems};
-pub use targets::DEFAULT_RHDH;
+pub use targets::{DEFAULT_GLOBAL, DEFAULT_IGNORE, DEFAULT_RHDH};
 pub use template::Template;
 
 /// What `rhdh-plugins.toml` says, with `[defaults]` merged into every plugin and bundle.

@@ -12,8 +12,10 @@ use super::{Attachment, Channel, Inputs, Occasion, Rhdh};
 
 /// The RHDH release that a configuration without `[rhdh]` is for.
 pub const DEFAULT_RHDH: &str = "1.9";
-const DEFAULT_GLOBAL: [&str; 3] = ["tsconfig.json", ".yarnrc.yml", "backstage.json"];
-const DEFAULT_IGNORE: [&str; 3] = ["**/*.md", "**/*.test.*", "dev/**"];
+/// `global` of a configuration without it.
+pub const DEFAULT_GLOBAL: [&str; 3] = ["tsconfig.json", ".yarnrc.yml", "backstage.json"];
+/// `ignore` of a configuration without it.
+pub const DEFAULT_IGNORE: [&str; 3] = ["**/*.md", "**/*.test.*", "dev/**"];
 
 /// `[rhdh]`
 pub(super) fn rhdh(check: &mut Check<'_>, file: &File) -> Rhdh {

@@ -14,7 +14,7 @@ use super::lock::{self, LockView, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
-use super::settings::{OfWorkspace, describe, options};
+use super::settings::{OfWorkspace, describe, level, options};
 use super::sight::Sight;
 use super::snapshot::{File, Snapshot};
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
@@ -302,7 +302,7 @@ impl View<'_> {
         records.add("bundle", "labels", Value::from_iter(config.labels.clone()).to_string());
         records.add("bundle", "annotations", Value::from_iter(config.annotations.clone()).to_string());
         records.add("bundle", "artifact-type", Value::from(config.artifact_type.as_deref()).to_string());
-        records.add("bundle", "compression-level", Value::from(config.compression_level).to_string());
+        records.add("bundle", "compression-level", Value::from(level(config.compression_level)).to_string());
         let mut reasons = Vec::new();
         if let Some((texts, _)) = &self.base {
             match texts.config.changed_keys("bundles", &config.id) {

@@ -12,6 +12,7 @@ use super::key::Records;
 use super::reasons::{differences, file_changes};
 use super::snapshot::File;
 use crate::config::Plugin;
+use crate::package::DEFAULT_LEVEL;
 use crate::repo_path::RepoPath;
 use crate::workspace::{PackageJson, Workspace};
 
@@ -73,7 +74,7 @@ pub(super) fn options(plugin: &Plugin, image: &str) -> [(&'static str, String); 
         ("allow-native-packages", json(&plugin.allow_native_packages)),
         ("annotations", json(&plugin.annotations)),
         ("artifact-type", json(&plugin.artifact_type)),
-        ("compression-level", json(&plugin.compression_level)),
+        ("compression-level", json(&level(plugin.compression_level))),
         ("embed-packages", json(&plugin.embed_packages)),
         ("export", json(&plugin.export)),
         ("export-args", json(&plugin.export_args)),
@@ -84,6 +85,11 @@ pub(super) fn options(plugin: &Plugin, image: &str) -> [(&'static str, String); 
         ("shared-packages", json(&plugin.shared_packages)),
         ("suppress-native-packages", json(&plugin.suppress_native_packages)),
     ]
+}
+
+/// A compression level that is not the default.
+pub(super) fn level(configured: Option<u8>) -> Option<u8> {
+    configured.filter(|level| u32::from(*level) != DEFAULT_LEVEL)
 }
 
 /// What of the root's `package.json` counts for every plugin of the workspace.

@@ -1,10 +1,14 @@
 //! What is different between two states of `rhdh-plugins.toml`, plugin by plugin. Only values count: comments, order
-//! and the way of writing do not. The texts are compared as TOML, not as a checked configuration: what the base says
+//! and the way of writing do not, nor does a default that is written out. The texts are compared as TOML, not as a checked configuration: what the base says
 //! about folders that are gone by now is no error.
 
 use std::collections::BTreeSet;
 
 use toml::{Table, Value};
+
+use crate::config::{DEFAULT_GLOBAL, DEFAULT_IGNORE};
+use crate::package::DEFAULT_LEVEL;
+use crate::repo_path::RepoPath;
 
 /// One state of the file.
 #[derive(Debug)]
@@ -34,14 +38,17 @@ impl ConfigText {
         let mut keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
         keys.extend([defaults.0, defaults.1].into_iter().flatten().flat_map(Table::keys));
         let changed = keys.into_iter().filter(|key| {
-            let value = |own: &Table, defaults: Option<&Table>| -> (Option<Value>, Option<Value>) {
-                let (own, default) = (own.get(*key), defaults.and_then(|table| table.get(*key)));
-                // Tables (labels) are merged with their default, all other values replace it.
-                let default = default.filter(|_| own.is_none_or(Value::is_table));
-                match own {
-                    None => (default.cloned(), None),
-                    Some(own) => (Some(own.clone()), default.cloned()),
-                }
+            let value = |own: &Table, defaults: Option<&Table>| -> Option<Value> {
+                let effective = match (own.get(*key), defaults.and_then(|table| table.get(*key))) {
+                    // Tables (labels) are merged with their default, all other values replace it.
+                    (Some(Value::Table(own)), Some(Value::Table(defaults))) => {
+                        let mut merged = defaults.clone();
+                        merged.extend(own.clone());
+                        Some(Value::Table(merged))
+                    }
+                    (own, default) => own.or(default).cloned(),
+                };
+                as_it_counts(key, effective?)
             };
             value(ours, defaults.0) != value(theirs, defaults.1)
         });
@@ -50,7 +57,7 @@ impl ConfigText {
 
     /// Whether one of `keys` in a table of the file, such as `inputs`, has another value than in `other`.
     pub(super) fn differs(&self, other: &Self, table: &str, keys: &[&str]) -> bool {
-        let value = |text: &Self, key: &str| text.table(&[table]).and_then(|table| table.get(key)).cloned();
+        let value = |text: &Self, key: &str| as_it_counts(key, text.table(&[table])?.get(key)?.clone());
         keys.iter().any(|key| value(self, key) != value(other, key))
     }
 
@@ -63,6 +70,23 @@ impl ConfigText {
     pub(super) fn texts(&self, path: &[&str], key: &str) -> Vec<String> {
         let list = self.table(path).and_then(|table| table.get(key)?.as_array());
         list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// A value in the one way to write it; `None` where it says what no value says.
+fn as_it_counts(key: &str, value: Value) -> Option<Value> {
+    let is_list = |list: &[&str]| value == Value::from(list.to_vec());
+    match (key, &value) {
+        ("global", _) => (!is_list(&DEFAULT_GLOBAL)).then_some(value),
+        ("ignore", _) => (!is_list(&DEFAULT_IGNORE)).then_some(value),
+        ("compression-level", Value::Integer(level)) => (*level != i64::from(DEFAULT_LEVEL)).then_some(value),
+        ("export", Value::String(mode)) => (mode != "cli").then_some(value),
+        ("path" | "scalprum-config" | "app-config", Value::String(path)) => {
+            Some(RepoPath::new(path).map_or(value.clone(), |path| Value::from(path.as_str())))
+        }
+        (_, Value::Array(list)) => (!list.is_empty()).then_some(value),
+        (_, Value::Table(table)) => (!table.is_empty()).then_some(value),
+        _ => Some(value),
     }
 }
 
@@ -95,6 +119,27 @@ mod tests {
         for id in ["todo", "other"] {
             assert_eq!(parse(formatted).changed_keys(&parse(BASE), "plugins", id), Some(vec![]));
         }
+    }
+
+    #[test]
+    fn a_default_that_is_written_out_is_no_change() {
+        let written = BASE
+            .replace("plugins/todo", "./plugins//todo/")
+            .replace("[defaults]", "[defaults]\nexport-args = []\nexport = 'cli'\ncompression-level = 9")
+            .replace("labels = { b", "scalprum-config = 'x/s.json'\nlabels = { a = '1', b");
+        let base = BASE.replace("labels = { b", "scalprum-config = 'x/./s.json'\nlabels = { b");
+        for id in ["todo", "other"] {
+            assert_eq!(parse(&written).changed_keys(&parse(&base), "plugins", id), Some(vec![]));
+        }
+        let level = written.replace("level = 9", "level = 8");
+        let changed = parse(&level).changed_keys(&parse(&base), "plugins", "todo");
+        assert_eq!(changed, Some(vec!["compression-level".to_owned()]));
+        // A plugin's own empty list is not the list of `defaults`.
+        let own = BASE.replace("registries = []\n", "");
+        assert_eq!(parse(&own).changed_keys(&parse(BASE), "plugins", "other"), Some(vec!["registries".to_owned()]));
+        let inputs = |text: &str| parse(text).differs(&parse(""), "inputs", &["global", "ignore"]);
+        assert!(!inputs("[inputs]\nignore = ['**/*.md', '**/*.test.*', 'dev/**']"));
+        assert!(inputs("[inputs]\nignore = []"));
     }
 
     #[test]

@@ -391,3 +391,17 @@ fn a_package_that_left_its_workspace_is_a_change_of_its_dependants() {
     check(&|repo| repo.edit(manifest, "1.0.0", "2.0.0"), expected);
     check(&|repo| repo.remove("packages/alone"), "@acme/alone is in the workspace no more");
 }
+
+#[test]
+fn a_default_that_is_written_out_is_no_change_and_no_other_key() {
+    let repo = Repo::new();
+    let keys = repo.keys();
+    let config = repo.read("rhdh-plugins.toml").replace("\"plugins/other\"", "\"./plugins/other/\"");
+    let defaults = "[defaults]\ncompression-level = 9\nexport-args = []\nexport = \"cli\"\n";
+    let inputs = "[inputs]\nignore = [\"**/*.md\", \"**/*.test.*\", \"dev/**\"]\n";
+    repo.write("rhdh-plugins.toml", &format!("{config}{defaults}{inputs}"));
+    assert!(built(&repo.since("HEAD")).is_empty(), "{:?}", reasons(&repo.since("HEAD"), "other"));
+    assert_eq!(repo.keys(), keys);
+    repo.edit("rhdh-plugins.toml", "level = 9", "level = 8");
+    assert_eq!(built(&repo.since("HEAD")), ["todo", "todo-backend", "other", "both"]);
+}
