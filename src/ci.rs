@@ -177,15 +177,21 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
     let fork = is_pull_request
         && payload.pointer("/pull_request/head").is_some()
         && text("/pull_request/head/repo/full_name") != text("/repository/full_name");
+    let commit = |pointer| text(pointer).filter(|text| is_commit(text));
     let compare = Compare {
-        base: text("/pull_request/base/sha").or_else(|| text("/merge_group/base_sha")),
-        head: text("/pull_request/head/sha").or_else(|| text("/merge_group/head_sha")),
+        base: commit("/pull_request/base/sha").or_else(|| commit("/merge_group/base_sha")),
+        head: commit("/pull_request/head/sha").or_else(|| commit("/merge_group/head_sha")),
         into: variable("GITHUB_BASE_REF").or_else(|| text("/pull_request/base/ref")),
-        before: text("/before"),
+        before: commit("/before"),
         forced: payload.get("forced").and_then(serde_json::Value::as_bool).unwrap_or_default(),
         default_branch: text("/repository/default_branch"),
     };
     Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch, fork, compare }
+}
+
+/// Whether a text can be the id of a commit. Nothing else is handed to git, where it might be an option.
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What GitHub says about the event: <https://docs.github.com/webhooks/webhook-events-and-payloads>. `null` where it
@@ -208,10 +214,10 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         _ => Event::Other(source),
     };
     let compare = Compare {
-        base: variable("CI_MERGE_REQUEST_DIFF_BASE_SHA"),
-        head: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"),
+        base: variable("CI_MERGE_REQUEST_DIFF_BASE_SHA").filter(|text| is_commit(text)),
+        head: variable("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").filter(|text| is_commit(text)),
         into: variable("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
-        before: variable("CI_COMMIT_BEFORE_SHA"),
+        before: variable("CI_COMMIT_BEFORE_SHA").filter(|text| is_commit(text)),
         // GitLab does not say; whether the commit before is an ancestor does.
         forced: false,
         default_branch: variable("CI_DEFAULT_BRANCH"),
@@ -263,6 +269,9 @@ mod tests {
         assert_eq!(event("12; true"), Event::Other("workflow_run".into()));
     }
 
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
     #[test]
     fn github_says_what_to_compare_with() {
         let folder = tempfile::tempdir().unwrap();
@@ -275,15 +284,28 @@ mod tests {
         };
         let pull = compare(
             "pull_request_target",
-            r#"{"number": 4, "pull_request": {"base": {"sha": "b", "ref": "main"}, "head": {"sha": "h"}}}"#,
+            &format!(
+                r#"{{"number": 4, "pull_request": {{"base": {{"sha": "{A}", "ref": "main"}}, "head": {{"sha": "{B}"}}}}}}"#
+            ),
         );
         assert_eq!(pull.event, Event::PullRequest { number: 4 });
-        assert_eq!((pull.compare.base.as_deref(), pull.compare.head.as_deref()), (Some("b"), Some("h")));
+        assert_eq!((pull.compare.base.as_deref(), pull.compare.head.as_deref()), (Some(A), Some(B)));
         assert_eq!(pull.compare.into.as_deref(), Some("main"));
-        let push = compare("push", r#"{"before": "c", "forced": true, "repository": {"default_branch": "trunk"}}"#);
-        assert_eq!((push.compare.before.as_deref(), push.compare.forced), (Some("c"), true));
+        let push = compare(
+            "push",
+            &format!(r#"{{"before": "{A}", "forced": true, "repository": {{"default_branch": "trunk"}}}}"#),
+        );
+        assert_eq!((push.compare.before.as_deref(), push.compare.forced), (Some(A), true));
         assert_eq!(push.compare.default_branch.as_deref(), Some("trunk"));
-        assert_eq!(compare("merge_group", r#"{"merge_group": {"base_sha": "q"}}"#).compare.base.as_deref(), Some("q"));
+        let queue = compare("merge_group", &format!(r#"{{"merge_group": {{"base_sha": "{B}"}}}}"#));
+        assert_eq!(queue.compare.base.as_deref(), Some(B));
+        for hostile in ["--upload-pack=touch x", "", "main", &A[1..], &format!("{A} ")] {
+            let payload = serde_json::json!({
+                "before": hostile,
+                "pull_request": { "base": { "sha": hostile }, "head": { "sha": hostile } },
+            });
+            assert_eq!(compare("push", &payload.to_string()).compare, Compare::default(), "{hostile:?}");
+        }
         assert_eq!(compare("push", "garbage").compare, Compare::default());
     }
 
@@ -291,15 +313,14 @@ mod tests {
     fn gitlab_says_what_to_compare_with() {
         let ci = read(&[
             ("GITLAB_CI", "true"),
-            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", "b"),
-            ("CI_COMMIT_BEFORE_SHA", "c"),
+            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", A),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "--upload-pack=touch x"),
+            ("CI_COMMIT_BEFORE_SHA", B),
             ("CI_DEFAULT_BRANCH", "main"),
         ]);
-        let Compare { base, before, default_branch, .. } = ci.compare;
-        assert_eq!(
-            [base.as_deref(), before.as_deref(), default_branch.as_deref()],
-            [Some("b"), Some("c"), Some("main")]
-        );
+        let Compare { base, head, before, default_branch, .. } = ci.compare;
+        assert_eq!(head, None);
+        assert_eq!([base.as_deref(), before.as_deref(), default_branch.as_deref()], [Some(A), Some(B), Some("main")]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::artifact::Opened;
 use crate::artifact::unpack::unpack;
+use crate::hidden::shown;
 use crate::package::ArchiveKind;
 use crate::ui::human_size;
 use crate::verify::Verified;
@@ -231,7 +232,7 @@ impl Difference {
         let mut text = String::new();
         for (mark, names) in [('-', &self.only_in_a), ('+', &self.only_in_b)] {
             for name in names {
-                text.push_str(&format!("{mark} {name}\n"));
+                text.push_str(&format!("{mark} {}\n", shown(name)));
             }
         }
         for plugin in &self.plugins {
@@ -244,19 +245,19 @@ impl Difference {
 impl PluginDifference {
     fn write(&self, text: &mut String) {
         if self.changed_files.is_empty() {
-            text.push_str(&format!("{}: no difference\n", self.name));
+            text.push_str(&format!("{}: no difference\n", shown(&self.name)));
             return;
         }
         let [files, more_files] = self.files;
         let [size, more_size] = self.size.map(human_size);
-        text.push_str(&format!("{}: {files} files ({size}) → {more_files} files ({more_size})\n", self.name));
+        text.push_str(&format!("{}: {files} files ({size}) → {more_files} files ({more_size})\n", shown(&self.name)));
         if !self.package_json.is_empty() {
             text.push_str("  package.json\n");
         }
         for key in &self.package_json {
             for (mark, value) in [('-', &key.before), ('+', &key.after)] {
                 if let Some(value) = value {
-                    text.push_str(&format!("  {mark} {}: {value}\n", key.pointer));
+                    text.push_str(&format!("  {mark} {}: {}\n", shown(&key.pointer), shown(&value.to_string())));
                 }
             }
         }
@@ -265,22 +266,24 @@ impl PluginDifference {
         }
         for package in &self.packages {
             let (before, after) = (package.before.join(", "), package.after.join(", "));
-            text.push_str(&match (before.as_str(), after.as_str()) {
-                ("", after) => format!("  + {} {after}\n", package.name),
-                (before, "") => format!("  - {} {before}\n", package.name),
-                (before, after) => format!("  ~ {} {before} → {after}\n", package.name),
+            let name = shown(&package.name);
+            text.push_str(&match (&*shown(&before), &*shown(&after)) {
+                ("", after) => format!("  + {name} {after}\n"),
+                (before, "") => format!("  - {name} {before}\n"),
+                (before, after) => format!("  ~ {name} {before} → {after}\n"),
             });
         }
         let (inner, own): (Vec<_>, Vec<_>) =
             self.changed_files.iter().partition(|file| file.path.starts_with("node_modules/"));
         text.push_str("  files\n");
         for file in own.iter().take(LISTED) {
+            let path = shown(&file.path);
             text.push_str(&match file.size {
-                [None, Some(size)] => format!("  + {} ({})\n", file.path, human_size(size)),
-                [Some(size), None] => format!("  - {} ({})\n", file.path, human_size(size)),
+                [None, Some(size)] => format!("  + {path} ({})\n", human_size(size)),
+                [Some(size), None] => format!("  - {path} ({})\n", human_size(size)),
                 [before, after] => {
                     let [before, after] = [before, after].map(|size| human_size(size.unwrap_or_default()));
-                    format!("  ~ {} ({before} → {after})\n", file.path)
+                    format!("  ~ {path} ({before} → {after})\n")
                 }
             });
         }

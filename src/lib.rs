@@ -22,6 +22,7 @@ pub mod document;
 pub mod draft;
 pub mod explain;
 pub mod export;
+pub mod hidden;
 pub mod import;
 pub mod inspect;
 pub mod install;

@@ -1,6 +1,7 @@
 //! What people see while rhdh-pack works: one line for each plugin and stage, on stderr. On a terminal, running
 //! steps have a spinner or a bar; elsewhere (CI logs) only plain lines are written. stdout is never touched.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::ci::{Provider, log};
+use crate::hidden;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,11 +226,12 @@ impl Ui {
 
     fn line(&self, text: &str) {
         // What is shown may come from the repository; none of it is a command to the CI.
-        let text = &match self.inner.provider {
-            Provider::GitHub => log::without_commands(text),
-            Provider::GitLab => log::without_marks(text),
-            Provider::Local | Provider::Other => text.to_owned(),
+        let text = match self.inner.provider {
+            Provider::GitHub => log::without_commands(text).into(),
+            Provider::GitLab => log::without_marks(text).into(),
+            Provider::Local | Provider::Other => Cow::Borrowed(text),
         };
+        let text = hidden::for_terminal(&text);
         // A closed stderr must not stop the work: there is nobody left to tell.
         let _ = match &self.inner.bars {
             Some(bars) => bars.suspend(|| writeln!(std::io::stderr(), "{text}")),

@@ -22,7 +22,7 @@ common=("--out-dir=$out")
 channel=()
 [ -z "$INPUT_CHANNEL" ] || channel+=("--channel=$INPUT_CHANNEL")
 plugins=()
-IFS=$', \t\n' read -r -d '' -a ids <<<"$INPUT_PLUGINS" || true
+IFS=$', \t\r\n' read -r -d '' -a ids <<<"$INPUT_PLUGINS" || true
 for id in ${ids[@]+"${ids[@]}"}; do
     plugins+=("--plugin=$id")
 done
@@ -58,6 +58,8 @@ rhdh_pack() {
 merge() {
     [ -n "${RHDH_PACK_LEGS:-}" ] || return 0
     local legs=("$RHDH_PACK_LEGS"/*/)
+    # A plan that only copies has no legs.
+    [ -d "${legs[0]}" ] || [ ! -f "$out/plan.json" ] || return 0
     [ -d "${legs[0]}" ] || die "RHDH_PACK_LEGS has no folders: $RHDH_PACK_LEGS"
     RHDH_PACK_COMMENT=false GITHUB_STEP_SUMMARY='' "$BINARY" "${common[@]}" --quiet report --merge "${legs[@]}" ||
         [ "$?" -eq 1 ] || exit 2

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -324,6 +325,13 @@ fn images_become_archives() {
     deliver(&packaged.request.output, &deliveries, &format!("oci-archive:{path}").parse().unwrap()).unwrap();
     assert!(first == fs_err::read(&file).unwrap(), "the same image, another archive");
     run(Command::new("tar").arg("--list").arg("--file").arg(&file), "tar");
+
+    // A device or a pipe stays what it is.
+    let pipe = packaged.folder.path().join("pipe");
+    run(Command::new("mkfifo").arg(&pipe), "mkfifo");
+    let to_pipe = Destination::OciArchive(pipe.clone());
+    deliver(&packaged.request.output, &deliveries, &to_pipe).unwrap_err();
+    assert!(fs_err::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
 
     deliver(&packaged.request.output, &deliveries, &format!("docker-archive:{path}").parse().unwrap()).unwrap();
     let inspected = inspect(&format!("docker-archive:{path}:quay.io/acme/x:1.2.3"));

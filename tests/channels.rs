@@ -299,3 +299,44 @@ fn archives_stay_and_it_is_said() {
     assert!(!repository.root().join("public").exists());
     assert!(registry.skopeo_digest("acme/acme-plugin-todo", "next", &[]).is_some());
 }
+
+/// A plan is a question, too: what was made before it is still known, and still there to be reported.
+#[test]
+fn a_plan_forgets_nothing() {
+    let repository = repository("127.0.0.1:1", "127.0.0.1:1");
+    let mut config = std::fs::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    for name in ["more", "most"] {
+        repository.package(&format!("plugins/{name}"), &format!("@acme/plugin-{name}"), "1.0.0", "backend-plugin");
+        config.push_str(&format!("[plugins.{name}]\npath = \"plugins/{name}\"\n"));
+    }
+    repository.write("rhdh-plugins.toml", config);
+    let build_all = |code: &str| {
+        for folder in ["plugins/todo", "plugins/todo-backend", "plugins/more", "plugins/most"] {
+            build(&repository, folder, code);
+        }
+    };
+    build_all("exports.default = {};\n");
+    good(&repository, &[], &["run", "--all"]);
+    let file = repository.root().join(".rhdh-pack/result.json");
+    let mut result: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for (plugin, seconds) in result["plugins"].as_array_mut().unwrap().iter_mut().zip([5, 5, 5, 5_000]) {
+        plugin["timings"]["export"] = seconds.into();
+    }
+    std::fs::write(&file, result.to_string()).unwrap();
+    for plan in [&["plan"][..], &["plan", "--explain", "todo"], &["plan", "--all"], &["plan", "--all"]] {
+        let said = good(&repository, &[], plan);
+        assert!(!said.contains("build "), "{said}");
+        good(&repository, &[], &["report"]);
+    }
+    // Of something else, it is no result.
+    build_all("exports.default = 2;\n");
+    for _ in 0..2 {
+        let output = common::rhdh_pack(repository.root()).args(["plan", "--all", "--matrix", "2"]).output().unwrap();
+        let legs: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(legs["include"][1]["plugins"], "most", "{legs}");
+        assert_eq!(run(&repository, &[], &["report"]).0, Some(2));
+    }
+    build_all("exports.default = {};\n");
+    let said = good(&repository, &[], &["plan", "--all"]);
+    assert!(!said.contains("build "), "{said}");
+}

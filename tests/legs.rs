@@ -98,6 +98,19 @@ fn a_leg_that_is_missing_is_a_failure() {
     let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0"]);
     assert_eq!(code, 1, "{said}");
     assert_eq!(result(&repository)["plugins"][1]["error"]["code"], "no-leg");
+    // So is one whose machine was lost, of which only a log was uploaded.
+    repository.write("leg-1/logs/todo-backend.log", "");
+    let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0", "leg-1"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the leg in `leg-1` left no `result.json`"), "{said}");
+    let merged = result(&repository);
+    assert_eq!(
+        (merged["plugins"][0]["state"].as_str(), merged["plugins"][1]["error"]["code"].as_str()),
+        (Some("packaged"), Some("no-leg"))
+    );
+    // Where none left a result, there is nothing to make one of.
+    let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-1"]);
+    assert_eq!(code, 2, "{said}");
 }
 
 #[test]
@@ -145,4 +158,28 @@ fn what_was_changed_after_a_leg_ended_is_refused() {
     let (code, said) = run(&repository, &["--out-dir=whole", "report", "--merge", "leg-0", "leg-1"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("not of one run"), "{said}");
+}
+
+/// What could not be packaged is not what was packaged before.
+#[test]
+fn what_failed_to_be_packaged_is_not_pushed() {
+    let repository = repository("127.0.0.1:1");
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.write("rhdh-plugins.toml", config.replace("[\"quay\", \"site\"]", "[\"site\"]"));
+    for stage in [&["plan", "--all", "--channel", "next"][..], &["export"], &["package"]] {
+        let (code, said) = run(&repository, &[&["--out-dir=whole"], stage].concat());
+        assert_eq!(code, 0, "{said}");
+    }
+    fs_err::remove_file(repository.root().join("plugins/todo/dist-dynamic/dist/index.cjs.js")).unwrap();
+    let (code, said) = run(&repository, &["--out-dir=whole", "package"]);
+    assert_eq!(code, 1, "{said}");
+    let (code, said) = run(&repository, &["--out-dir=whole", "push"]);
+    assert_eq!(code, 1, "{said}");
+    let pushed = result(&repository);
+    assert_eq!(
+        (pushed["plugins"][0]["state"].as_str(), pushed["plugins"][1]["state"].as_str()),
+        (Some("failed"), Some("published"))
+    );
+    assert!(!repository.root().join("public/acme-plugin-todo-dynamic-1.0.0.tgz").exists());
+    assert!(repository.root().join("public/acme-plugin-todo-backend-dynamic-1.0.0.tgz").exists());
 }

@@ -288,6 +288,36 @@ fn the_reusable_workflow_goes_from_the_plan_to_the_registry() {
     assert!(registry.skopeo_digest("acme/all", "next", &[]).is_some());
 }
 
+/// Adds a second registry, which has nothing of what stands in the first.
+fn add_registry(repository: &Repository, host: &str) {
+    let file = repository.root().join("rhdh-plugins.toml");
+    let config = fs_err::read_to_string(&file).unwrap().replace("[\"quay\"]", "[\"quay\", \"second\"]");
+    fs_err::write(file, format!("{config}[registries.second]\noci = \"{host}/acme\"\n")).unwrap();
+}
+
+#[test]
+fn the_reusable_workflow_copies_without_building() {
+    let (registry, second) = (Registry::start(Auth::Open), Registry::start(Auth::Open));
+    let event = [("GITHUB_EVENT_NAME", "push"), ("GITHUB_REF", "refs/heads/main")];
+    let mut workflow = Workflow::new(repository(&registry.host), &event);
+    whole_workflow(&mut workflow, false);
+    add_registry(&workflow.repository, &second.host);
+    fs_err::remove_dir_all(workflow.folder.path().join("artifacts")).unwrap();
+    let (status, planned) = workflow.job("plan", &[]);
+    assert_eq!((status, planned["count"].as_str()), (0, "3"));
+    // GitHub would refuse this matrix: the job that builds is left out.
+    let builds = workflow.jobs["build"]["if"].as_str().unwrap();
+    assert_eq!(builds, format!("needs.plan.outputs.matrix != '{}'", planned["matrix"]));
+    let fork = "!inputs.push || github.event.pull_request.head.repo.fork == true";
+    let secrets = [("secrets.registry-username", ""), ("secrets.registry-password", ""), (fork, "false")];
+    let (status, pushed) = workflow.job("push", &secrets);
+    assert_eq!((status, pushed["published"].lines().count()), (0, 6), "{pushed:?}");
+    for image in ["acme-plugin-todo", "acme-plugin-todo-backend", "all"] {
+        let digest = |registry: &Registry| registry.skopeo_digest(&format!("acme/{image}"), "next", &[]);
+        assert!(digest(&second).is_some_and(|copied| Some(copied) == digest(&registry)), "{image}");
+    }
+}
+
 #[test]
 fn the_reusable_workflow_pushes_nothing_of_a_fork() {
     let registry = Registry::start(Auth::Open);
@@ -599,6 +629,19 @@ fn the_gitlab_matrix_builds_in_legs_and_pushes_once() {
     for image in ["acme-plugin-todo", "acme-plugin-todo-backend", "all"] {
         assert!(registry.skopeo_digest(&format!("acme/{image}"), "next", &[]).is_some(), "{image}");
     }
+
+    // What is only copied needs no leg.
+    let second = Registry::start(Auth::Open);
+    add_registry(&repository, &second.host);
+    let output = gitlab(&repository, &jobs["rhdh-pack-plan"], "sh", &BRANCH);
+    assert!(output.status.success());
+    valid_for_gitlab(&file);
+    let child: Value = serde_yaml::from_str(&fs_err::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!((child.get("build"), child["push"]["needs"][0]["job"].as_str()), (None, Some("rhdh-pack-plan")));
+    fs_err::remove_dir_all(repository.root().join("legs")).unwrap();
+    let output = gitlab(&repository, &child["push"], "sh", &[&BRANCH[..], &own].concat());
+    assert!(output.status.success());
+    assert!(second.skopeo_digest("acme/all", "next", &[]).is_some());
 
     // With nothing to build, the child pipeline is one that GitLab takes, too.
     let output = gitlab(&repository, &jobs["rhdh-pack-plan"], "sh", &BRANCH);

@@ -47,7 +47,7 @@ pub(super) fn hand_over_plan(session: &Session, plan: &Plan) -> Result<(), Error
     }
     // GitHub takes 256 legs at most.
     let matrix = plan::matrix(session, plan, Legs::AtMost(256));
-    write_outputs(session, &outputs::of_plan(plan, matrix))
+    write_outputs(session, &outputs::of_plan(plan, matrix, &session.out))
 }
 
 /// The outputs of a result, `summary` as its part of the job summary, and an annotation for every failure.

@@ -1,7 +1,5 @@
 //! Why a command could not do its work at all, and the exit code that this gives.
 
-use std::path::PathBuf;
-
 use super::{InitError, PromoteError, PruneError, SuggestError, project};
 use crate::config::channels::UnknownChannel;
 use crate::config::template::MissingValue;
@@ -69,15 +67,6 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Collect(#[from] crate::package::CollectError),
-    /// The result is not of the plan beside it.
-    #[error("`{}` is of another plan than the `plan.json` beside it", path.display())]
-    #[diagnostic(help(
-        "follow the plan first, with `rhdh-pack export` and `rhdh-pack package`, or run `rhdh-pack run`"
-    ))]
-    OtherPlan {
-        /// The result.
-        path: PathBuf,
-    },
     /// The result does not fit the configuration.
     #[error("`result.json` has the image `{found}` for `{artifact}`, the configuration `{expected}`")]
     #[diagnostic(help("use the configuration that the result was made with, or run `rhdh-pack package` again"))]
@@ -221,7 +210,6 @@ impl Error {
             | Error::Code(_)
             | Error::Merge(_)
             | Error::Collect(_)
-            | Error::OtherPlan { .. }
             | Error::OtherImage { .. }
             | Error::WhichRegistry { .. }
             | Error::UnknownRegistry { .. }

@@ -55,7 +55,7 @@ pub(super) fn of_output_folder(session: &Session) -> Option<BTreeMap<String, Con
     if session.ci.event != Event::Local {
         return None;
     }
-    let before = session.last_result().ok();
+    let before = session.newest_result();
     let packaged = before.iter().flat_map(RunResult::artifacts).filter(|artifact| session.is_packaged(artifact));
     Some(packaged.filter_map(|artifact| Some((artifact.image_name.clone(), artifact.content_key.clone()?))).collect())
 }

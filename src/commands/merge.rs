@@ -12,9 +12,19 @@ use crate::report::{RunResult, merge};
 /// Reads what each leg says that it did, and brings the images and archives that it made into this output folder.
 pub(super) fn merge(session: &Session, legs: &[PathBuf]) -> Result<RunResult, Error> {
     let mut results = Vec::new();
+    let mut missing = None;
     for leg in legs {
-        let result: RunResult = document::read(&leg.join("result.json"), SCHEMA_VERSION, "package")?;
-        results.push((leg, result));
+        match document::read::<RunResult>(&leg.join("result.json"), SCHEMA_VERSION, "package") {
+            // Its machine was lost, or it failed before there was anything: what it was to build is built by no leg.
+            Err(error @ document::Error::Missing { .. }) => {
+                session.ui.warn(&format!("the leg in `{}` left no `result.json`: it counts as not run", leg.display()));
+                missing = Some(error);
+            }
+            read => results.push((leg, read?)),
+        }
+    }
+    if let Some(error) = missing.filter(|_| results.is_empty()) {
+        return Err(error.into());
     }
     for (leg, result) in &results {
         let mut images = Vec::new();

@@ -16,9 +16,7 @@ use crate::report::{ArtifactResult, Failure, RunResult, State};
 /// The stage alone: packages what was exported, or what is planned where nothing was exported here.
 pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[Destination]) -> Result<u8, Error> {
     let mut result = match session.read_result() {
-        Err(Error::Document(document::Error::Missing { .. }) | Error::OtherPlan { .. }) => {
-            session.new_result(&session.read_plan()?, session.last_result().ok().as_ref())
-        }
+        Err(Error::Document(document::Error::Missing { .. })) => session.new_result(&session.read_plan()?, None),
         read => read?,
     };
     // What failed here before may have been mended; what could not be exported is still not there.
@@ -82,10 +80,12 @@ pub(super) fn package(
     for packaged in package::package(&request, &session.ui, &session.cancel)? {
         let Some(artifact) = result.labelled(&packaged.id) else { continue };
         artifact.timings.package = Some(packaged.seconds);
-        // Where an earlier packaging was pushed says nothing of this one.
+        // What an earlier packaging made, and where that was pushed, says nothing of this one.
         artifact.images.clear();
         artifact.files.clear();
         artifact.npm.clear();
+        (artifact.image, artifact.sbom, artifact.tgz) = (None, None, None);
+        artifact.packages.clear();
         match packaged.outcome {
             Ok(made) => {
                 artifact.state = State::Packaged;

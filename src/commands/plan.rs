@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::session::Session;
 use super::tags::Named;
-use super::{Error, PlanOptions, PlanOutput, ci, memory, push as pushing};
+use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
 use crate::ci::{Ci, Provider};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -16,7 +16,6 @@ use crate::document;
 use crate::plan::{
     self, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
 };
-use crate::push;
 use crate::registry;
 use crate::repo_path::RepoPath;
 use crate::report::RunResult;
@@ -35,7 +34,7 @@ pub(super) async fn command(session: Session, options: &PlanOptions, output: &Pl
 
 async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> Result<u8, Error> {
     let channel = session.choose_channel(options.channel.as_deref())?;
-    let plan = plan(session, &channel, options, || connect(session)).await?;
+    let plan = plan(session, &channel, options, None).await?;
     let document = session.write_plan(&plan)?;
     ci::hand_over_plan(session, &plan)?;
     let text = match output {
@@ -60,19 +59,12 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
     Ok(0)
 }
 
-/// The registries, for a plan that nothing follows: it can do without them, so it does not wait for long.
-fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
-    let limits = registry::Limits { attempts: 3, ..registry::Limits::of_questions() };
-    pushing::connect_with(session, None, limits, &session.ui)
-}
-
-/// Plans what `options` choose, asking the registries what they hold, if there is something to ask: `connect` reads
-/// the credentials for that. Where it cannot, git alone decides.
+/// Plans what `options` choose, asking the registries what they hold: those that are connected already, or `None`.
 pub(super) async fn plan(
     session: &Session,
     channel: &ChosenChannel,
     options: &PlanOptions,
-    connect: impl FnOnce() -> Result<Arc<registry::Session>, Error>,
+    registries: Option<&Arc<registry::Session>>,
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| match &session.sight {
         Some(sight) => survey(session, channel, options, sight),
@@ -80,20 +72,28 @@ pub(super) async fn plan(
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
-        match connect() {
+        match registries.map_or_else(|| connect(session), |connected| Ok(Arc::clone(connected))) {
             Ok(registries) => memory::ask(session, &registries, &questions).await,
-            Err(Error::Push(push::Error::Registries { failures })) => {
-                let why: Vec<String> = failures.iter().map(with_causes).collect();
-                let note = format!("the registries were not asked what they hold: {}", why.join("; "));
-                Memory { notes: vec![note], ..Memory::default() }
+            Err(error) => {
+                let why = match &error {
+                    Error::Push(crate::push::Error::Registries { failures }) => failures.first().map(with_causes),
+                    _ => None,
+                };
+                let why = why.unwrap_or_else(|| with_causes(&error));
+                Memory { notes: vec![format!("no registry could be asked what it holds: {why}")], ..Memory::default() }
             }
-            Err(error) => return Err(error),
         }
     } else {
         Memory::default()
     };
     memory.packaged = memory::of_output_folder(session);
     decide(session, survey, &memory)
+}
+
+/// The registries, for a plan that nothing follows: it can do without them, so it does not wait for long.
+fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
+    let limits = registry::Limits { attempts: 3, ..registry::Limits::of_questions() };
+    push::connect_with(session, None, limits, &session.ui)
 }
 
 /// Plans everything, asking nobody: for stages that are run without a plan.
@@ -194,7 +194,8 @@ pub(super) fn survey(
 
 /// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.
 pub(super) fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
-    let recorded: BTreeMap<String, f64> = session.last_result().map(|result| export_times(&result)).unwrap_or_default();
+    let recorded: BTreeMap<String, f64> =
+        session.newest_result().map(|result| export_times(&result)).unwrap_or_default();
     let legs = plan::matrix(plan, legs, &recorded);
     match session.ci.provider {
         Provider::GitLab => plan::gitlab(&legs).to_string(),

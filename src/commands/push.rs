@@ -21,7 +21,7 @@ type Place = (String, Registry);
 pub(super) async fn command(session: &Session, channel: Option<&str>, options: &PushOptions) -> Result<u8, Error> {
     let mut result = match session.read_result() {
         // Where nothing is to be built, no stage has left a result.
-        Err(Error::Document(document::Error::Missing { .. }) | Error::OtherPlan { .. }) if session.only_copies() => {
+        Err(Error::Document(document::Error::Missing { .. })) if session.only_copies() => {
             session.new_result(&session.read_plan()?, None)
         }
         read => read?,

@@ -21,9 +21,9 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     }
     let how_to_push = &PushOptions { dry_run: options.push.dry_run || fork, ..options.push.clone() };
     let registries = push::connect_as(session, how_to_push.login.as_ref())?;
-    let plan = plan::plan(session, &channel, &options.plan, || Ok(registries.clone())).await?;
+    let plan = plan::plan(session, &channel, &options.plan, Some(&registries)).await?;
     session.ui.note(&plan.headline());
-    let mut result = session.new_result(&plan, session.last_result().ok().as_ref());
+    let mut result = session.new_result(&plan, session.newest_result().as_ref());
     if plan.is_empty() && result.artifacts().any(|artifact| artifact.state == State::Skipped) {
         session.ui.note("nothing changed; `rhdh-pack run --all` builds everything");
     }
@@ -33,8 +33,6 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     if !how_to_push.dry_run {
         push::log_in(session, &channel, &registries, &result).await?;
     }
-    // From here on, what an earlier run made of the same plan says nothing of this one.
-    session.write_result(&result)?;
 
     let exporting = Instant::now();
     let exported = tokio::task::block_in_place(|| export_and_package(session, &plan, &options.export, &mut result))?;

@@ -35,6 +35,9 @@ pub(super) struct Session {
     pub(super) cancel: CancellationToken,
 }
 
+/// What becomes of `result.json` when something else is planned.
+const EARLIER_RESULT: &str = "result.earlier.json";
+
 /// What the configuration says of a plugin's or bundle's artifact.
 pub(super) struct Declared<'a> {
     pub(super) image: &'a str,
@@ -98,9 +101,18 @@ impl Session {
         })
     }
 
-    /// Writes the plan. The result of the plan before stays: it is the memory of what the output folder holds, and
-    /// [`Session::read_result`] tells whose it is. Gives the document.
+    /// Writes the plan. The result of another plan says nothing of this one, and is kept for what it remembers only.
+    /// Gives the document.
     pub(super) fn write_plan(&self, plan: &Plan) -> Result<Vec<u8>, Error> {
+        let before: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+        if !before.is_ok_and(|before| plan.is_part_of(&before)) {
+            match fs_err::rename(self.result_file(), self.out.join(EARLIER_RESULT)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(document::Error::from(error).into());
+                }
+                _ => {}
+            }
+        }
         let text = document::text_of(plan)?;
         document::write_file(&self.out.join("plan.json"), &text).map_err(document::Error::from)?;
         Ok(text)
@@ -110,22 +122,14 @@ impl Session {
         self.out.join("result.json")
     }
 
-    /// What the last run or stage did, whatever its plan was.
-    pub(super) fn last_result(&self) -> Result<RunResult, Error> {
+    pub(super) fn read_result(&self) -> Result<RunResult, Error> {
         Ok(document::read(&self.result_file(), report::result::SCHEMA_VERSION, "package")?)
     }
 
-    /// What earlier stages made of the plan that is there.
-    ///
-    /// # Errors
-    /// [`Error::OtherPlan`] where they followed another plan than that of `plan.json`.
-    pub(super) fn read_result(&self) -> Result<RunResult, Error> {
-        let result = self.last_result()?;
-        // The job that pushes may have the result alone.
-        if self.out.join("plan.json").exists() && !result.is_of(&self.read_plan()?) {
-            return Err(Error::OtherPlan { path: self.result_file() });
-        }
-        Ok(result)
+    /// The newest result that there is, whatever was planned since.
+    pub(super) fn newest_result(&self) -> Option<RunResult> {
+        let earlier = || document::read(&self.out.join(EARLIER_RESULT), report::result::SCHEMA_VERSION, "package");
+        self.read_result().ok().or_else(|| earlier().ok())
     }
 
     pub(super) fn write_result(&self, result: &RunResult) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! out is a commit that is in this clone, with the reason in words, or the reason why there is none. A shallow clone
 //! is deepened, step by step, as far as the answer needs.
 
+use std::fmt;
 use std::path::Path;
 
 use super::git::{Git, GitError};
@@ -63,7 +64,7 @@ pub(super) fn find(git: &Git, head: Option<&str>, ci: &Ci, named: Option<&str>) 
     };
     if let Some(revision) = named {
         let missing = || NoSuchBase { revision: revision.to_owned() };
-        let id = until(git, &[head], || git.commit(revision)).ok_or_else(missing)?;
+        let id = until(git, &[head], || git.commit(revision)).map_err(|_| missing())?;
         return Ok(Base::Commit { id, reason: format!("`--base {revision}`") });
     }
     Ok(match &ci.event {
@@ -73,9 +74,10 @@ pub(super) fn find(git: &Git, head: Option<&str>, ci: &Ci, named: Option<&str>) 
         Event::Schedule => everything("a scheduled run is compared with the registries only"),
         Event::Manual => everything("a run started by hand is compared with the registries only"),
         Event::Local => local(git, head),
-        Event::Other(event) => match ci.compare.base.as_deref().filter(|_| event == "merge_group") {
-            Some(base) => known(git, head, base, "the base of the merge queue's group"),
-            None => unknown(&format!("rhdh-pack does not know what an event `{event}` is compared with")),
+        Event::Other(event) => match (event.as_str(), ci.compare.base.as_deref()) {
+            ("merge_group", Some(base)) => known(git, head, base, "the base of the merge queue's group"),
+            ("merge_group", None) => unknown("the CI does not say what the merge queue's group is based on"),
+            _ => unknown(&format!("rhdh-pack does not know what an event `{event}` is compared with")),
         },
     })
 }
@@ -97,10 +99,11 @@ fn everything(reason: &str) -> Base {
 }
 
 fn pull_request(git: &Git, head: &str, ci: &Ci) -> Base {
-    // The CI checks out a merge of the pull request into its target: the first parent is the target.
+    // The CI may check out a merge of the pull request into its target, whose first parent is the target. Where it does
+    // not say what it merged, this may as well be a merge into the pull request's own branch.
     let parents = git.parents(head).unwrap_or_default();
     if let [target, own] = parents.as_slice()
-        && ci.compare.head.as_ref().is_none_or(|head| head == own)
+        && ci.compare.head.as_ref() == Some(own)
         && ci.sha.as_ref().is_none_or(|sha| sha == head)
     {
         return known(git, head, target, "the target branch, as it was merged with");
@@ -111,8 +114,10 @@ fn pull_request(git: &Git, head: &str, ci: &Ci) -> Base {
     // The target branch may have gone on: what counts is where the pull request left it.
     let common = || git.merge_base(&git.commit(target)?, head);
     match until(git, &[head, target], common) {
-        Some(id) => Base::Commit { reason: format!("the merge base with the target branch ({})", short(target)), id },
-        None => unknown(&format!("the clone has no common ancestor with the target's commit {}", short(target))),
+        Ok(id) => Base::Commit { reason: format!("the merge base with the target branch ({})", short(target)), id },
+        Err(lack) => {
+            unknown(&format!("the clone has no common ancestor with the target's commit {}{lack}", short(target)))
+        }
     }
 }
 
@@ -123,10 +128,14 @@ fn push(git: &Git, head: &str, ci: &Ci, branch: &str) -> Base {
     if before.bytes().all(|digit| digit == b'0') {
         return unknown(&format!("`{branch}` is new: it has no commit before the push"));
     }
-    let before_is_kept = || git.is_ancestor(before, head).then(|| before.to_owned());
-    match until(git, &[head], before_is_kept).filter(|_| !ci.compare.forced) {
-        Some(id) => Base::Commit { id, reason: format!("where `{branch}` stood before the push") },
-        None => unknown(&format!("a force push replaced {}, where `{branch}` stood before", short(before))),
+    let replaced = || unknown(&format!("a force push replaced {}, where `{branch}` stood before", short(before)));
+    if ci.compare.forced {
+        return replaced();
+    }
+    match until(git, &[head], || git.is_ancestor(before, head).then(|| before.to_owned())) {
+        Ok(id) => Base::Commit { id, reason: format!("where `{branch}` stood before the push") },
+        Err(Lack(None)) => replaced(),
+        Err(lack) => unknown(&format!("{}, where `{branch}` stood before, is not in this clone{lack}", short(before))),
     }
 }
 
@@ -138,8 +147,8 @@ fn local(git: &Git, head: &str) -> Base {
         if let Some(target) = git.commit(&branch) {
             let shown = branch.trim_start_matches("refs/remotes/").trim_start_matches("refs/heads/");
             return match until(git, &[head, &target], || git.merge_base(&target, head)) {
-                Some(id) => Base::Commit { id, reason: format!("the merge base with `{shown}`") },
-                None => unknown(&format!("there is no common ancestor with `{shown}`")),
+                Ok(id) => Base::Commit { id, reason: format!("the merge base with `{shown}`") },
+                Err(lack) => unknown(&format!("there is no common ancestor with `{shown}` in this clone{lack}")),
             };
         }
     }
@@ -149,50 +158,75 @@ fn local(git: &Git, head: &str) -> Base {
 /// The commit `id`, fetched if need be.
 fn known(git: &Git, head: &str, id: &str, reason: &str) -> Base {
     let found = until(git, &[head], || git.commit(id));
-    match found.or_else(|| fetch(git, &["origin", id]).then(|| git.commit(id)).flatten()) {
-        Some(id) => Base::Commit { id, reason: reason.to_owned() },
-        None => unknown(&format!("{reason} is {}, which is not in this clone and cannot be fetched", short(id))),
+    match found.or_else(|_| fetch(git, None, &[id]).and_then(|()| git.commit(id).ok_or(Lack(None)))) {
+        Ok(id) => Base::Commit { id, reason: reason.to_owned() },
+        Err(lack) => unknown(&format!("{}, {reason}, is not in this clone{lack}", short(id))),
+    }
+}
+
+/// Why a clone has no answer, in words; `None` where it has all of the history.
+struct Lack(Option<String>);
+
+impl Lack {
+    fn failed(cause: &str) -> Self {
+        let said = cause.lines().find_map(|line| line.strip_prefix("fatal: ")).or_else(|| cause.lines().next());
+        Self(Some(format!("and it cannot be fetched: {}", said.unwrap_or("git does not say why"))))
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(why) => write!(formatter, ", {why}"),
+            None => Ok(()),
+        }
     }
 }
 
 /// Asks again and again while the clone gets what it lacks: first those of `commits` that are not here, then, where it
-/// is shallow, more and more of their history. `None` where all of it has no answer.
-fn until<T>(git: &Git, commits: &[&str], answer: impl Fn() -> Option<T>) -> Option<T> {
+/// is shallow, more and more of their history.
+fn until<T>(git: &Git, commits: &[&str], answer: impl Fn() -> Option<T>) -> Result<T, Lack> {
     if let Some(found) = answer() {
-        return Some(found);
+        return Ok(found);
     }
     let missing: Vec<&str> = commits.iter().copied().filter(|commit| git.commit(commit).is_none()).collect();
+    let mut lack = Lack(None);
     if !missing.is_empty() {
         // A depth cuts history off where it is given for a commit that is here. These are not, and in a shallow clone
         // each would else bring all of its history along.
-        let depth: &[&str] = if git.is_shallow() { &["--depth=1"] } else { &[] };
-        fetch(git, &[depth, &["origin"], &missing].concat());
+        lack = fetch(git, git.is_shallow().then_some("--depth=1"), &missing).err().unwrap_or(lack);
         if let Some(found) = answer() {
-            return Some(found);
+            return Ok(found);
         }
     }
     let steps = STEPS.iter().map(|step| format!("--deepen={step}")).chain(std::iter::once("--unshallow".to_owned()));
     for step in steps {
-        // A commit that only this clone has, or one that is gone, makes the server refuse the whole fetch.
-        let all = [&[step.as_str(), "origin"], commits].concat();
-        let first = [&[step.as_str(), "origin"], commits.get(..1).unwrap_or_default()].concat();
-        if !git.is_shallow() || !(fetch(git, &all) || fetch(git, &first) || fetch(git, &[&step, "origin"])) {
-            return None;
+        if !git.is_shallow() {
+            return Err(lack);
         }
+        // A commit that only this clone has, or one that is gone, makes the server refuse the whole fetch.
+        fetch(git, Some(&step), commits)
+            .or_else(|_| fetch(git, Some(&step), commits.get(..1).unwrap_or_default()))
+            .or_else(|_| fetch(git, Some(&step), &[]))?;
         if let Some(found) = answer() {
-            return Some(found);
+            return Ok(found);
         }
     }
-    None
+    Err(lack)
 }
 
-fn fetch(git: &Git, arguments: &[&str]) -> bool {
+/// Fetches `commits`, or what git would, where there are none.
+fn fetch(git: &Git, option: Option<&str>, commits: &[&str]) -> Result<(), Lack> {
     if !git.may_fetch {
-        return false;
+        return Err(Lack(Some("and nothing is fetched for a mere look".to_owned())));
     }
     // No tags, no submodules, no clean-up in the background that would lock the next fetch out.
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"];
-    let fetched = git.run(&[&quiet, arguments].concat()).is_ok();
+    let arguments = [&quiet[..], option.as_slice(), &["--end-of-options", "origin"], commits].concat();
+    let fetched = git.run(&arguments);
     git.look_again();
-    fetched
+    fetched.map(drop).map_err(|error| match error {
+        GitError::Failed { cause, .. } => Lack::failed(&cause),
+        error => Lack::failed(&error.to_string()),
+    })
 }

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::git::Git;
 use super::inputs::{Rules, join};
+use super::links;
 use super::lock::{Lock, Locks};
 use super::reasons::file_changes;
 use super::sight::Sight;
-use super::snapshot::{File, Kind, Snapshot};
+use super::snapshot::{File, Snapshot};
 use super::survey::{Error, Request};
 use super::toml_diff::ConfigText;
 use super::{Action, PlannedBundle, PlannedPlugin, Reason, parallel};
@@ -78,7 +79,8 @@ pub(super) fn texts_of<'a>(
     // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a
     // submodule, or ignored) cannot be compared.
     let mut want = |path: &str| -> Result<Option<Option<usize>>, Error> {
-        let Some(id) = before.id(path) else {
+        let there = links::followed(before, &request.workspaces.root, path.as_bytes());
+        let Some(id) = std::str::from_utf8(&there).ok().and_then(|there| before.id(there)) else {
             return Ok(sight.after()?.id(path).map(|_| None));
         };
         wanted.push(id);
@@ -132,13 +134,7 @@ pub(super) fn files_of<'a>(
     let existing = rules.existing(before);
     let differences = rules.differences((before, &existing), (head, existing_at_head));
     let words = differences.iter().zip(&rules.packages);
-    let packages = words.map(|(differences, (_, package))| file_changes(differences, package.path.as_str())).collect();
-    let in_submodule = |folder: &RepoPath| {
-        let mut above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
-        above.any(|path| before.get(path.as_str().as_bytes()).is_some_and(|file| file.kind == Kind::Submodule))
-    };
-    let there = existing.iter().zip(&rules.packages);
-    let existing = there.map(|(exists, (_, package))| *exists || in_submodule(&package.path)).collect();
+    let packages = words.map(|(differences, (_, package))| file_changes(differences, package.place.as_str())).collect();
     Files { snapshot: before, existing, packages, global: rules.global(before) }
 }
 

@@ -20,6 +20,7 @@ use super::snapshot::{File, Snapshot};
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
+use crate::hidden;
 use crate::repo_path::RepoPath;
 use crate::rhdh::CliVersion;
 use crate::workspace::{Package, Workspace};
@@ -36,6 +37,8 @@ pub(super) struct Seen {
 /// The side of the head, and of the base where there is one.
 struct View<'a> {
     rules: &'a Rules<'a>,
+    /// Where links are read.
+    root: &'a Path,
     head: &'a Snapshot,
     base: Option<(Texts<'a>, Files<'a>)>,
     /// What came to a workspace, and what left it.
@@ -47,9 +50,8 @@ struct View<'a> {
 }
 
 pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
-    let root = &request.workspaces.root;
     let (by_texts, of_head) = std::thread::scope(|scope| {
-        let of_head = scope.spawn(|| OfHead::look(rules, root, sight.after()?));
+        let of_head = scope.spawn(|| OfHead::look(rules, sight.after()?));
         (ByTexts::look(request, rules, git, sight), of_head.join())
     });
     let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, notes } = by_texts?;
@@ -61,7 +63,8 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let workspaces = workspaces
         .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))
         .collect();
-    let view = View { rules, moved, workspaces, head: after, base, contents };
+    let root = &request.workspaces.root;
+    let view = View { rules, root, moved, workspaces, head: after, base, contents };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -141,9 +144,9 @@ struct OfHead<'a> {
 }
 
 impl<'a> OfHead<'a> {
-    fn look(rules: &Rules<'a>, root: &Path, after: &'a Snapshot) -> Result<Self, Error> {
+    fn look(rules: &Rules<'a>, after: &'a Snapshot) -> Result<Self, Error> {
         let existing = rules.existing(after);
-        let contents = rules.contents(after, &existing, root);
+        let contents = rules.contents(after, &existing);
         Ok(Self { after, existing, contents })
     }
 }
@@ -158,7 +161,7 @@ impl View<'_> {
         for &package in closure {
             records.add("package", rules.packages[package].1.path.as_str(), self.contents[package].digest);
         }
-        let extra = inputs::extra(self.head, plugin.config, self.linked(closure));
+        let extra = inputs::extra(self.head, self.root, plugin.config, self.linked(closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
@@ -227,7 +230,7 @@ impl View<'_> {
         }
         if was_there {
             let files = own.into_iter().flat_map(|own| &base.packages[own]);
-            let before = inputs::extra(base.snapshot, plugin, self.linked(closure));
+            let before = inputs::extra(base.snapshot, self.root, plugin, self.linked(closure));
             let linked = file_changes(&differences(&before, extra), "");
             let mut files: Vec<&String> = files.chain(&linked).collect();
             files.dedup();
@@ -238,9 +241,14 @@ impl View<'_> {
         }
         for &package in closure.iter().skip(1) {
             let files = &base.packages[package];
+            if files.is_empty() && !base.existing[package] {
+                let text =
+                    format!("{} is not in git: what changed in it is not known", self.rules.packages[package].1.path);
+                reasons.push(Reason::new("dependency", text));
+            }
             if !files.is_empty() {
                 let member = self.rules.packages[package].1;
-                let name = member.manifest.name.as_deref().unwrap_or(member.path.as_str());
+                let name = hidden::shown(member.manifest.name.as_deref().unwrap_or(member.path.as_str()));
                 let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
                 let mut detail = self.way(closure, package);
                 detail.extend(files.iter().cloned());
@@ -287,7 +295,7 @@ impl View<'_> {
             .map(|at| self.rules.packages[at].1.manifest.name.as_deref().unwrap_or_default())
             .collect();
         names.reverse();
-        vec![names.join(" → ")]
+        vec![hidden::shown(&names.join(" → ")).into_owned()]
     }
 
     fn bundle(

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::key::Fields;
+use super::links;
 use super::parallel;
 use super::snapshot::{File, Kind, Listed, Snapshot};
 use crate::config::{ExportMode, Inputs};
@@ -24,6 +25,8 @@ pub(super) struct Rules<'a> {
     workspaces: &'a Workspaces,
     pub(super) packages: Vec<(&'a Workspace, &'a Package)>,
     by_folder: HashMap<&'a str, usize>,
+    /// By where their files are.
+    by_place: HashMap<&'a str, usize>,
     /// For each package, the numbers of those of its workspace that it depends on.
     depends_on: Vec<Vec<usize>>,
     ignore: GlobSet,
@@ -56,8 +59,9 @@ impl<'a> Rules<'a> {
         let every = workspaces.by_path.values();
         let packages: Vec<_> =
             every.flat_map(|workspace| workspace.packages.values().map(move |package| (workspace, package))).collect();
-        let by_folder: HashMap<_, _> =
-            packages.iter().enumerate().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let numbered = packages.iter().enumerate();
+        let by_folder = numbered.clone().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let by_place = numbered.map(|(at, (_, package))| (package.place.as_str(), at)).collect();
         let mut depends_on = Vec::with_capacity(packages.len());
         for workspace in workspaces.by_path.values() {
             let first = depends_on.len();
@@ -74,9 +78,10 @@ impl<'a> Rules<'a> {
             workspaces,
             packages,
             by_folder,
+            by_place,
             depends_on,
             ignore: glob_set(inputs.ignore.iter()),
-            global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
+            global: (plain.into_iter().map(|path| plainly(path)).collect(), glob_set(patterns.into_iter())),
             own,
         }
     }
@@ -86,28 +91,40 @@ impl<'a> Rules<'a> {
         self.by_folder.get(folder.as_str()).copied()
     }
 
-    /// Which of the packages are there. Where a nested package is not, its files belong to the package around it.
+    /// Which of the packages are there, by themselves or in a submodule. Where a nested package is not, its files belong
+    /// to the package around it.
     pub(super) fn existing(&self, snapshot: &Snapshot) -> Vec<bool> {
         parallel(&self.packages, |(_, package)| {
-            snapshot.get(join(package.path.as_str(), "package.json").as_bytes()).is_some()
+            snapshot.get(join(package.place.as_str(), "package.json").as_bytes()).is_some()
+                || submodules(snapshot, &package.place).next().is_some()
         })
     }
 
-    /// What the files of each package say; `existing` are the packages that the snapshot has, and `root` is where links
-    /// are read.
-    pub(super) fn contents(&self, snapshot: &Snapshot, existing: &[bool], root: &Path) -> Vec<Content> {
+    /// What the files of each package say; `existing` are the packages that the snapshot has.
+    pub(super) fn contents(&self, snapshot: &Snapshot, existing: &[bool]) -> Vec<Content> {
+        let root = self.workspaces.root.as_path();
         let numbers: Vec<usize> = (0..self.packages.len()).collect();
         parallel(&numbers, |package| {
-            let folder = join(self.packages[*package].1.path.as_str(), "");
-            let (mut fields, mut linked) = (Fields::default(), Vec::new());
-            self.each_file(snapshot, existing, *package, |path, file| {
+            let (_, it) = self.packages[*package];
+            let folder = join(it.place.as_str(), "");
+            let mut fields = Fields::default();
+            let mut linked: Vec<_> = it.local.iter().map(|path| path.as_str().as_bytes().to_vec()).collect();
+            let mut add = |path: &[u8], file: File<'_>| {
                 fields.add(path);
                 fields.add(file.kind.mode().as_bytes());
                 fields.add(file.id);
                 if file.kind == Kind::Link {
-                    linked.extend(link_target(root, &[folder.as_bytes(), path].concat()));
+                    linked.extend(links::target(snapshot, root, &[folder.as_bytes(), path].concat()));
                 }
-            });
+            };
+            if existing[*package] {
+                self.each_file(snapshot, existing, *package, add);
+            } else {
+                // git ignores it, or it is a repository of its own: what stands on disk counts.
+                let files = Snapshot::of_folder(&it.place.under(root));
+                let counted = files.iter().filter(|(path, _)| !self.is_left_out(path, path));
+                counted.for_each(|(path, file)| add(path, file));
+            }
             Content { digest: fields.finish(), linked }
         })
     }
@@ -120,16 +137,12 @@ impl<'a> Rules<'a> {
         package: usize,
         mut each: impl FnMut(&[u8], File<'s>),
     ) {
-        let folder = &self.packages[package].1.path;
-        let mut around: Vec<_> = std::iter::successors(Some(folder.clone()), RepoPath::parent).collect();
-        around.reverse();
-        for above in around {
-            let submodule = snapshot.get(above.as_str().as_bytes()).filter(|file| file.kind == Kind::Submodule);
-            if let Some(file) = submodule {
-                each(&[b"/", above.as_str().as_bytes()].concat(), file);
-            }
+        let folder = &self.packages[package].1.place;
+        for (path, file) in submodules(snapshot, folder).collect::<Vec<_>>().into_iter().rev() {
+            each(&[b"/", path.as_str().as_bytes()].concat(), file);
         }
-        if self.package(folder) != Some(package) || !existing[package] {
+        // A folder may be a package of two workspaces, one in the other: it counts as that of the last.
+        if self.by_place.get(folder.as_str()) != Some(&package) {
             return;
         }
         let prefix = join(folder.as_str(), "").into_bytes();
@@ -202,7 +215,8 @@ impl<'a> Rules<'a> {
             }
             if file.kind == Kind::Submodule {
                 for (package, (_, it)) in self.packages.iter().enumerate() {
-                    if it.path.as_str().as_bytes().strip_prefix(path).is_some_and(is_below) {
+                    let below = it.place.as_str().as_bytes().strip_prefix(path);
+                    if below.is_some_and(|rest| rest.is_empty() || is_below(rest)) {
                         owned.push((package, Cow::Owned([b"/", path].concat()), file));
                     }
                 }
@@ -217,7 +231,7 @@ impl<'a> Rules<'a> {
         let ends = folder.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| (at, at + 1));
         ends.chain(std::iter::once((0, 0))).find_map(|(end, start)| {
             let folder = std::str::from_utf8(&folder[..end]).ok()?;
-            let package = self.by_folder.get(folder).copied().filter(|package| existing[*package])?;
+            let package = self.by_place.get(folder).copied().filter(|package| existing[*package])?;
             Some((package, start))
         })
     }
@@ -236,12 +250,12 @@ impl<'a> Rules<'a> {
 
     /// For each workspace, its global inputs by their path in the repository.
     pub(super) fn global<'s>(&self, snapshot: &'s Snapshot) -> HashMap<&'a RepoPath, BTreeMap<&'s [u8], File<'s>>> {
+        let root = self.workspaces.root.as_path();
         let of = |workspace: &'a Workspace| {
             let prefix = join(workspace.path.as_str(), "").into_bytes();
             let mut found = BTreeMap::new();
             for plain in &self.global.0 {
-                let path = [prefix.as_slice(), plain.as_bytes()].concat();
-                found.extend(snapshot.beginning_with(&path).take(1).filter(|(other, _)| **other == *path));
+                found.extend(at(snapshot, root, &[prefix.as_slice(), plain.as_bytes()].concat()));
             }
             if !self.global.1.is_empty() {
                 let is_global = |path: &[u8]| self.global.1.is_match(Path::new(std::ffi::OsStr::from_bytes(path)));
@@ -287,49 +301,63 @@ impl<'a> Rules<'a> {
 }
 
 /// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages lead
-/// to (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it.
+/// to (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it. `root` is where links
+/// are read.
 pub(super) fn extra<'s>(
     snapshot: &'s Snapshot,
+    root: &Path,
     plugin: &crate::config::Plugin,
     linked: impl Iterator<Item = &'s Vec<u8>>,
 ) -> BTreeMap<&'s [u8], File<'s>> {
     let mut extra = BTreeMap::new();
     if let Some(path) = &plugin.scalprum_config {
-        extra.extend(at(snapshot, path.as_str().as_bytes()));
+        extra.extend(at(snapshot, root, path.as_str().as_bytes()));
     }
     if plugin.export == ExportMode::Prebuilt {
-        extra.extend(at(snapshot, join(plugin.path.as_str(), "dist-dynamic").as_bytes()));
+        extra.extend(at(snapshot, root, join(plugin.path.as_str(), "dist-dynamic").as_bytes()));
     }
     for target in linked {
-        extra.extend(at(snapshot, target));
+        extra.extend(at(snapshot, root, target));
     }
     extra
 }
 
-/// The file at `path`, or the files below it.
-fn at<'s>(snapshot: &'s Snapshot, path: &[u8]) -> impl Iterator<Item = Listed<'s>> {
-    let length = path.len();
-    snapshot.beginning_with(path).filter(move |(other, _)| other.len() == length || is_below(&other[length..]))
-}
-
-/// Where a link leads, as a path of the repository; `None` outside of it. Only the text of the link is followed.
-fn link_target(root: &Path, link: &[u8]) -> Option<Vec<u8>> {
-    let link = Path::new(std::ffi::OsStr::from_bytes(link));
-    let target = std::fs::read_link(root.join(link)).ok()?;
-    let mut path = link.parent()?.to_owned();
-    for part in target.components() {
-        match part {
-            Component::Normal(name) => path.push(name),
-            Component::ParentDir => {
-                if !path.pop() {
-                    return None;
-                }
+/// The file at `path`, or the files below it; and those that links on the way there, or links among them, lead to.
+fn at<'s>(snapshot: &'s Snapshot, root: &Path, path: &[u8]) -> Vec<Listed<'s>> {
+    let (mut found, mut next, mut seen) = (Vec::new(), vec![path.to_vec()], HashSet::new());
+    while let Some(path) = next.pop() {
+        let there = links::followed(snapshot, root, &path);
+        if !seen.insert(there.clone()) {
+            continue;
+        }
+        let below = snapshot.beginning_with(&there);
+        for (other, file) in below.filter(|(other, _)| other.len() == there.len() || is_below(&other[there.len()..])) {
+            if file.kind == Kind::Link {
+                next.extend(links::target(snapshot, root, other));
             }
-            Component::CurDir => {}
-            Component::RootDir | Component::Prefix(_) => return None,
+            found.push((other, file));
         }
     }
-    (path != PathBuf::new()).then(|| path.as_os_str().as_bytes().to_vec())
+    found
+}
+
+/// The submodules that a folder is in, or is, from the inside out.
+fn submodules<'s>(snapshot: &'s Snapshot, folder: &RepoPath) -> impl Iterator<Item = (RepoPath, File<'s>)> {
+    let above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
+    above.filter_map(|path| Some((path.clone(), snapshot.get(path.as_str().as_bytes())?))).filter(is_submodule)
+}
+
+fn is_submodule((_, file): &(RepoPath, File<'_>)) -> bool {
+    file.kind == Kind::Submodule
+}
+
+/// A plain path without `./` before and `/` behind it.
+fn plainly(path: &str) -> &str {
+    let mut path = path;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    path.trim_end_matches('/')
 }
 
 /// `folder/name`, where the root is the empty folder.

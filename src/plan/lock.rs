@@ -13,7 +13,7 @@ use super::{Reason, parallel};
 use crate::repo_path::RepoPath;
 use crate::rhdh::CLI_PACKAGE;
 use crate::workspace::{
-    Again, Closure, Direct, LockChange, Lockfile, Package, PackageJson, Root, Workspace, Workspaces,
+    Again, Closure, Direct, LockChange, Lockfile, MOST_CHANGES, Package, PackageJson, Root, Workspace, Workspaces,
 };
 
 /// One state of a lock file, or why it cannot be read: then all of it counts for every plugin.
@@ -212,7 +212,8 @@ impl<'a> LockView<'a> {
                 Err(why) => unread = Some(Reason::new("lock-file", format!("at the base, {why}"))),
             }
         }
-        let reasons = changes.into_values().map(lock_change).chain(unread).collect();
+        let more = (changes.len() > MOST_CHANGES).then(|| Reason::new("lock-file", "and more locked packages"));
+        let reasons = changes.into_values().take(MOST_CHANGES).map(lock_change).chain(more).chain(unread).collect();
         OfPlugin::Known { digests, patches, reasons }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn moved<'a>(
             let Ok(manifest) = PackageJson::parse(&text, "package.json") else { continue };
             let now = workspace.packages.get(&path).map(|package| (&package.manifest.name, &package.manifest.version));
             if now != Some((&manifest.name, &manifest.version)) {
-                moved.left.push(Package { path, manifest: Arc::new(manifest), depends_on: Vec::new() });
+                moved.left.push(Package::new(path, Arc::new(manifest)));
             }
         }
         all.insert(&workspace.path, moved);

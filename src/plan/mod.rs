@@ -20,6 +20,7 @@ mod git;
 mod index;
 mod inputs;
 mod key;
+mod links;
 mod lock;
 mod matrix;
 mod members;

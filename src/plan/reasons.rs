@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Reason;
 use super::inputs::Differences;
 use super::snapshot::File;
+use crate::hidden;
 use crate::workspace::LockChange;
 
 impl Reason {
@@ -18,7 +19,7 @@ impl Reason {
 /// How a path is shown: as it is, unless it would break the line or is not UTF-8; then in quotes, escaped.
 pub(super) fn shown(path: &[u8]) -> String {
     match std::str::from_utf8(path) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(text) if !text.contains(hidden::is_hidden) => text.to_owned(),
         _ => format!("\"{}\"", path.escape_ascii()),
     }
 }
@@ -65,7 +66,9 @@ pub(super) fn lock_change(change: &LockChange) -> Reason {
         Some(direct) => format!("{what} (through {direct})"),
         None => what,
     };
+    let text = hidden::shown(&text).into_owned();
     let way: Vec<&str> = change.through.iter().map(String::as_str).chain([name.as_str()]).collect();
-    let detail = if change.through.is_empty() { Vec::new() } else { vec![way.join(" → ")] };
+    let detail =
+        if change.through.is_empty() { Vec::new() } else { vec![hidden::shown(&way.join(" → ")).into_owned()] };
     Reason { kind: "lock-file".to_owned(), text, detail }
 }

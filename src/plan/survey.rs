@@ -254,10 +254,9 @@ impl Survey {
         }
         if let Choice::Chosen(option) = choice {
             reasons.insert(0, Reason::new("selected", format!("asked for by {option}")));
-        } else if let (Choice::Everything, Some(_)) = (&choice, &self.base) {
-            reasons.insert(0, Reason::new("all", "everything is planned: `--all`"));
-        } else if self.base.is_none() {
-            reasons.insert(0, Reason::new("all", format!("everything is planned: {}", self.base_reason)));
+        } else if self.base.is_none() || matches!(choice, Choice::All) {
+            let why = if self.base.is_none() { &self.base_reason } else { "`--all`" };
+            reasons.insert(0, Reason::new("all", format!("everything is planned: {why}")));
         }
         if reasons.is_empty() {
             let base = base::short(self.base.as_deref().unwrap_or_default());
@@ -272,8 +271,8 @@ impl Survey {
 enum Choice {
     /// Nothing.
     Open,
-    /// `--all`, which wins over a base.
-    Everything,
+    /// All are asked for.
+    All,
     /// This option names it.
     Chosen(&'static str),
     /// These options name others.
@@ -282,24 +281,20 @@ enum Choice {
 
 impl Selection {
     fn of_plugin(&self, id: &str) -> Choice {
-        self.choice(|plugins, _| plugins, id, "`--plugin`")
+        let Self::Only { plugins, .. } = self else { return self.of_any() };
+        self.choice(plugins, id, "`--plugin`")
     }
 
     fn of_bundle(&self, id: &str) -> Choice {
-        self.choice(|_, bundles| bundles, id, "`--bundle`")
+        let Self::Only { bundles, .. } = self else { return self.of_any() };
+        self.choice(bundles, id, "`--bundle`")
     }
 
-    fn choice<'a>(
-        &'a self,
-        ids: fn(&'a [String], &'a [String]) -> &'a [String],
-        id: &str,
-        option: &'static str,
-    ) -> Choice {
-        let ids = match self {
-            Self::Changed => return Choice::Open,
-            Self::All => return Choice::Everything,
-            Self::Only { plugins, bundles } => ids(plugins, bundles),
-        };
+    fn of_any(&self) -> Choice {
+        if *self == Self::All { Choice::All } else { Choice::Open }
+    }
+
+    fn choice(&self, ids: &[String], id: &str, option: &'static str) -> Choice {
         if ids.iter().any(|wanted| wanted == id) { Choice::Chosen(option) } else { Choice::Other(self.options()) }
     }
 

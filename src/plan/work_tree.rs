@@ -5,8 +5,9 @@
 //! does not find as the index has it: which names are ignored, and what `git add` would make of files that were
 //! touched. Where a repository is not usual (see [`super::index`]), git looks at everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,6 +16,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::git::{Git, GitError, Ignores};
 use super::index::Index;
+use super::parallel;
 use super::snapshot::{Kind, NEVER, Overlay, Snapshot};
 use super::walk::{Found, walk};
 
@@ -169,10 +171,12 @@ fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overl
     // A repository in the repository, which is none of its submodules, is listed as a folder.
     let new = records(new).filter(|path| !path.ends_with(b"/")).map(|path| (path, on_disk(path)));
     let mut files: BTreeMap<&[u8], Option<Kind>> = new.collect();
+    let mut in_index: HashMap<&[u8], &[u8]> = HashMap::new();
     for (change, path) in changes(touched, "diff-files")? {
         if change.is_submodule() {
             submodule(git, prefix, path, overlay)?;
         } else {
+            in_index.insert(path, change.id);
             // What is behind a link that stands where a folder was, is another file.
             files.insert(path, if change.status == b"D" { None } else { on_disk(path) });
         }
@@ -184,7 +188,22 @@ fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overl
             None => drop(overlay.insert([prefix, path].concat(), None)),
         }
     }
-    for ((path, kind), id) in to_hash.iter().zip(hash_all(git, &to_hash)?) {
+    // What has the very bytes that the index has is not changed, whatever git would make of it now: files with CRLF in
+    // the index stay as they are under `text=auto`, and `git hash-object` does not know of the index.
+    let is_same = parallel(&to_hash, |(path, kind)| {
+        let id = in_index.get(path).filter(|_| *kind != Kind::Link && git.has_sha1());
+        id.filter(|id| raw_id(&git.folder().join(OsStr::from_bytes(path))).is_some_and(|raw| raw.as_bytes() == **id))
+    });
+    let mut other = Vec::new();
+    for ((path, kind), same) in to_hash.into_iter().zip(is_same) {
+        match same {
+            Some(id) => {
+                drop(overlay.insert([prefix, path].concat(), Some((kind, String::from_utf8_lossy(id).into_owned()))))
+            }
+            None => other.push((path, kind)),
+        }
+    }
+    for ((path, kind), id) in other.iter().zip(hash_all(git, &other)?) {
         overlay.insert([prefix, path].concat(), Some((*kind, id)));
     }
     Ok(())
@@ -248,6 +267,21 @@ fn content(path: &Path, kind: Kind) -> Option<Vec<u8>> {
         Kind::Link => Some(std::fs::read_link(path).ok()?.into_os_string().into_vec()),
         _ => std::fs::read(path).ok(),
     }
+}
+
+/// The id of a file's bytes as they are; `None` where it cannot be read.
+fn raw_id(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut hash = Sha1::new();
+    let mut rest = file.metadata().ok()?.len();
+    hash.update(format!("blob {rest}\0"));
+    let mut buffer = vec![0; 64 << 10];
+    while rest > 0 {
+        let read = file.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        hash.update(&buffer[..read]);
+        rest = rest.checked_sub(read as u64)?;
+    }
+    Some(hex::encode(hash.finalize()))
 }
 
 fn blob_id(content: &[u8]) -> String {

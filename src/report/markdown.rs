@@ -1,6 +1,8 @@
 //! Text in GitHub's and GitLab's markdown. What comes from the repository comes in; what goes out shows it as it is:
 //! it cannot become markup, a link, a mention of a user, or a reference to an issue.
 
+use crate::hidden::is_hidden;
+
 /// `text` as running text, on one line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -89,11 +91,6 @@ pub(super) fn marker(config: &str) -> String {
         }
     }
     format!("<!-- rhdh-pack: {name} -->")
-}
-
-/// Control characters, and those that turn the direction of the text around them.
-fn is_hidden(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

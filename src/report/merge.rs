@@ -67,7 +67,7 @@ pub fn merge(results: Vec<RunResult>) -> Result<RunResult, Error> {
     Ok(whole)
 }
 
-pub(super) fn is_left_to_others(artifact: &ArtifactResult) -> bool {
+fn is_left_to_others(artifact: &ArtifactResult) -> bool {
     artifact.reasons.iter().any(|reason| reason.kind == OTHER_LEG)
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::{ArtifactResult, RunResult, State};
 use crate::plan::{Action, Plan};
 
-/// A larger result is handed over as its path only, in bytes.
-const MAX_RESULT: usize = 512 << 10;
+/// A larger document is handed over as its path only, in bytes.
+const MAX_DOCUMENT: usize = 512 << 10;
 
 /// One output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +26,16 @@ fn output(name: &'static str, value: impl Into<String>) -> Output {
     Output { name, value: value.into() }
 }
 
-/// What is known once there is a plan. `matrix` is the job matrix as one line of JSON.
+/// What is known once there is a plan. `matrix` is the job matrix as one line of JSON, `out` the output folder.
 #[must_use]
-pub fn of_plan(plan: &Plan, matrix: String) -> Vec<Output> {
+pub fn of_plan(plan: &Plan, matrix: String, out: &Path) -> Vec<Output> {
     let plugins = plan.plugins.iter().map(|plugin| plugin.action);
     let [changed, count] = changes(plugins.chain(plan.bundles.iter().map(|bundle| bundle.action)));
-    vec![changed, count, output("plan", serde_json::to_string(plan).unwrap_or_default()), output("matrix", matrix)]
+    let text = whole_or_path(serde_json::to_string(plan).unwrap_or_default(), out, "plan.json");
+    vec![changed, count, output("plan", text), output("matrix", matrix)]
 }
 
-/// Whether anything is to be done, and for how many plugins and bundles something is to be built.
+/// Whether anything is to be done, and for how many plugins and bundles something is to be built or copied.
 fn changes(actions: impl Iterator<Item = Action>) -> [Output; 2] {
     let mut changed = false;
     let mut count = 0;
@@ -61,11 +62,15 @@ pub fn of_result(result: &RunResult, out: &Path) -> Vec<Output> {
         output("failed", lines(failed.collect())),
         output("digests", by_id(result, |artifact| Some(artifact.image.as_ref()?.digest.as_str()))),
         output("integrity", by_id(result, |artifact| Some(artifact.tgz.as_ref()?.integrity.as_str()))),
-        output("result", if text.len() > MAX_RESULT { file("result.json") } else { text }),
+        output("result", whole_or_path(text, out, "result.json")),
         output("result-file", file("result.json")),
         output("dynamic-plugins-file", file("dynamic-plugins.yaml")),
         output("subjects-file", file("subjects.txt")),
     ]
+}
+
+fn whole_or_path(text: String, out: &Path, file: &str) -> String {
+    if text.len() > MAX_DOCUMENT { out.join(file).display().to_string() } else { text }
 }
 
 /// A JSON object with what `value` gives for each plugin and bundle, by id.

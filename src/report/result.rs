@@ -4,7 +4,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::merge;
 use crate::package::{Finding, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 use crate::plan::{Action, ContentKey, Plan, PlannedBundle, PlannedPlugin, Published, Reason};
 use crate::push::{self, PublishedFile, PublishedImage, PublishedPackage};
@@ -232,23 +231,6 @@ impl RunResult {
     /// Plugins and bundles, plugins first.
     pub fn artifacts_mut(&mut self) -> impl Iterator<Item = &mut ArtifactResult> {
         self.plugins.iter_mut().chain(&mut self.bundles)
-    }
-
-    /// Whether it tells of `plan`, or of an earlier plan of the same commit and content, after which nothing is left to
-    /// do that is not in it.
-    #[must_use]
-    pub fn is_of(&self, plan: &Plan) -> bool {
-        let planned = Self::of(plan, self.started);
-        let follows = |(did, planned): (&ArtifactResult, &ArtifactResult)| {
-            // What a stage left out by itself, as another leg's, it did not overlook.
-            let is_left_out = || did.reasons == planned.reasons || merge::is_left_to_others(did);
-            did.label() == planned.label()
-                && did.content_key == planned.content_key
-                && (planned.state != State::Planned || did.action == planned.action || is_left_out())
-        };
-        self.commit == plan.head
-            && self.artifacts().count() == planned.artifacts().count()
-            && self.artifacts().zip(planned.artifacts()).all(follows)
     }
 
     /// The plugin or bundle with this [`ArtifactResult::label`].

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use super::glob::Patterns;
+use super::glob::{ByLink, Patterns};
 use super::package_json::{self, PackageJson, parse_object, read_limited, take_text};
 use super::{Package, Workspace, Workspaces, graph};
 use crate::repo_path::{Places, RepoPath, RepoPathError};
@@ -187,21 +187,31 @@ fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
     let manifest = Arc::new(PackageJson::parse(&read(root, path, "package.json")?, &shown(path, "package.json"))?);
     let mut packages = BTreeMap::new();
     let mut next = members(root, path, path, &manifest)?;
-    packages
-        .insert(path.clone(), Package { path: path.clone(), manifest: Arc::clone(&manifest), depends_on: Vec::new() });
+    packages.insert(path.clone(), Package::new(path.clone(), Arc::clone(&manifest)));
     // A package may have `workspaces` of its own: yarn goes on there, level by level.
     while !next.is_empty() {
-        let candidates: Vec<RepoPath> = std::mem::take(&mut next).into_iter().collect();
-        for (folder, manifest) in read_manifests(root, &candidates)? {
+        let candidates = std::mem::take(&mut next);
+        let folders: Vec<RepoPath> = candidates.keys().cloned().collect();
+        for (folder, manifest) in read_manifests(root, &folders)? {
             next.extend(members(root, path, &folder, &manifest)?);
-            packages.insert(folder.clone(), Package { path: folder, manifest, depends_on: Vec::new() });
+            let mut package = Package::new(folder.clone(), manifest);
+            if candidates.get(&folder) == Some(&true) {
+                package.place = real_place(root, &folder).unwrap_or(package.place);
+            }
+            packages.insert(folder, package);
         }
-        next.retain(|folder| !packages.contains_key(folder));
+        next.retain(|folder, _| !packages.contains_key(folder));
     }
     refuse_duplicates(root, &mut packages)?;
     let mut packages: IndexMap<RepoPath, Package> = packages.into_iter().collect();
     graph::connect(path, &mut packages);
     Ok(Workspace { backstage: backstage_version(root, path)?, path: path.clone(), manifest, packages })
+}
+
+/// Where `folder` is in the repository, after following every link on the way.
+fn real_place(root: &Path, folder: &RepoPath) -> Option<RepoPath> {
+    let place = folder.locate(root).ok()?;
+    RepoPath::new(place.strip_prefix(root.canonicalize().ok()?).ok()?.to_str()?).ok()
 }
 
 /// The folders that the `workspaces` of the package in `folder` match, packages or not.
@@ -210,7 +220,7 @@ fn members(
     workspace: &RepoPath,
     folder: &RepoPath,
     json: &PackageJson,
-) -> Result<BTreeSet<RepoPath>, Error> {
+) -> Result<BTreeMap<RepoPath, ByLink>, Error> {
     let file = shown(folder, "package.json");
     let patterns = json.workspaces(&file)?.unwrap_or_default();
     let patterns =

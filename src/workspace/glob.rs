@@ -2,7 +2,7 @@
 //! begin with a dot only where the pattern says so). Patterns come in; what goes out are the folders that they match.
 //! Only folders that a pattern can still match are read, and `node_modules`, `.git` and `.yarn` never.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ const NEVER: [&str; 3] = ["node_modules", ".git", ".yarn"];
 
 /// One pattern may become this many by its braces; real ones become a handful.
 const MAX_ALTERNATIVES: usize = 1_000;
+
+/// Whether a link leads to a folder.
+pub(super) type ByLink = bool;
 
 /// The patterns of one `workspaces` field.
 #[derive(Debug)]
@@ -101,8 +104,8 @@ impl Patterns {
     }
 
     /// The folders below `root`/`base` that the patterns match, sorted, relative to `root`.
-    pub(super) fn expand(&self, root: &Path, base: &RepoPath) -> Result<BTreeSet<RepoPath>, BadFolder> {
-        let mut found = BTreeSet::new();
+    pub(super) fn expand(&self, root: &Path, base: &RepoPath) -> Result<BTreeMap<RepoPath, ByLink>, BadFolder> {
+        let mut found = BTreeMap::new();
         // So it is for nearly every package.
         if self.include.is_empty() {
             return Ok(found);
@@ -201,7 +204,7 @@ struct Walk<'a> {
     root: &'a Path,
     pattern: &'a Pattern,
     exclude: &'a [Pattern],
-    found: &'a mut BTreeSet<RepoPath>,
+    found: &'a mut BTreeMap<RepoPath, ByLink>,
 }
 
 /// A folder on the way, and where the patterns stand there.
@@ -222,7 +225,7 @@ impl Walk<'_> {
         // fast-glob starts at the last folder that the pattern names literally, and never yields that folder itself.
         let counts = place.depth > literal || literal == self.pattern.segments.len();
         if counts && self.pattern.is_match(&place.positions) && excluded().next().is_none() {
-            self.found.insert(place.path.clone());
+            self.found.insert(place.path.clone(), !place.links.is_empty());
         }
         if place.depth > literal && excluded().any(|(pattern, _)| pattern.stops_descent()) {
             return Ok(());

@@ -7,7 +7,7 @@ use super::*;
 fn expand(root: &Path, patterns: &[&str]) -> Vec<String> {
     let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
     let found = Patterns::new(&patterns).unwrap().expand(root, &RepoPath::default()).unwrap();
-    found.into_iter().map(|path| path.to_string()).collect()
+    found.into_keys().map(|path| path.to_string()).collect()
 }
 
 fn tree(folders: &[&str]) -> tempfile::TempDir {

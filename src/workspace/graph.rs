@@ -58,29 +58,25 @@ impl Workspace {
     }
 }
 
-/// Fills in `depends_on` of every package; `workspace` is the folder of the workspace root.
+/// Fills in `depends_on` and `local` of every package; `workspace` is the folder of the workspace root.
 pub(super) fn connect(workspace: &RepoPath, packages: &mut IndexMap<RepoPath, Package>) {
     let by_name: HashMap<&str, &Package> =
         packages.values().filter_map(|package| Some((package.manifest.name.as_deref()?, package))).collect();
-    let edges: Vec<Vec<RepoPath>> = packages
+    let edges: Vec<(BTreeSet<RepoPath>, BTreeSet<RepoPath>)> = packages
         .values()
         .map(|package| {
             let ranges = FIELDS.iter().flat_map(|field| package.manifest.ranges(field));
-            let targets: BTreeSet<RepoPath> = ranges
-                .filter_map(|(name, range)| {
-                    match by_name.get(name) {
-                        Some(target) => accepts(target, range).then(|| target.path.clone()),
-                        None => None,
-                    }
-                    .or_else(|| by_path(workspace, package, range).filter(|path| packages.contains_key(path)))
-                })
-                .filter(|path| *path != package.path)
-                .collect();
-            targets.into_iter().collect()
+            let targets = ranges.filter_map(|(name, range)| {
+                let named = by_name.get(name).filter(|target| accepts(target, range));
+                let is_known = |path: &RepoPath| packages.contains_key(path) || !range.starts_with("workspace:");
+                named.map(|target| target.path.clone()).or_else(|| by_path(workspace, package, range).filter(is_known))
+            });
+            targets.filter(|path| *path != package.path).partition(|path| packages.contains_key(path))
         })
         .collect();
-    for (package, depends_on) in packages.values_mut().zip(edges) {
-        package.depends_on = depends_on;
+    for (package, (depends_on, local)) in packages.values_mut().zip(edges) {
+        package.depends_on = depends_on.into_iter().collect();
+        package.local = local.into_iter().collect();
     }
 }
 
@@ -117,7 +113,7 @@ mod tests {
         let packages = manifests.iter().map(|(path, json)| {
             let path = RepoPath::new(path).unwrap();
             let manifest = Arc::new(PackageJson::parse(json.as_bytes(), "package.json").unwrap());
-            (path.clone(), Package { path, manifest, depends_on: Vec::new() })
+            (path.clone(), Package::new(path, manifest))
         });
         let mut packages: IndexMap<RepoPath, Package> = packages.collect();
         let path = RepoPath::default();

@@ -21,7 +21,7 @@ pub use closure::Closure;
 pub use discover::{Discovery, Error, discover};
 pub use lockfile::LockfileError;
 pub use package_json::{PackageJson, PackageManager, Role, RoleError, siblings};
-pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, Root};
+pub use third_party::{Again, Direct, LockChange, Locked, Lockfile, MOST_CHANGES, Root};
 
 /// One yarn workspace root: the folder whose `package.json` has `workspaces` and beside which `yarn.lock` stands. A
 /// package with a `yarn.lock` of its own and no `workspaces` is a workspace of one.
@@ -42,11 +42,24 @@ pub struct Workspace {
 pub struct Package {
     /// Its folder.
     pub path: RepoPath,
+    /// Where its files are: `path`, or where a link on the way there leads.
+    pub place: RepoPath,
     /// Its `package.json`.
     pub manifest: Arc<PackageJson>,
     /// Folders of the packages of the same workspace that it depends on directly (`dependencies`,
     /// `optionalDependencies`, `peerDependencies`; by `workspace:` or by name and version range), sorted.
     pub depends_on: Vec<RepoPath>,
+    /// Folders and archives of the repository that it depends on directly by `link:`, `portal:` or `file:`, and that are
+    /// no packages of the workspace, sorted.
+    pub local: Vec<RepoPath>,
+}
+
+impl Package {
+    /// A package that depends on nothing yet.
+    #[must_use]
+    pub fn new(path: RepoPath, manifest: Arc<PackageJson>) -> Self {
+        Self { place: path.clone(), path, manifest, depends_on: Vec::new(), local: Vec::new() }
+    }
 }
 
 /// All the workspaces that hold plugins.

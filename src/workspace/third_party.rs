@@ -20,6 +20,9 @@ const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 /// and a hostile file could have as many as the square of its lines.
 const MAX_EDGES: usize = 20_000_000;
 
+/// Changes of a lock file that are told one by one.
+pub const MOST_CHANGES: usize = 50;
+
 /// A `yarn.lock`, ready to be asked. Its entries have numbers, in the order of their resolutions.
 #[derive(Debug)]
 pub struct Lockfile {
@@ -254,7 +257,7 @@ impl Lockfile {
     }
 
     /// What is different between a closure of `base` and one of this lock file, by name; each comes with the direct
-    /// dependencies that lead to it, and `again` is that of the two.
+    /// dependencies that lead to it, and `again` is that of the two. Of more than [`MOST_CHANGES`], so many and one.
     #[must_use]
     pub fn changes_since(
         &self,
@@ -282,6 +285,8 @@ impl Lockfile {
         if different.is_empty() {
             return Vec::new();
         }
+        // A yarn that writes other checksums changes all there is, for every package that has it.
+        let different: BTreeMap<_, _> = different.into_iter().take(MOST_CHANGES + 1).collect();
         let of_new = different.values().filter_map(|(_, new)| new.first().copied()).collect();
         let of_old = different.values().filter(|(_, new)| new.is_empty()).filter_map(|(old, _)| old.first().copied());
         let (ways, base_ways) = (self.ways(direct, of_new), base.ways(base_direct, of_old.collect()));

@@ -405,3 +405,38 @@ fn a_default_that_is_written_out_is_no_change_and_no_other_key() {
     repo.edit("rhdh-plugins.toml", "level = 9", "level = 8");
     assert_eq!(built(&repo.since("HEAD")), ["todo", "todo-backend", "other", "both"]);
 }
+
+/// A yarn that writes other checksums changes all that is locked.
+#[test]
+fn a_lock_file_that_is_another_from_end_to_end() {
+    let repo = Repo::new();
+    let names: Vec<String> = (0..120).map(|number| format!("p{number:03}")).collect();
+    let dependencies: Vec<String> = names.iter().map(|name| format!("\"{name}\": \"^1.0.0\"")).collect();
+    let manifest = repo.read("plugins/other/package.json");
+    let at = manifest.rfind('}').unwrap();
+    let dependencies = dependencies.join(", ");
+    repo.write(
+        "plugins/other/package.json",
+        &format!("{}, \"dependencies\": {{ {dependencies} }} }}", &manifest[..at]),
+    );
+    let lock = |checksum: &str| {
+        let entries = names.iter().map(|name| {
+            format!(
+                "\n\"{name}@npm:^1.0.0\":\n  version: 1.0.0\n  resolution: \"{name}@npm:1.0.0\"\n  checksum: {checksum}\n  \
+                 languageName: node\n  linkType: hard\n"
+            )
+        });
+        format!("{LOCK}{}", entries.collect::<String>())
+    };
+    repo.write("yarn.lock", &lock("10c0/aa"));
+    let base = repo.commit("many");
+    assert!(built(&repo.since(&base)).is_empty());
+    repo.write("yarn.lock", &lock("10/bb"));
+    let reasons = reasons(&repo.since(&base), "other");
+    assert_eq!(
+        (reasons.len(), reasons.last().map(String::as_str)),
+        (51, Some("and more locked packages")),
+        "{reasons:?}"
+    );
+    assert_eq!(reasons[0], "p000 1.0.0 has another resolution or checksum");
+}

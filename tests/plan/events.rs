@@ -145,10 +145,12 @@ fn a_force_push_has_no_base() {
     let extra = Repo::empty();
     let payload = format!(r#"{{"before": "{before}", "forced": true}}"#);
     let push = github("push", "refs/heads/main", &head, &payload, &extra);
-    for clone in [checkout(&repo, "refs/heads/main", 1), repo.clone_with(&[])] {
+    for (clone, is_shallow) in [(checkout(&repo, "refs/heads/main", 1), "true"), (repo.clone_with(&[]), "false")] {
         let plan = clone.plan(&push);
         assert_eq!(built(&plan), ALL);
         assert_eq!(plan.base, None);
+        // Nothing is fetched for what was announced.
+        assert_eq!(clone.git(&["rev-parse", "--is-shallow-repository"]), is_shallow);
         let reason = format!("a force push replaced {}, where `main` stood before", &before[..10]);
         assert_eq!(plan.base_reason, reason);
         assert_eq!(plan.notes.len(), 1, "said loudly");
@@ -242,6 +244,25 @@ fn gitlab_merge_requests_and_branches() {
     }
 }
 
+/// Somebody merged the target into the branch: that is none of the CI's own merges.
+#[test]
+fn a_merge_request_whose_newest_commit_is_a_merge() {
+    let pull = pull_request();
+    pull.repo.git(&["checkout", "--quiet", "feature"]);
+    pull.repo.git(&["merge", "--quiet", "--no-edit", "main"]);
+    let head = pull.repo.git(&["rev-parse", "HEAD"]);
+    let target = pull.repo.git(&["rev-parse", "main"]);
+    for depth in [1, 1000] {
+        let plan = checkout(&pull.repo, "refs/heads/feature", depth).plan(&gitlab(&[
+            ("CI_PIPELINE_SOURCE", "merge_request_event"),
+            ("CI_MERGE_REQUEST_IID", "7"),
+            ("CI_COMMIT_SHA", &head),
+            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", &target),
+        ]));
+        assert_only_other(&plan, &target);
+    }
+}
+
 #[test]
 fn locally_the_default_branch_counts_and_what_is_not_committed() {
     let repo = Repo::new();
@@ -277,7 +298,25 @@ fn a_clone_that_cannot_fetch_says_so() {
     clone.git(&["remote", "set-url", "origin", "file:///nowhere"]);
     let plan = clone.plan(&github("pull_request", "refs/pull/7/merge", &pull.merge, &payload(&pull), &Repo::empty()));
     assert_eq!(built(&plan), ALL);
-    assert!(plan.base_reason.ends_with("which is not in this clone and cannot be fetched"), "{}", plan.base_reason);
+    let words = "the target branch, as it was merged with, is not in this clone, and it cannot be fetched: '/nowhere'";
+    assert!(plan.base_reason.contains(words), "{}", plan.base_reason);
+    // Nor is that a force push.
+    let clone = checkout(&pull.repo, "refs/heads/feature", 1);
+    clone.git(&["remote", "set-url", "origin", "file:///nowhere"]);
+    let payload = format!(r#"{{"before": "{}"}}"#, pull.branched);
+    let plan = clone.plan(&github("push", "refs/heads/feature", &pull.own, &payload, &Repo::empty()));
+    assert_eq!(built(&plan), ALL);
+    let words = "where `feature` stood before, is not in this clone, and it cannot be fetched: '/nowhere'";
+    assert!(plan.base_reason.contains(words), "{}", plan.base_reason);
+}
+
+#[test]
+fn everything_is_planned_whatever_the_base() {
+    let repo = Repo::new();
+    let options = Options { selection: Selection::All, base: Some("HEAD".to_owned()), ..Options::default() };
+    let plan = repo.plan(&options);
+    assert_eq!(built(&plan), ALL);
+    assert_eq!(plan.plugins[0].reasons[0].text, "everything is planned: `--all`");
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn a_result_of_other_content_is_not_taken_for_that_of_the_plan() {
     assert_eq!(here(&repo, &["plan", "--all"]).status.code(), Some(0));
     for stage in [&["push"][..], &["report"]] {
         let stage = here(&repo, stage);
-        let refused = stage.status.code() == Some(2) && said(&stage).contains("is of another plan");
+        let refused = stage.status.code() == Some(2) && said(&stage).contains("does not exist");
         assert!(refused, "{}", said(&stage));
     }
     let packaged = here(&repo, &["package"]);
@@ -195,7 +195,7 @@ fn a_result_of_other_content_is_not_taken_for_that_of_the_plan() {
     assert_eq!(here(&repo, &["export"]).status.code(), Some(0));
     assert_eq!(here(&repo, &["plan", "--all"]).status.code(), Some(0));
     let pushed = here(&repo, &["push"]);
-    assert!(pushed.status.code() == Some(2) && said(&pushed).contains("is of another plan"), "{}", said(&pushed));
+    assert!(pushed.status.code() == Some(2) && said(&pushed).contains("does not exist"), "{}", said(&pushed));
 }
 
 #[test]

@@ -177,6 +177,30 @@ fn a_registry_that_cannot_be_reached_is_tried_once_for_all_plugins() {
     assert_eq!(said.matches("registry `q` could not be asked").count(), 1, "{said}");
 }
 
+/// What registries hold only adds to what git says: nothing else of a plan needs their credentials.
+#[test]
+fn credentials_that_cannot_be_read_stop_no_plan() {
+    let repo = Repo::new();
+    repo.write("auth.json", "garbage");
+    let auth = repo.root.join("auth.json").display().to_string();
+    let variables = [("REGISTRY_AUTH_FILE", auth.as_str())];
+    let output = run(&repo, &[], &variables);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.contains("auth.json")), (Some(0), false), "{said}");
+    let config = repo.read("rhdh-plugins.toml");
+    let registry = "[registries.q]\noci = \"127.0.0.1:1/x\"\n[channels.next]\ntags = [\"next\"]\n[defaults]\nregistries = [\"q\"]\n";
+    repo.write("rhdh-plugins.toml", &format!("{config}{registry}"));
+    let output = run(&repo, &["--channel", "next"], &variables);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("no registry could be asked what it holds").count(), 1, "{said}");
+    assert!(said.contains("auth.json") && !said.contains("pushed"), "{said}");
+    // Whoever pushes needs them.
+    let pushed = rhdh_pack(&repo.root).args(["run", "--channel", "next"]).envs(variables).output().unwrap();
+    let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
+    assert!(pushed.status.code() == Some(3) && said.contains("nothing was pushed"), "{said}");
+}
+
 #[test]
 fn variables_for_another_repository_do_not_count() {
     let repo = Repo::new();
@@ -210,55 +234,6 @@ fn a_repository_that_only_the_environment_knows_is_used() {
     let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(plan["plugins"][2]["reasons"][0]["text"], "plugins/other/src/index.ts changed", "{json}");
     assert_eq!(plan["plugins"][0]["action"], "skip");
-}
-
-#[test]
-fn credentials_that_cannot_be_read_are_no_reason_not_to_plan() {
-    let repo = Repo::new();
-    let home = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(home.path().join(".config/containers")).unwrap();
-    std::fs::write(home.path().join(".config/containers/auth.json"), "garbage").unwrap();
-    let variables = [
-        ("HOME", home.path().to_str().unwrap()),
-        ("XDG_CONFIG_HOME", ""),
-        ("XDG_RUNTIME_DIR", ""),
-        ("DOCKER_CONFIG", ""),
-        ("REGISTRY_AUTH_FILE", ""),
-    ];
-    let plan = |arguments: &[&str]| {
-        let output = run(&repo, arguments, &variables);
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    // Nobody is asked, so nobody needs them.
-    let (code, said) = plan(&[]);
-    assert!(code == Some(0) && !said.contains("auth.json"), "{said}");
-    let config = repo.read("rhdh-plugins.toml");
-    repo.write(
-        "rhdh-plugins.toml",
-        &format!(
-            "{config}[registries.q]\noci = \"127.0.0.1:1/x\"\n[channels.next]\ntags = [\"next\"]\n\
-             [defaults]\nregistries = [\"q\"]\n"
-        ),
-    );
-    let (code, said) = plan(&["--channel", "next"]);
-    assert!(code == Some(0) && said.matches("the registries were not asked what they hold").count() == 1, "{said}");
-    assert!(said.contains("auth.json") && !said.contains("nothing was pushed"), "{said}");
-    // Whoever pushes needs them.
-    let pushed = rhdh_pack(&repo.root).args(["run", "--channel", "next"]).envs(variables).output().unwrap();
-    let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
-    assert!(pushed.status.code() == Some(3) && said.contains("nothing was pushed"), "{said}");
-}
-
-#[test]
-fn all_is_all_with_a_base_too() {
-    let repo = Repo::new();
-    let said = stdout(&run(&repo, &["--all", "--base", "HEAD", "--format", "json"], &[]));
-    let plan: serde_json::Value = serde_json::from_str(&said).unwrap();
-    for artifact in plan["plugins"].as_array().unwrap().iter().chain(plan["bundles"].as_array().unwrap()) {
-        assert_eq!(artifact["action"], "build", "{artifact}");
-        assert_eq!(artifact["reasons"][0]["text"], "everything is planned: `--all`", "{artifact}");
-    }
-    assert_eq!(plan["base"], repo.git(&["rev-parse", "HEAD"]));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::repo::{Options, Repo, built, git_bytes, reasons};
 
+const ALL: [&str; 4] = ["todo", "todo-backend", "other", "both"];
+
 #[test]
 fn clones_branches_and_depths_do_not_matter() {
     let repo = Repo::new();
@@ -192,4 +194,191 @@ fn a_whole_workspace_in_a_submodule() {
     outer.git(&["-C", "inner", "commit", "--quiet", "--all", "--message", "second"]);
     outer.commit("moved");
     assert_eq!(reasons(&outer.since(&base), "other"), ["inner changed"]);
+}
+
+/// `git add` would leave such a file as it is; `git hash-object` knows nothing of the index.
+#[test]
+fn line_ends_of_the_index_do_not_matter() {
+    let repo = Repo::new();
+    repo.git(&["config", "core.autocrlf", "false"]);
+    repo.write("plugins/other/src/crlf.ts", "x;\r\ny;\r\n");
+    repo.commit("crlf");
+    repo.write(".gitattributes", "* text=auto\n");
+    let base = repo.commit("attributes");
+    let keys = repo.keys();
+    // The same bytes in another file, as in a copy of the working tree.
+    let file = repo.root.join("plugins/other/src/crlf.ts");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    assert!(built(&repo.since(&base)).is_empty());
+    assert_eq!(repo.keys(), keys);
+    repo.write("plugins/other/src/crlf.ts", "x;\r\nz;\r\n");
+    assert_eq!(built(&repo.since(&base)), ["other"]);
+}
+
+/// A plugin whose folder is a submodule.
+#[test]
+fn a_plugin_that_is_a_submodule() {
+    let inner = Repo::empty();
+    inner.git(&["init", "--quiet", "--initial-branch=main"]);
+    inner.write("package.json", r#"{ "name": "sub", "version": "1.0.0", "backstage": { "role": "backend-plugin" } }"#);
+    inner.write("src/index.ts", "1");
+    inner.commit("first");
+    let outer = Repo::new();
+    let url = inner.root.display().to_string();
+    outer.git(&["submodule", "--quiet", "add", &url, "plugins/sub"]);
+    let config = outer.read("rhdh-plugins.toml");
+    outer.write("rhdh-plugins.toml", &format!("{config}[plugins.sub]\npath = \"plugins/sub\"\n"));
+    let base = outer.commit("sub");
+    assert!(built(&outer.since(&base)).is_empty());
+    let key = |repo: &Repo| repo.keys().into_iter().find(|(id, _)| id == "sub").unwrap();
+    let first = key(&outer);
+    // Changed in it, a file that is new in it, and then committed there.
+    outer.write("plugins/sub/src/index.ts", "2");
+    assert_eq!(built(&outer.since(&base)), ["sub"]);
+    let second = key(&outer);
+    assert_ne!(first, second);
+    outer.write("plugins/sub/src/new.ts", "");
+    assert_ne!(second, key(&outer));
+    outer.git(&["-C", "plugins/sub", "add", "--all"]);
+    outer.git(&["-C", "plugins/sub", "commit", "--quiet", "--message", "second"]);
+    assert_eq!(built(&outer.since(&base)), ["sub"]);
+    outer.commit("moved");
+    assert_eq!(reasons(&outer.since(&base), "sub"), ["plugins/sub changed"]);
+}
+
+/// Links lead to the folders of a plugin, and of a package that others are made from.
+#[test]
+fn packages_behind_links() {
+    let repo = Repo::new();
+    for (name, plugin) in [("other", "other"), ("todo-common", "todo-common")] {
+        repo.git(&["mv", &format!("plugins/{plugin}"), &format!("real-{name}")]);
+        std::os::unix::fs::symlink(format!("../real-{name}"), repo.root.join(format!("plugins/{plugin}"))).unwrap();
+    }
+    let base = repo.commit("links");
+    assert!(built(&repo.since(&base)).is_empty());
+    let keys = repo.keys();
+    repo.write("real-other/src/index.ts", "x");
+    let plan = repo.since(&base);
+    assert_eq!(built(&plan), ["other"]);
+    assert_eq!(reasons(&plan, "other"), ["real-other/src/index.ts changed"]);
+    assert_ne!(repo.keys(), keys);
+    repo.git(&["checkout", "--quiet", "."]);
+    repo.write("real-todo-common/src/index.ts", "x");
+    assert_eq!(built(&repo.since(&base)), ["todo", "todo-backend", "both"]);
+}
+
+/// What git does not know has no state that could be compared, but its content counts.
+#[test]
+fn packages_that_git_does_not_know() {
+    for nested in [false, true] {
+        let repo = Repo::new();
+        repo.git(&["rm", "-r", "--quiet", "--cached", "plugins/other", "plugins/todo-common"]);
+        if nested {
+            repo.git(&["commit", "--quiet", "--message", "out of git"]);
+            for folder in ["plugins/other", "plugins/todo-common"] {
+                repo.git(&["init", "--quiet", folder]);
+            }
+        } else {
+            repo.write(".gitignore", "/plugins/other\n/plugins/todo-common\n");
+            repo.commit("out of git");
+        }
+        let base = repo.git(&["rev-parse", "HEAD"]);
+        let plan = repo.since(&base);
+        assert_eq!(built(&plan), ALL, "{nested}");
+        assert!(reasons(&plan, "todo").iter().any(|why| why.contains("plugins/todo-common is not in git")), "{nested}");
+        let keys = repo.keys();
+        repo.write("plugins/other/src/index.ts", "x");
+        let others = repo.keys();
+        assert_ne!(keys, others);
+        repo.write("plugins/todo-common/src/index.ts", "x");
+        assert_ne!(others, repo.keys());
+    }
+}
+
+#[test]
+fn local_folders_that_are_no_packages_of_the_workspace() {
+    for protocol in ["portal", "link", "file"] {
+        let repo = Repo::new();
+        let manifest = repo.read("plugins/other/package.json");
+        let at = manifest.rfind('}').unwrap();
+        repo.write(
+            "plugins/other/package.json",
+            &format!(
+                "{}, \"dependencies\": {{ \"@acme/local\": \"{protocol}:../../libs/local\" }} }}",
+                &manifest[..at]
+            ),
+        );
+        repo.write("libs/local/index.js", "1");
+        let base = repo.commit("local");
+        assert!(built(&repo.since(&base)).is_empty());
+        repo.write("libs/local/index.js", "2");
+        let plan = repo.since(&base);
+        assert_eq!(built(&plan), ["other"], "{protocol}");
+        assert_eq!(reasons(&plan, "other"), ["libs/local/index.js changed"]);
+    }
+}
+
+/// Links that lead to links, through folders that are links, and from where inputs are looked for.
+#[test]
+fn links_are_followed_to_their_end() {
+    let link = |repo: &Repo, target: &str, at: &str| {
+        let at = repo.root.join(at);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let _ = std::fs::remove_file(&at);
+        std::os::unix::fs::symlink(target, at).unwrap();
+    };
+    let repo = Repo::new();
+    repo.write("deep/real.ts", "1");
+    link(&repo, "../deep/real.ts", "shared/one.ts");
+    link(&repo, "../deep", "shared/folder");
+    link(&repo, "../../../shared/one.ts", "plugins/todo/src/one.ts");
+    link(&repo, "../../../shared/folder/real.ts", "plugins/other/src/two.ts");
+    repo.write("settings/tsconfig.json", "{}");
+    link(&repo, "settings/tsconfig.json", "tsconfig.json");
+    for file in ["yarn.lock", "rhdh-plugins.toml"] {
+        let text = repo.read(file);
+        repo.write(&format!("settings/{file}"), &text);
+        link(&repo, &format!("settings/{file}"), file);
+    }
+    let base = repo.commit("links");
+    assert!(built(&repo.since(&base)).is_empty());
+    repo.write("deep/real.ts", "2");
+    let plan = repo.since(&base);
+    assert_eq!(reasons(&plan, "todo"), ["deep/real.ts changed"]);
+    assert_eq!(reasons(&plan, "other"), ["deep/real.ts changed"]);
+    repo.write("deep/real.ts", "1");
+    repo.write("settings/tsconfig.json", "{ }");
+    assert_eq!(built(&repo.since(&base)), ALL);
+    repo.write("settings/tsconfig.json", "{}");
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write(
+        "settings/rhdh-plugins.toml",
+        &config.replace("[plugins.other]\n", "[plugins.other]\nexport-args = [\"--x\"]\n"),
+    );
+    assert_eq!(reasons(&repo.since(&base), "other"), ["`export-args` changed in rhdh-plugins.toml"]);
+    repo.write("settings/rhdh-plugins.toml", &config);
+    let lock = repo.read("yarn.lock");
+    repo.write("settings/yarn.lock", &lock.replace("4.17.20", "4.17.21"));
+    assert_eq!(reasons(&repo.since(&base), "todo-backend"), ["lodash 4.17.20 → 4.17.21 (through express)"]);
+    // A circle leads nowhere.
+    link(&repo, "b.ts", "plugins/todo/src/a.ts");
+    link(&repo, "a.ts", "plugins/todo/src/b.ts");
+    repo.plan(&Options::default());
+}
+
+#[test]
+fn global_inputs_as_people_write_them() {
+    let repo = Repo::new();
+    repo.write("settings/a.json", "1");
+    repo.write("settings/inner/b.json", "1");
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nglobal = [\"./settings/\"]\n"));
+    let base = repo.commit("settings");
+    assert!(built(&repo.since(&base)).is_empty());
+    repo.write("settings/inner/b.json", "2");
+    let plan = repo.since(&base);
+    assert_eq!(built(&plan), ALL);
+    assert_eq!(reasons(&plan, "other"), ["settings/inner/b.json changed"]);
 }

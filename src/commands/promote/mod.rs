@@ -99,7 +99,7 @@ pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Resu
     let (plugins, bundles) = (options.plugins.clone(), options.bundles.clone());
     let all = plugins.is_empty() && bundles.is_empty();
     let planning = PlanOptions { channel: Some(to.name.clone()), plugins, bundles, all, ..PlanOptions::default() };
-    let mut plan = plan::plan(session, &to, &planning, || Ok(registries.clone())).await?;
+    let mut plan = plan::plan(session, &to, &planning, Some(&registries)).await?;
     let actions = plan.plugins.iter_mut().map(|plugin| &mut plugin.action);
     for action in actions.chain(plan.bundles.iter_mut().map(|bundle| &mut bundle.action)) {
         if *action == Action::Build {

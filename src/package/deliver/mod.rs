@@ -154,6 +154,11 @@ pub fn deliver(output: &Path, deliveries: &[Delivery], destination: &Destination
 /// Writes a file that is whole or not there.
 fn to_file(path: &Path, write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>) -> Result<(), Error> {
     let write = || -> std::io::Result<()> {
+        // A device or a pipe would be replaced by the file.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if path.exists() && !path.is_file() {
+            return Err(std::io::Error::other("it is there, and is no regular file"));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = super::layout::temporary_file(folder)?;
         write(file.as_file_mut())?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use flate2::bufread::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
@@ -102,8 +102,7 @@ impl Contents {
         };
         match compression {
             Compression::Gzip => {
-                let mut member = GzDecoder::new(&mut compressed);
-                contents.read_tar(&mut member);
+                contents.read_tar(&mut MultiGzDecoder::new(&mut compressed));
             }
             Compression::None => contents.read_tar(&mut compressed),
             Compression::Other(_) => {}

@@ -153,6 +153,24 @@ fn good_plugins_break_no_rule() {
     assert_eq!(draft.findings(&ALL), []);
 }
 
+/// RHDH's installers read all members of a gzip file as one, and so do npm and node.
+#[test]
+fn an_archive_may_be_of_several_gzip_members() {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "package/a", &b"abc"[..]).unwrap();
+    let tar = tar.into_inner().unwrap();
+    let whole = super::Contents::read(&mut gzip(&tar).as_slice());
+    let (first, second) = tar.split_at(700);
+    let members = super::Contents::read(&mut [gzip(first), gzip(second)].concat().as_slice());
+    assert_eq!((members.broken.as_deref(), members.files()), (None, 1));
+    assert_eq!((members.diff_id, members.uncompressed), (whole.diff_id, whole.uncompressed));
+    let garbage = super::Contents::read(&mut [gzip(&tar), b"garbage".to_vec()].concat().as_slice());
+    assert!(garbage.broken.is_some());
+}
+
 /// How to break a rule; and the releases whose installers mind, joined by commas.
 type Case = (Rule, &'static str, fn(&mut Draft));
 
