@@ -361,51 +361,6 @@ fn a_bundle_with_the_name_of_a_plugin_is_another() {
     );
 }
 
-#[test]
-fn a_package_that_left_its_workspace_is_a_change_of_its_dependants() {
-    let manifest = "plugins/todo-common/package.json";
-    let check = |edit: &dyn Fn(&Repo), expected: &str| {
-        let repo = Repo::new();
-        repo.edit("plugins/todo/package.json", "workspace:^", "^1.0.0");
-        let config = repo.read("rhdh-plugins.toml");
-        repo.write("rhdh-plugins.toml", &config.replace("/other\"", "/other\"\nembed-packages = [\"@acme/alone\"]"));
-        repo.write("packages/alone/package.json", r#"{"name": "@acme/alone", "version": "1.0.0"}"#);
-        let base = repo.commit("base");
-        let keys = repo.keys();
-        edit(&repo);
-        for committed in [false, true] {
-            if committed {
-                repo.commit("edit");
-            }
-            let (plan, now) = (repo.since(&base), repo.keys());
-            for id in ["todo", "todo-backend", "other"] {
-                assert_eq!(keys[id] != now[id], built(&plan).contains(&id), "{id}: {:?}", reasons(&plan, id));
-            }
-            let all: Vec<String> = ["todo", "other"].iter().flat_map(|id| reasons(&plan, id)).collect();
-            assert!(all.contains(&expected.to_owned()), "{all:?}");
-        }
-    };
-    check(&|repo| repo.remove("plugins/todo-common"), "@acme/todo-common is in the workspace no more");
-    check(&|repo| repo.edit(manifest, "todo-common", "renamed"), "@acme/todo-common is in the workspace no more");
-    let expected = "@acme/todo-common is 2.0.0 in the workspace, which is not what is asked for";
-    check(&|repo| repo.edit(manifest, "1.0.0", "2.0.0"), expected);
-    check(&|repo| repo.remove("packages/alone"), "@acme/alone is in the workspace no more");
-}
-
-#[test]
-fn a_default_that_is_written_out_is_no_change_and_no_other_key() {
-    let repo = Repo::new();
-    let keys = repo.keys();
-    let config = repo.read("rhdh-plugins.toml").replace("\"plugins/other\"", "\"./plugins/other/\"");
-    let defaults = "[defaults]\ncompression-level = 9\nexport-args = []\nexport = \"cli\"\n";
-    let inputs = "[inputs]\nignore = [\"**/*.md\", \"**/*.test.*\", \"dev/**\"]\n";
-    repo.write("rhdh-plugins.toml", &format!("{config}{defaults}{inputs}"));
-    assert!(built(&repo.since("HEAD")).is_empty(), "{:?}", reasons(&repo.since("HEAD"), "other"));
-    assert_eq!(repo.keys(), keys);
-    repo.edit("rhdh-plugins.toml", "level = 9", "level = 8");
-    assert_eq!(built(&repo.since("HEAD")), ["todo", "todo-backend", "other", "both"]);
-}
-
 /// A yarn that writes other checksums changes all that is locked.
 #[test]
 fn a_lock_file_that_is_another_from_end_to_end() {
