@@ -16,7 +16,7 @@ pub(super) async fn command(session: &Session, plugins: &[String], options: &Exp
         plugins.iter().try_for_each(|id| session.project.plugin(id).map(drop))?;
         leave_to_others(&mut plan, plugins);
     }
-    let mut result = session.new_result(&plan, None);
+    let mut result = session.new_result(&plan, session.newest_result().as_ref());
     let exported = Mutex::new(Vec::new());
     let keep = |outcome| exported.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
     export(session, &plan, options, &keep).await?;

@@ -72,7 +72,7 @@ pub(super) async fn plan(
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
-        match registries.map_or_else(|| push::connect(session), |connected| Ok(Arc::clone(connected))) {
+        match registries.map_or_else(|| connect(session), |connected| Ok(Arc::clone(connected))) {
             Ok(registries) => memory::ask(session, &registries, &questions).await,
             Err(error) => {
                 let why = match &error {
@@ -88,6 +88,12 @@ pub(super) async fn plan(
     };
     memory.packaged = memory::of_output_folder(session);
     decide(session, survey, &memory)
+}
+
+/// The registries, for a plan that nothing follows: it can do without them, so it does not wait for long.
+fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
+    let limits = registry::Limits { attempts: 3, ..registry::Limits::of_questions() };
+    push::connect_with(session, None, limits, &session.ui)
 }
 
 /// Plans everything, asking nobody: for stages that are run without a plan.

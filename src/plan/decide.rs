@@ -181,6 +181,7 @@ impl Survey {
                 if matches!(plugin.action, Action::Skip | Action::Copy) {
                     plugin.action = Action::Build;
                     plugin.published.clear();
+                    plugin.reasons.retain(|reason| reason.kind != "not-selected");
                     plugin
                         .reasons
                         .insert(0, Reason::new("bundle", format!("the bundle `{}` is built from it", bundle.id)));

@@ -125,6 +125,99 @@ fn what_one_of_two_registries_lacks_is_copied_and_not_built() {
     assert_eq!(planned(&repo)[0], ("skip".to_owned(), "up to date in cncf, second".to_owned()), "{}", said(&reasons));
 }
 
+/// Outside of a CI, with prebuilt plugins that go nowhere.
+fn local() -> Repo {
+    let repo = Repo::files();
+    let manifest = |name: &str| {
+        format!(
+            r#"{{"name": "@acme/{name}-dynamic", "version": "1.0.0", "main": "dist/index.cjs.js",
+                "backstage": {{"role": "backend-plugin", "pluginId": "{name}"}}, "bundleDependencies": true}}"#
+        )
+    };
+    let mut config = "[defaults]\nexport = \"prebuilt\"\n".to_owned();
+    for name in ["todo-backend", "other"] {
+        config.push_str(&format!("[plugins.{name}]\npath = \"plugins/{name}\"\n"));
+        repo.write(&format!("plugins/{name}/dist-dynamic/package.json"), &manifest(name));
+        repo.write(&format!("plugins/{name}/dist-dynamic/dist/index.cjs.js"), "module.exports = {};\n");
+    }
+    repo.write("rhdh-plugins.toml", &config);
+    repo.git(&["init", "--quiet", "--initial-branch=main"]);
+    repo.commit("first");
+    repo
+}
+
+fn here(repo: &Repo, arguments: &[&str]) -> Output {
+    rhdh_pack(&repo.root).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_mere_plan_loses_nothing() {
+    let repo = local();
+    let ran = here(&repo, &["run", "--all"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    for _ in 0..2 {
+        assert_eq!(here(&repo, &["plan", "--all"]).status.code(), Some(0));
+        let up_to_date = ("skip".to_owned(), "up to date in the output folder".to_owned());
+        assert_eq!(planned(&repo), [up_to_date.clone(), up_to_date]);
+    }
+    assert_eq!(here(&repo, &["plan", "--explain", "other"]).status.code(), Some(0));
+    for stage in [&["report"][..], &["push"]] {
+        let stage = here(&repo, stage);
+        assert_eq!(stage.status.code(), Some(0), "{}", said(&stage));
+    }
+    // Stage by stage, it stays known, too.
+    for stage in [&["plan", "--all"][..], &["export"], &["package"], &["plan", "--all"]] {
+        let stage = here(&repo, stage);
+        assert_eq!(stage.status.code(), Some(0), "{}", said(&stage));
+    }
+    assert_eq!(planned(&repo)[0].0, "skip");
+}
+
+#[test]
+fn a_result_of_other_content_is_not_taken_for_that_of_the_plan() {
+    let repo = local();
+    assert_eq!(here(&repo, &["run", "--all"]).status.code(), Some(0));
+    let key = result(&repo)["plugins"][1]["content_key"].clone();
+    repo.write("plugins/other/src/index.ts", "x");
+    assert_eq!(here(&repo, &["plan", "--all"]).status.code(), Some(0));
+    for stage in [&["push"][..], &["report"]] {
+        let stage = here(&repo, stage);
+        let refused = stage.status.code() == Some(2) && said(&stage).contains("does not exist");
+        assert!(refused, "{}", said(&stage));
+    }
+    let packaged = here(&repo, &["package"]);
+    assert_eq!(packaged.status.code(), Some(0), "{}", said(&packaged));
+    assert_ne!(result(&repo)["plugins"][1]["content_key"], key);
+    assert_eq!(here(&repo, &["report"]).status.code(), Some(0));
+    // What an earlier run had no reason to build, a later plan may ask for.
+    assert_eq!(here(&repo, &["plan", "--plugin", "other"]).status.code(), Some(0));
+    repo.remove(".rhdh-pack/oci");
+    assert_eq!(here(&repo, &["export"]).status.code(), Some(0));
+    assert_eq!(here(&repo, &["plan", "--all"]).status.code(), Some(0));
+    let pushed = here(&repo, &["push"]);
+    assert!(pushed.status.code() == Some(2) && said(&pushed).contains("does not exist"), "{}", said(&pushed));
+}
+
+#[test]
+fn recorded_times_balance_a_matrix() {
+    let repo = local();
+    assert_eq!(here(&repo, &["run", "--all"]).status.code(), Some(0));
+    for name in ["a", "b"] {
+        let config = repo.read("rhdh-plugins.toml");
+        repo.write("rhdh-plugins.toml", &format!("{config}[plugins.{name}]\npath = \"plugins/{name}\"\n"));
+        let manifest = repo.read("plugins/other/package.json").replace("other", name);
+        repo.write(&format!("plugins/{name}/package.json"), &manifest);
+    }
+    let mut slow = result(&repo);
+    slow["plugins"][0]["timings"]["export"] = 5000.0.into();
+    repo.write(".rhdh-pack/result.json", &slow.to_string());
+    repo.remove(".rhdh-pack/oci");
+    let plan = here(&repo, &["plan", "--all", "--matrix", "2"]);
+    let legs: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(legs["include"][0]["plugins"], "todo-backend", "{legs}");
+    assert_eq!(legs["include"][1]["plugins"], "other,a,b", "{legs}");
+}
+
 /// With a job for each stage there is no leg, and so no result, where all is copied: the push stage goes by the plan.
 #[test]
 fn copies_need_no_leg_of_a_matrix() {
