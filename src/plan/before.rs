@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::git::Git;
 use super::inputs::{Rules, join};
-use super::links;
+use super::links::Links;
 use super::lock::{Lock, Locks};
 use super::reasons::file_changes;
 use super::sight::Sight;
@@ -75,12 +75,12 @@ pub(super) fn texts_of<'a>(
     before: &Snapshot,
     locks: &HashMap<&RepoPath, Cow<'_, [u8]>>,
 ) -> Result<(Texts<'a>, Locks<'a>), Error> {
+    let links = Links { root: &request.workspaces.root, git: Some(git) };
     let mut wanted: Vec<&str> = Vec::new();
     // The number of a file's text; `None` where it was not there. What git knows in neither state (it is in a
     // submodule, or ignored) cannot be compared.
     let mut want = |path: &str| -> Result<Option<Option<usize>>, Error> {
-        let there = links::followed(before, &request.workspaces.root, path.as_bytes());
-        let Some(id) = std::str::from_utf8(&there).ok().and_then(|there| before.id(there)) else {
+        let Some(id) = links.id(before, path) else {
             return Ok(sight.after()?.id(path).map(|_| None));
         };
         wanted.push(id);

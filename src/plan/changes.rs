@@ -2,13 +2,12 @@
 //! it was.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
-use super::inputs::{self, Content, Rules, join};
+use super::inputs::{Content, Rules, join};
 use super::key::{ContentKey, Records};
 use super::lock::{self, LockView, OfPlugin};
 use super::members::{Moved, moved};
@@ -37,8 +36,6 @@ pub(super) struct Seen {
 /// The side of the head, and of the base where there is one.
 struct View<'a> {
     rules: &'a Rules<'a>,
-    /// Where links are read.
-    root: &'a Path,
     head: &'a Snapshot,
     base: Option<(Texts<'a>, Files<'a>)>,
     /// What came to a workspace, and what left it.
@@ -65,8 +62,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let workspaces = workspaces
         .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))
         .collect();
-    let root = &request.workspaces.root;
-    let view = View { rules, root, moved, workspaces, head: after, base, contents };
+    let view = View { rules, moved, workspaces, head: after, base, contents };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -163,7 +159,7 @@ impl View<'_> {
         for &package in closure {
             records.add("package", rules.packages[package].1.path.as_str(), self.contents[package].digest);
         }
-        let extra = inputs::extra(self.head, self.root, plugin.config, self.linked(closure));
+        let extra = rules.extra(self.head, plugin.config, self.linked(closure));
         for (path, file) in &extra {
             records.add("file", path, describe(file));
         }
@@ -183,8 +179,8 @@ impl View<'_> {
                 }
                 for patch in patch_files {
                     let path = join(workspace.path.as_str(), patch).into_bytes();
-                    if let Some(file) = self.head.get(&path) {
-                        records.add("file", &path, describe(&file));
+                    for (path, file) in rules.links.at(self.head, &path, |_| true) {
+                        records.add("file", path, describe(&file));
                         patches.insert(path, file);
                     }
                 }
@@ -192,9 +188,10 @@ impl View<'_> {
             }
             OfPlugin::Unknown(why) => {
                 let path = join(workspace.path.as_str(), "yarn.lock");
-                let id = self.head.id(&path).unwrap_or_default();
+                let id = rules.links.id(self.head, &path).unwrap_or_default();
                 records.add("unread-lock", workspace.path.as_str(), id);
-                if self.base.as_ref().is_some_and(|(_, base)| base.snapshot.id(&path).unwrap_or_default() != id) {
+                let before = self.base.as_ref().map(|(_, base)| rules.links.id(base.snapshot, &path));
+                if before.is_some_and(|before| before.unwrap_or_default() != id) {
                     lock_reasons.push(Reason::new("lock-file", format!("{path} changed, and {why}")));
                 }
             }
@@ -218,7 +215,7 @@ impl View<'_> {
         workspace: &Workspace,
         closure: &[usize],
         extra: &BTreeMap<&[u8], File<'_>>,
-        patches: &BTreeMap<Vec<u8>, File<'_>>,
+        patches: &BTreeMap<&[u8], File<'_>>,
         lock_reasons: Vec<Reason>,
     ) -> Vec<Reason> {
         let mut reasons = Vec::new();
@@ -232,24 +229,28 @@ impl View<'_> {
         }
         if was_there {
             let files = own.into_iter().flat_map(|own| &base.packages[own]);
-            let before = inputs::extra(base.snapshot, self.root, plugin, self.linked(closure));
+            let before = self.rules.extra(base.snapshot, plugin, self.linked(closure));
             let linked = file_changes(&differences(&before, extra), "");
             let mut files: Vec<&String> = files.chain(&linked).collect();
             files.dedup();
             // The files are the most direct reason of all.
             reasons.splice(0..0, files.into_iter().map(|text| Reason::new("file", text)));
         } else if !reasons.iter().any(|reason| reason.kind == "new") {
-            reasons.insert(0, Reason::new("new", format!("{} was not there", plugin.path)));
+            let is_known = own.is_none_or(|own| self.contents[own].is_known);
+            let reason = if is_known {
+                Reason::new("new", format!("{} was not there", plugin.path))
+            } else {
+                Reason::new("file", unknown(&plugin.path))
+            };
+            reasons.insert(0, reason);
         }
         for &package in closure.iter().skip(1) {
             let files = &base.packages[package];
-            if files.is_empty() && !base.existing[package] {
-                let text =
-                    format!("{} is not in git: what changed in it is not known", self.rules.packages[package].1.path);
-                reasons.push(Reason::new("dependency", text));
+            let member = self.rules.packages[package].1;
+            if !self.contents[package].is_known && !base.existing[package] {
+                reasons.push(Reason::new("dependency", unknown(&member.path)));
             }
             if !files.is_empty() {
-                let member = self.rules.packages[package].1;
                 let name = hidden::shown(member.manifest.name.as_deref().unwrap_or(member.path.as_str()));
                 let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
                 let mut detail = self.way(closure, package);
@@ -272,7 +273,7 @@ impl View<'_> {
         reasons
     }
 
-    /// Where links in some packages lead.
+    /// What links in some packages name.
     fn linked(&self, packages: &[usize]) -> impl Iterator<Item = &Vec<u8>> {
         packages.iter().flat_map(|package| &self.contents[*package].linked)
     }
@@ -333,4 +334,9 @@ impl View<'_> {
         }
         (records.key(), reasons)
     }
+}
+
+/// Of a package whose files are in no snapshot.
+fn unknown(folder: &RepoPath) -> String {
+    format!("git knows no file of {folder}: what changed there cannot be told")
 }

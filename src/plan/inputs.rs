@@ -8,8 +8,9 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::git::Git;
 use super::key::Fields;
-use super::links;
+use super::links::Links;
 use super::parallel;
 use super::snapshot::{File, Kind, Listed, Snapshot};
 use crate::config::{ExportMode, Inputs};
@@ -32,12 +33,13 @@ pub(super) struct Rules<'a> {
     ignore: GlobSet,
     /// The global inputs that are plain paths, and those that are patterns.
     global: (Vec<&'a str>, GlobSet),
+    pub(super) links: Links<'a>,
     /// The output folder and the configuration file: they are no input of a plugin that is the repository's root.
     own: [Vec<u8>; 2],
 }
 
-/// A file of a package: the package's number, the file's path in it (that of a submodule around the package begins with
-/// `/`), and the file.
+/// A file of a package: the package's number, the file's path in it (that of a submodule or link around the package
+/// begins with `/`), and the file.
 type Owned<'a> = (usize, Cow<'a, [u8]>, File<'a>);
 
 /// What the files of one package say.
@@ -45,8 +47,10 @@ type Owned<'a> = (usize, Cow<'a, [u8]>, File<'a>);
 pub(super) struct Content {
     /// The sha256 over them; see [`super::key`].
     pub(super) digest: [u8; 32],
-    /// Where links among them lead, as far as that is in the repository.
+    /// What links among them name, as far as that is in the repository.
     pub(super) linked: Vec<Vec<u8>>,
+    /// Whether they are files of the snapshot. If not, they are what stands on disk, and no other state is known.
+    pub(super) is_known: bool,
 }
 
 /// The files of one package that are not the same in two snapshots, by their path in the package: before and after.
@@ -55,7 +59,13 @@ pub(super) type Differences<'a> = BTreeMap<Cow<'a, [u8]>, (Option<File<'a>>, Opt
 impl<'a> Rules<'a> {
     /// The rules of `inputs` for these workspaces. Globs that are none have been refused when the configuration was
     /// read; here they match nothing.
-    pub(super) fn new(workspaces: &'a Workspaces, inputs: &'a Inputs, output: &RepoPath, config_file: &Path) -> Self {
+    pub(super) fn new(
+        workspaces: &'a Workspaces,
+        inputs: &'a Inputs,
+        output: &RepoPath,
+        config_file: &Path,
+        git: Option<&'a Git>,
+    ) -> Self {
         let every = workspaces.by_path.values();
         let packages: Vec<_> =
             every.flat_map(|workspace| workspace.packages.values().map(move |package| (workspace, package))).collect();
@@ -82,6 +92,7 @@ impl<'a> Rules<'a> {
             depends_on,
             ignore: glob_set(inputs.ignore.iter()),
             global: (plain.into_iter().map(|path| plainly(path)).collect(), glob_set(patterns.into_iter())),
+            links: Links { root: &workspaces.root, git },
             own,
         }
     }
@@ -102,7 +113,6 @@ impl<'a> Rules<'a> {
 
     /// What the files of each package say; `existing` are the packages that the snapshot has.
     pub(super) fn contents(&self, snapshot: &Snapshot, existing: &[bool]) -> Vec<Content> {
-        let root = self.workspaces.root.as_path();
         let numbers: Vec<usize> = (0..self.packages.len()).collect();
         parallel(&numbers, |package| {
             let (_, it) = self.packages[*package];
@@ -114,18 +124,18 @@ impl<'a> Rules<'a> {
                 fields.add(file.kind.mode().as_bytes());
                 fields.add(file.id);
                 if file.kind == Kind::Link {
-                    linked.extend(links::target(snapshot, root, &[folder.as_bytes(), path].concat()));
+                    linked.extend(self.links.target((&[folder.as_bytes(), path].concat(), file)));
                 }
             };
             if existing[*package] {
                 self.each_file(snapshot, existing, *package, add);
             } else {
                 // git ignores it, or it is a repository of its own: what stands on disk counts.
-                let files = Snapshot::of_folder(&it.place.under(root));
+                let files = Snapshot::of_folder(&it.place.under(self.links.root));
                 let counted = files.iter().filter(|(path, _)| !self.is_left_out(path, path));
                 counted.for_each(|(path, file)| add(path, file));
             }
-            Content { digest: fields.finish(), linked }
+            Content { digest: fields.finish(), linked, is_known: existing[*package] }
         })
     }
 
@@ -196,6 +206,17 @@ impl<'a> Rules<'a> {
             let before = self.owned(before.iter(), existing_before, left);
             note(before, self.owned(after.iter(), existing_after, none));
         }
+        // The files of a package behind a link are compared where it leads to now: that may be another place than before.
+        let linked = all.iter_mut().zip(&self.packages).filter(|(_, (_, package))| package.place != package.path);
+        for (differences, (_, package)) in linked {
+            let way = |snapshot: &'a Snapshot| self.links.follow(snapshot, package.path.as_str().as_bytes()).0;
+            for (path, file) in way(before) {
+                differences.entry(Cow::Owned([b"/", path].concat())).or_default().0 = Some(file);
+            }
+            for (path, file) in way(after) {
+                differences.entry(Cow::Owned([b"/", path].concat())).or_default().1 = Some(file);
+            }
+        }
         for differences in &mut all {
             differences.retain(|_, (before, after)| before != after);
         }
@@ -260,12 +281,11 @@ impl<'a> Rules<'a> {
 
     /// For each workspace, its global inputs by their path in the repository.
     pub(super) fn global<'s>(&self, snapshot: &'s Snapshot) -> HashMap<&'a RepoPath, BTreeMap<&'s [u8], File<'s>>> {
-        let root = self.workspaces.root.as_path();
         let of = |workspace: &'a Workspace| {
             let prefix = join(workspace.path.as_str(), "").into_bytes();
             let mut found = BTreeMap::new();
             for plain in &self.global.0 {
-                found.extend(at(snapshot, root, &[prefix.as_slice(), plain.as_bytes()].concat()));
+                found.extend(self.links.at(snapshot, &[prefix.as_slice(), plain.as_bytes()].concat(), |_| true));
             }
             if !self.global.1.is_empty() {
                 let is_global = |path: &[u8]| self.global.1.is_match(Path::new(std::ffi::OsStr::from_bytes(path)));
@@ -308,47 +328,28 @@ impl<'a> Rules<'a> {
         }
         all
     }
-}
 
-/// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages lead
-/// to (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it. `root` is where links
-/// are read.
-pub(super) fn extra<'s>(
-    snapshot: &'s Snapshot,
-    root: &Path,
-    plugin: &crate::config::Plugin,
-    linked: impl Iterator<Item = &'s Vec<u8>>,
-) -> BTreeMap<&'s [u8], File<'s>> {
-    let mut extra = BTreeMap::new();
-    if let Some(path) = &plugin.scalprum_config {
-        extra.extend(at(snapshot, root, path.as_str().as_bytes()));
-    }
-    if plugin.export == ExportMode::Prebuilt {
-        extra.extend(at(snapshot, root, join(plugin.path.as_str(), "dist-dynamic").as_bytes()));
-    }
-    for target in linked {
-        extra.extend(at(snapshot, root, target));
-    }
-    extra
-}
-
-/// The file at `path`, or the files below it; and those that links on the way there, or links among them, lead to.
-fn at<'s>(snapshot: &'s Snapshot, root: &Path, path: &[u8]) -> Vec<Listed<'s>> {
-    let (mut found, mut next, mut seen) = (Vec::new(), vec![path.to_vec()], HashSet::new());
-    while let Some(path) = next.pop() {
-        let there = links::followed(snapshot, root, &path);
-        if !seen.insert(there.clone()) {
-            continue;
+    /// Inputs of one plugin that are in none of its packages: what its configuration names, what links in its packages
+    /// name (`linked`), and a `dist-dynamic` that is committed because the user's own build makes it.
+    pub(super) fn extra<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        plugin: &crate::config::Plugin,
+        linked: impl Iterator<Item = &'s Vec<u8>>,
+    ) -> BTreeMap<&'s [u8], File<'s>> {
+        let mut extra = BTreeMap::new();
+        if let Some(path) = &plugin.scalprum_config {
+            extra.extend(self.links.at(snapshot, path.as_str().as_bytes(), |_| true));
         }
-        let below = snapshot.beginning_with(&there);
-        for (other, file) in below.filter(|(other, _)| other.len() == there.len() || is_below(&other[there.len()..])) {
-            if file.kind == Kind::Link {
-                next.extend(links::target(snapshot, root, other));
-            }
-            found.push((other, file));
+        if plugin.export == ExportMode::Prebuilt {
+            let built = join(plugin.path.as_str(), "dist-dynamic");
+            extra.extend(self.links.at(snapshot, built.as_bytes(), |_| true));
         }
+        for target in linked {
+            extra.extend(self.links.at(snapshot, target, |path| !self.is_ignored(path)));
+        }
+        extra
     }
-    found
 }
 
 /// The submodules that a folder is in, or is, from the inside out.

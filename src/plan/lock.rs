@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::git::{Git, GitError};
 use super::inputs::join;
+use super::links::Links;
 use super::reasons::lock_change;
 use super::snapshot::Snapshot;
 use super::{Reason, parallel};
@@ -86,8 +87,9 @@ pub(super) fn of_snapshot<'a>(
     snapshot: &Snapshot,
 ) -> Result<HashMap<&'a RepoPath, Cow<'a, [u8]>>, GitError> {
     let path = |workspace: &Workspace| join(workspace.path.as_str(), "yarn.lock");
-    let there =
-        workspaces.by_path.values().filter_map(|workspace| Some((&workspace.path, snapshot.id(&path(workspace))?)));
+    let links = Links { root: &workspaces.root, git: Some(git) };
+    let id = |workspace: &Workspace| links.id(snapshot, &path(workspace));
+    let there = workspaces.by_path.values().filter_map(|workspace| Some((&workspace.path, id(workspace)?)));
     let (all, ids): (Vec<&RepoPath>, Vec<&str>) = there.unzip();
     Ok(all.into_iter().zip(git.blobs(&ids)?.into_iter().map(Cow::Owned)).collect())
 }

@@ -254,8 +254,13 @@ impl Snapshot {
 
     /// The file at `path`.
     pub(super) fn get(&self, path: &[u8]) -> Option<File<'_>> {
+        self.listed(path).map(|(_, file)| file)
+    }
+
+    /// The file at `path`, with that.
+    pub(super) fn listed(&self, path: &[u8]) -> Option<Listed<'_>> {
         let at = self.files.binary_search_by(|entry| self.text_of(entry.path).cmp(path)).ok()?;
-        Some(self.shown(&self.files[at]).1)
+        Some(self.shown(&self.files[at]))
     }
 
     /// The files whose path begins with `prefix`.

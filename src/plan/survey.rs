@@ -184,7 +184,8 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
     check_selection(request)?;
     let git = sight.git()?;
     let mut notes = Vec::new();
-    let rules = Rules::new(request.workspaces, &request.config.inputs, &request.output, &request.config.file);
+    let config = request.config;
+    let rules = Rules::new(request.workspaces, &config.inputs, &request.output, &config.file, git);
     let before = sight.before()?;
     let (base, base_reason) = match &before.base {
         Base::Commit { id, reason } => (Some(id.clone()), reason.clone()),

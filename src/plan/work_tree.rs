@@ -284,7 +284,8 @@ fn raw_id(path: &Path) -> Option<String> {
     Some(hex::encode(hash.finalize()))
 }
 
-fn blob_id(content: &[u8]) -> String {
+/// git's id of a blob with this content, where ids are made by SHA-1.
+pub(super) fn blob_id(content: &[u8]) -> String {
     let mut hash = Sha1::new();
     hash.update(format!("blob {}\0", content.len()));
     hash.update(content);

@@ -8,6 +8,7 @@ mod common;
 
 mod changes;
 mod events;
+mod links;
 mod memory;
 mod program;
 mod property;
