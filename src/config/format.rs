@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::{Attachment, ExportMode, Occasion, UnknownBase};
 
-/// What rhdh-pack builds from this repository. All paths are relative to the folder of the file. Ids are lower-case
-/// letters, digits, `.`, `_` and `-`. Only `[plugins.ID]` with its `path` is needed; everything else has a default.
+/// What rhdh-pack builds from this repository. All paths are relative to the folder of the file, but for the globs of
+/// `[inputs]`. Ids are lower-case letters, digits, `.`, `_` and `-`. Only `[plugins.ID]` with its `path` is needed;
+/// everything else has a default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields, title = "rhdh-plugins.toml")]
@@ -56,11 +57,12 @@ pub(super) struct Rhdh {
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Inputs {
-    /// Globs of files that change every plugin of their workspace. `*` stands for anything but `/`, `**` for folders.
+    /// Globs of files that change every plugin of their workspace, relative to its root. `*` stands for anything but `/`,
+    /// `**` for folders; the path of a folder means all below it.
     #[schemars(extend("default" = ["tsconfig.json", ".yarnrc.yml", "backstage.json"]))]
     #[schemars(example = ["tsconfig.json", ".yarnrc.yml", "backstage.json", "patches/**"])]
     pub(super) global: Option<Vec<String>>,
-    /// Globs of files that change nothing.
+    /// Globs of files that change nothing, relative to the folder of the package that they are in.
     #[schemars(extend("default" = ["**/*.md", "**/*.test.*", "dev/**"]))]
     #[schemars(example = ["**/*.md", "**/*.test.*", "dev/**"])]
     pub(super) ignore: Option<Vec<String>>,

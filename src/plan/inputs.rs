@@ -91,7 +91,7 @@ impl<'a> Rules<'a> {
             by_place,
             depends_on,
             ignore: glob_set(inputs.ignore.iter()),
-            global: (plain.into_iter().map(|path| plainly(path)).collect(), glob_set(patterns.into_iter())),
+            global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
             links: Links { root: &workspaces.root, git },
             own,
         }
@@ -107,7 +107,7 @@ impl<'a> Rules<'a> {
     pub(super) fn existing(&self, snapshot: &Snapshot) -> Vec<bool> {
         parallel(&self.packages, |(_, package)| {
             snapshot.get(join(package.place.as_str(), "package.json").as_bytes()).is_some()
-                || submodules(snapshot, &package.place).next().is_some()
+                || snapshot.submodules_around(&package.place).next().is_some()
         })
     }
 
@@ -148,8 +148,8 @@ impl<'a> Rules<'a> {
         mut each: impl FnMut(&[u8], File<'s>),
     ) {
         let folder = &self.packages[package].1.place;
-        for (path, file) in submodules(snapshot, folder).collect::<Vec<_>>().into_iter().rev() {
-            each(&[b"/", path.as_str().as_bytes()].concat(), file);
+        for (path, file) in snapshot.submodules_around(folder).collect::<Vec<_>>().into_iter().rev() {
+            each(&[b"/", path].concat(), file);
         }
         // A folder may be a package of two workspaces, one in the other: it counts as that of the last.
         if self.by_place.get(folder.as_str()) != Some(&package) {
@@ -282,12 +282,13 @@ impl<'a> Rules<'a> {
     /// For each workspace, its global inputs by their path in the repository.
     pub(super) fn global<'s>(&self, snapshot: &'s Snapshot) -> HashMap<&'a RepoPath, BTreeMap<&'s [u8], File<'s>>> {
         let of = |workspace: &'a Workspace| {
-            let prefix = join(workspace.path.as_str(), "").into_bytes();
             let mut found = BTreeMap::new();
-            for plain in &self.global.0 {
-                found.extend(self.links.at(snapshot, &[prefix.as_slice(), plain.as_bytes()].concat(), |_| true));
+            for path in self.global.0.iter().filter_map(|plain| workspace.path.join(plain).ok()) {
+                found.extend(self.links.at(snapshot, path.as_str().as_bytes(), |_| true));
             }
             if !self.global.1.is_empty() {
+                let (_, place) = self.links.follow(snapshot, workspace.path.as_str().as_bytes());
+                let prefix = if place.is_empty() { place } else { [place.as_slice(), b"/"].concat() };
                 let is_global = |path: &[u8]| self.global.1.is_match(Path::new(std::ffi::OsStr::from_bytes(path)));
                 let inside = snapshot.beginning_with(&prefix);
                 found.extend(inside.filter(|(path, _)| is_global(&path[prefix.len()..])));
@@ -352,25 +353,6 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// The submodules that a folder is in, or is, from the inside out.
-fn submodules<'s>(snapshot: &'s Snapshot, folder: &RepoPath) -> impl Iterator<Item = (RepoPath, File<'s>)> {
-    let above = std::iter::successors(Some(folder.clone()), RepoPath::parent);
-    above.filter_map(|path| Some((path.clone(), snapshot.get(path.as_str().as_bytes())?))).filter(is_submodule)
-}
-
-fn is_submodule((_, file): &(RepoPath, File<'_>)) -> bool {
-    file.kind == Kind::Submodule
-}
-
-/// A plain path without `./` before and `/` behind it.
-fn plainly(path: &str) -> &str {
-    let mut path = path;
-    while let Some(rest) = path.strip_prefix("./") {
-        path = rest;
-    }
-    path.trim_end_matches('/')
-}
-
 /// `folder/name`, where the root is the empty folder.
 pub(super) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
@@ -391,10 +373,13 @@ fn is_below(rest: &[u8]) -> bool {
     rest.starts_with(b"/")
 }
 
+/// `./` before a glob says nothing, and with `/` behind it, it means all below a folder.
 fn glob_set<'g>(globs: impl Iterator<Item = &'g String>) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {
+        let glob = glob.trim_start_matches("./");
+        let below = if glob.ends_with('/') { "**" } else { "" };
+        if let Ok(glob) = GlobBuilder::new(&format!("{glob}{below}")).literal_separator(true).build() {
             set.add(glob);
         }
     }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::git::{Git, GitError};
+use crate::repo_path::RepoPath;
 
 /// Never part of a plugin, whether git ignores them or not: what package managers and git itself keep.
 pub(super) const NEVER: [&[u8]; 2] = [b"node_modules", b".git"];
@@ -261,6 +262,12 @@ impl Snapshot {
     pub(super) fn listed(&self, path: &[u8]) -> Option<Listed<'_>> {
         let at = self.files.binary_search_by(|entry| self.text_of(entry.path).cmp(path)).ok()?;
         Some(self.shown(&self.files[at]))
+    }
+
+    /// The submodules that a folder is in, or is, from the inside out.
+    pub(super) fn submodules_around(&self, folder: &RepoPath) -> impl Iterator<Item = Listed<'_>> {
+        let around = std::iter::successors(Some(folder.clone()), RepoPath::parent);
+        around.filter_map(|path| self.listed(path.as_str().as_bytes())).filter(|(_, file)| file.kind == Kind::Submodule)
     }
 
     /// The files whose path begins with `prefix`.

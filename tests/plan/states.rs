@@ -373,15 +373,31 @@ fn links_are_followed_to_their_end() {
 
 #[test]
 fn global_inputs_as_people_write_them() {
-    let repo = Repo::new();
-    repo.write("settings/a.json", "1");
-    repo.write("settings/inner/b.json", "1");
-    let config = repo.read("rhdh-plugins.toml");
-    repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nglobal = [\"./settings/\"]\n"));
-    let base = repo.commit("settings");
-    assert!(built(&repo.since(&base)).is_empty());
-    repo.write("settings/inner/b.json", "2");
-    let plan = repo.since(&base);
-    assert_eq!(built(&plan), ALL);
-    assert_eq!(reasons(&plan, "other"), ["settings/inner/b.json changed"]);
+    let globs =
+        ["settings", "./settings/", "settings//inner/../inner/b.json", "./settings/*/b.json", "set*/", ".", "**"];
+    for glob in globs {
+        let repo = Repo::new();
+        repo.write("settings/inner/b.json", "1");
+        let config = repo.read("rhdh-plugins.toml");
+        repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nglobal = [\"{glob}\"]\n"));
+        let base = repo.commit("settings");
+        assert!(built(&repo.since(&base)).is_empty());
+        repo.write("settings/inner/b.json", "2");
+        let plan = repo.since(&base);
+        assert_eq!(built(&plan), ALL, "{glob}");
+        assert_eq!(reasons(&plan, "other"), ["settings/inner/b.json changed"]);
+    }
+}
+
+#[test]
+fn ignored_inputs_as_people_write_them() {
+    for glob in ["src/made/**", "./src/made/**", "src/made/", "./s*/made/"] {
+        let repo = Repo::new();
+        repo.write("plugins/other/src/made/by.ts", "1");
+        let config = repo.read("rhdh-plugins.toml");
+        repo.write("rhdh-plugins.toml", &format!("{config}[inputs]\nignore = [\"{glob}\"]\n"));
+        let base = repo.commit("made");
+        repo.write("plugins/other/src/made/by.ts", "2");
+        assert!(built(&repo.since(&base)).is_empty(), "{glob}");
+    }
 }
