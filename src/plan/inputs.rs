@@ -286,6 +286,10 @@ impl<'a> Rules<'a> {
             for path in self.global.0.iter().filter_map(|plain| workspace.path.join(plain).ok()) {
                 found.extend(self.links.at(snapshot, path.as_str().as_bytes(), |_| true));
             }
+            // They count for every plugin, as `resolutions` itself does.
+            for path in workspace.resolved_to_paths() {
+                found.extend(self.links.at(snapshot, path.as_str().as_bytes(), |path| !self.is_ignored(path)));
+            }
             if !self.global.1.is_empty() {
                 let (_, place) = self.links.follow(snapshot, workspace.path.as_str().as_bytes());
                 let prefix = if place.is_empty() { place } else { [place.as_slice(), b"/"].concat() };

@@ -12,7 +12,7 @@
 //! | `cli` | | the version of the RHDH CLI |
 //! | `option` | key of `[plugins.ID]` | the effective value, as JSON; keys that shape the artifact only |
 //! | `package` | folder of the plugin, or of a workspace package that it is made from | sha256 over its files |
-//! | `file` | path of any other file: global inputs, patches in use, targets of links | kind and id |
+//! | `file` | path of any other file: global inputs, patches in use, folders that dependencies name by path, targets of links and the links on the way there | kind and id |
 //! | `manifest` | `<workspace>/resolutions`, `<workspace>/packageManager` | the value, as JSON with sorted keys |
 //! | `lock` | as for `package` | sha256 over resolution, version and checksum of each locked package that its dependencies lead to |
 //! | `unread-lock` | folder of the workspace | id of a lock file that cannot be read |

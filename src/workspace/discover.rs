@@ -204,7 +204,10 @@ fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
     }
     refuse_duplicates(root, &mut packages)?;
     let mut packages: IndexMap<RepoPath, Package> = packages.into_iter().collect();
-    graph::connect(path, &mut packages);
+    graph::connect(path, &mut packages, |folder| {
+        folder.locate(root).ok()?;
+        PackageJson::parse(&read(root, folder, "package.json").ok()?, &shown(folder, "package.json")).ok()
+    });
     Ok(Workspace { backstage: backstage_version(root, path)?, path: path.clone(), manifest, packages })
 }
 

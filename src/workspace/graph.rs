@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use nodejs_semver::{Range, Version};
 
 use super::glob::Patterns;
-use super::{Package, Workspace};
+use super::{Package, PackageJson, Workspace};
 use crate::repo_path::RepoPath;
 
 /// What a package needs at run time, hence what its plugin is made from.
@@ -20,7 +20,7 @@ impl Package {
         let mut ranges = FIELDS.iter().flat_map(|field| self.manifest.ranges(field));
         ranges.any(|(wanted, range)| {
             Some(wanted) == name && accepts(target, range)
-                || by_path(workspace, self, range).is_some_and(|path| path == target.path)
+                || by_path(workspace, &self.path, range).is_some_and(|path| path == target.path)
         })
     }
 }
@@ -38,6 +38,11 @@ impl Workspace {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Package> {
         self.packages.values().find(|package| package.manifest.name.as_deref() == Some(name))
+    }
+
+    /// Where `resolutions` of the root lead by `portal:`, `link:`, `file:` or `workspace:`.
+    pub fn resolved_to_paths(&self) -> impl Iterator<Item = RepoPath> {
+        self.manifest.ranges("resolutions").filter_map(|(_, range)| by_path(&self.path, &self.path, range))
     }
 
     /// The package in `folder`, then every package of the workspace that it depends on, directly or not, sorted by
@@ -58,20 +63,39 @@ impl Workspace {
     }
 }
 
-/// Fills in `depends_on` and `local` of every package; `workspace` is the folder of the workspace root.
-pub(super) fn connect(workspace: &RepoPath, packages: &mut IndexMap<RepoPath, Package>) {
+/// Fills in `depends_on` and `local` of every package; `workspace` is the folder of the workspace root, and `manifest_of`
+/// reads the `package.json` of a folder that is no package of it, where there is one.
+pub(super) fn connect(
+    workspace: &RepoPath,
+    packages: &mut IndexMap<RepoPath, Package>,
+    manifest_of: impl Fn(&RepoPath) -> Option<PackageJson>,
+) {
     let by_name: HashMap<&str, &Package> =
         packages.values().filter_map(|package| Some((package.manifest.name.as_deref()?, package))).collect();
+    let targets = |folder: &RepoPath, manifest: &PackageJson| -> Vec<RepoPath> {
+        let ranges = FIELDS.iter().flat_map(|field| manifest.ranges(field));
+        let targets = ranges.filter_map(|(name, range)| {
+            let named = by_name.get(name).filter(|target| accepts(target, range));
+            let is_known = |path: &RepoPath| packages.contains_key(path) || !range.starts_with("workspace:");
+            named.map(|target| target.path.clone()).or_else(|| by_path(workspace, folder, range).filter(is_known))
+        });
+        targets.collect()
+    };
     let edges: Vec<(BTreeSet<RepoPath>, BTreeSet<RepoPath>)> = packages
         .values()
         .map(|package| {
-            let ranges = FIELDS.iter().flat_map(|field| package.manifest.ranges(field));
-            let targets = ranges.filter_map(|(name, range)| {
-                let named = by_name.get(name).filter(|target| accepts(target, range));
-                let is_known = |path: &RepoPath| packages.contains_key(path) || !range.starts_with("workspace:");
-                named.map(|target| target.path.clone()).or_else(|| by_path(workspace, package, range).filter(is_known))
-            });
-            targets.filter(|path| *path != package.path).partition(|path| packages.contains_key(path))
+            let mut next = targets(&package.path, &package.manifest);
+            let mut seen = BTreeSet::new();
+            while let Some(target) = next.pop() {
+                if target == package.path || seen.contains(&target) {
+                    continue;
+                }
+                // A folder that is no package of the workspace comes with what it depends on.
+                let outside = if packages.contains_key(&target) { None } else { manifest_of(&target) };
+                next.extend(outside.iter().flat_map(|manifest| targets(&target, manifest)));
+                seen.insert(target);
+            }
+            seen.into_iter().partition(|path| packages.contains_key(path))
         })
         .collect();
     for (package, (depends_on, local)) in packages.values_mut().zip(edges) {
@@ -92,12 +116,12 @@ fn accepts(target: &Package, range: &str) -> bool {
     version.is_some_and(|version| Range::parse(range).is_ok_and(|range| range.satisfies(&version)))
 }
 
-/// The folder that a range with a path names.
-fn by_path(workspace: &RepoPath, package: &Package, range: &str) -> Option<RepoPath> {
+/// The folder that a range with a path names; `folder` is that of the dependant.
+fn by_path(workspace: &RepoPath, folder: &RepoPath, range: &str) -> Option<RepoPath> {
     let (protocol, path) = range.split_once(':')?;
     match protocol {
         "workspace" => workspace.join(path).ok(),
-        "link" | "portal" | "file" => package.path.join(path).ok(),
+        "link" | "portal" | "file" => folder.join(path).ok(),
         _ => None,
     }
 }
@@ -107,7 +131,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::workspace::PackageJson;
 
     fn workspace(manifests: &[(&str, &str)]) -> Workspace {
         let packages = manifests.iter().map(|(path, json)| {
@@ -117,7 +140,14 @@ mod tests {
         });
         let mut packages: IndexMap<RepoPath, Package> = packages.collect();
         let path = RepoPath::default();
-        connect(&path, &mut packages);
+        connect(&path, &mut packages, |folder| {
+            let manifest = match folder.as_str() {
+                "libs/one" => r#"{"dependencies": {"two": "portal:../two", "b": "*", "one": "link:."}}"#,
+                "libs/two" => r#"{"dependencies": {"one": "file:../one", "c": "link:../../p/c"}}"#,
+                _ => return None,
+            };
+            PackageJson::parse(manifest.as_bytes(), "package.json").ok()
+        });
         Workspace { path, manifest: Arc::default(), packages, backstage: None }
     }
 
@@ -144,6 +174,19 @@ mod tests {
         }
         assert_eq!(depends("portal:../c"), "p/c");
         assert_eq!(depends("link:../../p/c"), "p/c");
+    }
+
+    #[test]
+    fn folders_that_are_no_packages_come_with_what_they_depend_on() {
+        let workspace = workspace(&[
+            ("p/a", r#"{"dependencies": {"one": "portal:../../libs/one", "x": "file:./x.tgz", "y": "link:../../.."}}"#),
+            ("p/b", r#"{"name": "b", "version": "1.0.0"}"#),
+            ("p/c", "{}"),
+        ]);
+        let a = &workspace.packages[0];
+        let paths = |paths: &[RepoPath]| paths.iter().map(RepoPath::to_string).collect::<Vec<_>>();
+        assert_eq!(paths(&a.local), ["libs/one", "libs/two", "p/a/x.tgz"]);
+        assert_eq!(paths(&a.depends_on), ["p/b", "p/c"]);
     }
 
     #[test]

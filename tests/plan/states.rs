@@ -320,7 +320,29 @@ fn local_folders_that_are_no_packages_of_the_workspace() {
         let plan = repo.since(&base);
         assert_eq!(built(&plan), ["other"], "{protocol}");
         assert_eq!(reasons(&plan, "other"), ["libs/local/index.js changed"]);
+        // It may depend on another one.
+        let manifest = format!("{{ \"dependencies\": {{ \"deep\": \"{protocol}:../deep\" }} }}");
+        repo.write("libs/local/package.json", &manifest);
+        repo.write("libs/deep/index.js", "1");
+        let base = repo.commit("deep");
+        repo.write("libs/deep/index.js", "2");
+        assert_eq!(reasons(&repo.since(&base), "other"), ["libs/deep/index.js changed"]);
     }
+}
+
+#[test]
+fn resolutions_that_lead_to_local_folders() {
+    let repo = Repo::new();
+    repo.edit("package.json", "{\"name\"", "{\"resolutions\": {\"lodash\": \"portal:./libs/lodash\"}, \"name\"");
+    repo.write("libs/lodash/index.js", "1");
+    let base = repo.commit("local");
+    let keys = repo.keys();
+    assert!(built(&repo.since(&base)).is_empty());
+    repo.write("libs/lodash/README.md", "");
+    assert!(built(&repo.since(&base)).is_empty());
+    repo.write("libs/lodash/index.js", "2");
+    assert_eq!(reasons(&repo.since(&base), "todo-backend"), ["libs/lodash/index.js changed"]);
+    assert!(repo.keys().iter().all(|(id, key)| keys[id] != *key));
 }
 
 /// Links that lead to links, through folders that are links, and from where inputs are looked for.
