@@ -56,11 +56,12 @@ pub(super) struct Rhdh {
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Inputs {
-    /// Globs of files that change every plugin of their workspace. `*` stands for anything but `/`, `**` for folders.
+    /// Globs of files, relative to the root of each workspace, that change every plugin of it. `*` stands for anything but
+    /// `/`, `**` for folders; a path without them may be a folder.
     #[schemars(extend("default" = ["tsconfig.json", ".yarnrc.yml", "backstage.json"]))]
     #[schemars(example = ["tsconfig.json", ".yarnrc.yml", "backstage.json", "patches/**"])]
     pub(super) global: Option<Vec<String>>,
-    /// Globs of files that change nothing.
+    /// Globs of files, relative to the folder of their package, that change nothing.
     #[schemars(extend("default" = ["**/*.md", "**/*.test.*", "dev/**"]))]
     #[schemars(example = ["**/*.md", "**/*.test.*", "dev/**"])]
     pub(super) ignore: Option<Vec<String>>,
