@@ -144,7 +144,9 @@ pub(super) fn survey(
             tags: named.tags(session, channel).unwrap_or_default(),
         }
     };
-    let commit = session.ci.sha.as_deref();
+    // The one that tags are made from when they are pushed.
+    let head = sight.head();
+    let commit = head.or(session.ci.sha.as_deref());
     let backstage = |workspace: &RepoPath| project.workspaces.by_path.get(workspace)?.backstage.clone();
     let plugins = project.plugins.values().map(|plugin| {
         let backstage = backstage(&plugin.workspace);
