@@ -340,3 +340,35 @@ fn a_plan_forgets_nothing() {
     let said = good(&repository, &[], &["plan", "--all"]);
     assert!(!said.contains("build "), "{said}");
 }
+
+/// What a registry holds already gets the tags of another channel, too, or the run says why it cannot.
+#[test]
+fn tags_of_what_is_there_already() {
+    let (release, pull_requests) = (Registry::start(Auth::Open), Registry::start(Auth::Open));
+    let repository = repository(&release.host, &pull_requests.host);
+    let config = std::fs::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    repository.write(
+        "rhdh-plugins.toml",
+        format!("{config}[channels.manual]\ntags = [\"{{short-sha}}\"]\noverwrite = true\n"),
+    );
+    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "x"]] {
+        let git = std::process::Command::new("git")
+            .current_dir(repository.root())
+            .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(git.success());
+    }
+    let head = std::process::Command::new("git").current_dir(repository.root()).args(["rev-parse", "HEAD"]).output();
+    let head = String::from_utf8(head.unwrap().stdout).unwrap();
+    good(&repository, &[], &["run", "--all", "--channel", "next"]);
+    good(&repository, &[], &["run", "--all", "--channel", "manual"]);
+    for image in IMAGES {
+        assert!(release.skopeo_digest(&format!("acme/{image}"), &head[..7], &[]).is_some(), "{image}");
+    }
+    good(&repository, EVENT_PR, &["run", "--all"]);
+    let (code, said) = run(&repository, &[], &["run", "--all", "--channel", "pr"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("a tag of channel `pr`"), "{said}");
+}

@@ -229,6 +229,22 @@ fn the_comment_is_made_once_and_then_kept_up_to_date() {
     assert!(forge.comments[0]["body"].as_str().unwrap().contains("fedcba9"));
 }
 
+/// An image that was held back, or is unsigned, has no tag of the channel: nobody is told to install it.
+#[test]
+fn what_failed_is_not_handed_on() {
+    for (tags, is_published) in [(&["key-0123456789abcdef0123"][..], false), (&["pr_7__1.0.0"], true)] {
+        let mut result = mixed_result();
+        result["plugins"][0]["state"] = json!("failed");
+        result["plugins"][0]["images"][0]["tags"] = json!(tags);
+        let repository = repository(&result);
+        let output = report(&repository, "127.0.0.1:1").env_remove("GITHUB_TOKEN").output().unwrap();
+        let out = |file: &str| fs_err::read_to_string(repository.root().join(".rhdh-pack").join(file)).unwrap();
+        let reference = format!("oci://quay.io/acme/acme-plugin-todo@{}", sha256('a'));
+        assert_eq!(out("dynamic-plugins.yaml").contains(&reference), is_published, "{}", stderr(&output));
+        assert_eq!(out("subjects.txt").contains("quay.io/acme/acme-plugin-todo"), is_published);
+    }
+}
+
 #[test]
 fn only_our_own_comment_that_nobody_has_hidden_is_changed_on_whichever_page() {
     let text = format!("{MARKER}\nold");

@@ -149,6 +149,8 @@ async fn helpers_are_asked_without_our_secrets() {
     );
     script(&home.path("bin/docker-credential-none"), "echo 'credentials not found in native keychain'; exit 1");
     script(&home.path("bin/docker-credential-bad"), "echo 'the vault is closed'; exit 1");
+    let leaky = "echo '{\"Username\":\"ann\",\"Secret\":\"s3cret-of-helper\"}'; exit 1";
+    script(&home.path("bin/docker-credential-leaky"), leaky);
     script(&home.path("bin/docker-credential-token"), "echo '{\"Username\":\"<token>\",\"Secret\":\"idt\"}'");
     home.set("RHDH_PACK_X_PASSWORD", "s3cret").set("RHDH_PACK_X_USERNAME", "ann").set("GITHUB_TOKEN", "gh");
     home.write(
@@ -157,7 +159,7 @@ async fn helpers_are_asked_without_our_secrets() {
             "auths": { "good.io": { "auth": STANDARD.encode("file:file") }, "none.io": { "auth": STANDARD.encode("n:n") } },
             "credHelpers": {
                 "good.io": "good", "none.io": "none", "bad.io": "bad", "gone.io": "gone", "token.io": "token",
-                "evil.io": "../../evil",
+                "evil.io": "../../evil", "leaky.io": "leaky",
             },
             "credsStore": "good",
         }),
@@ -171,6 +173,9 @@ async fn helpers_are_asked_without_our_secrets() {
         let error = home.find_whole("r", host, "x").await.unwrap_err();
         assert!(std::error::Error::source(&error).unwrap().to_string().contains(why), "{host}");
     }
+    let error = home.find_whole("r", "leaky.io", "x").await.unwrap_err();
+    let words = std::error::Error::source(&error).unwrap().to_string();
+    assert!(words.contains("exit status: 1") && !words.contains("s3cret"), "{words}");
     let environment = std::fs::read_to_string(home.path("bin/env")).unwrap();
     assert!(!environment.contains("RHDH_PACK_") && !environment.contains("GITHUB_TOKEN"), "{environment}");
 

@@ -183,3 +183,22 @@ fn what_failed_to_be_packaged_is_not_pushed() {
     assert!(!repository.root().join("public/acme-plugin-todo-dynamic-1.0.0.tgz").exists());
     assert!(repository.root().join("public/acme-plugin-todo-backend-dynamic-1.0.0.tgz").exists());
 }
+
+/// What a channel's own registries take is made, whatever the plugin's take.
+#[test]
+fn a_channel_that_goes_elsewhere() {
+    let registry = Registry::start(Auth::Open);
+    let repository = repository(&registry.host);
+    let config = fs_err::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    let config = config.replace("[\"quay\", \"site\"]", "[\"quay\"]");
+    repository.write("rhdh-plugins.toml", format!("{config}[channels.files]\nregistries = [\"site\"]\n"));
+    // Packaged for another channel, it is not what this one takes.
+    let (code, said) = run(&repository, &["--out-dir=whole", "run", "--all", "--channel", "next"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&repository, &["--out-dir=whole", "push", "--channel", "files"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("todo: nothing that the registry `site` takes was packaged"), "{said}");
+    let (code, said) = run(&repository, &["--out-dir=whole", "run", "--all", "--channel", "files"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(repository.root().join("public/acme-plugin-todo-dynamic-1.0.0.tgz").is_file(), "{said}");
+}

@@ -20,6 +20,10 @@ pub enum Error {
     #[error("stopped while another rhdh-pack was at work in this repository")]
     #[diagnostic(help("run it again when that is done"))]
     Waiting,
+    /// Stopped by a signal while registries were asked.
+    #[error("stopped before anything was written")]
+    #[diagnostic(help("run it again"))]
+    Stopped,
     /// `--channel` names none.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -227,6 +231,7 @@ impl Error {
             | Error::Deliver(_)
             | Error::Start(_)
             | Error::Waiting
+            | Error::Stopped
             | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Update(error) => error.is_environment(),

@@ -259,6 +259,14 @@ pub fn run(request: &Request, ui: &Ui) -> Result<u8, Error> {
     })
 }
 
+/// Does `work`, which writes nothing, unless a signal stops it.
+async fn or_stop<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = cancel.cancelled() => Err(Error::Stopped),
+    }
+}
+
 async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<u8, Error> {
     let _alone = alone::Alone::take(request, ui, cancel).await?;
     let session = || session::Session::open(request, ui, cancel);
@@ -273,10 +281,10 @@ async fn dispatch(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Res
         Command::Prune(options) => prune::command(&session()?, options).await,
         Command::Update(options) => update::command(request, options, ui).await,
         Command::Check => check::command(&session()?),
-        Command::Verify(options) => verify::command(request, options, ui, cancel).await,
-        Command::Inspect(options) => inspect::command(request, options, ui, cancel).await,
+        Command::Verify(options) => or_stop(cancel, verify::command(request, options, ui, cancel)).await,
+        Command::Inspect(options) => or_stop(cancel, inspect::command(request, options, ui, cancel)).await,
         Command::Install(options) => install::command(request, options, ui, cancel).await,
-        Command::Diff(options) => diff::command(request, options, ui, cancel).await,
+        Command::Diff(options) => or_stop(cancel, diff::command(request, options, ui, cancel)).await,
         Command::Doctor { json } => doctor::command(request, *json, ui, cancel).await,
         Command::Explain(code) => explain::command(code.as_deref()),
         Command::Init(options) => init::command(request, options, ui),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::session::Session;
 use super::{Error, report};
 use crate::config::Registry;
+use crate::config::channels::ChosenChannel;
 use crate::config::template::to_tag;
 use crate::document;
 use crate::package::deliver::{self, Delivery, Destination};
@@ -58,13 +59,14 @@ pub(super) fn package(
     wanted: impl Fn(&ArtifactResult) -> bool,
 ) -> Result<(), Error> {
     fail_bundles_of_failed_members(result);
+    let channel = session.channel(&result.channel)?;
     let artifacts = result
         .artifacts()
         .filter(|artifact| {
             matches!(artifact.state, State::Planned | State::Exported | State::Packaged | State::Published)
         })
         .filter(|artifact| !artifact.is_copied() && wanted(artifact))
-        .map(|artifact| request(session, artifact))
+        .map(|artifact| request(session, &channel, artifact))
         .collect::<Result<Vec<_>, Error>>()?;
     if artifacts.is_empty() {
         return Ok(());
@@ -110,8 +112,8 @@ pub(super) fn package(
     Ok(())
 }
 
-/// What to make of one plugin or bundle.
-fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactRequest, Error> {
+/// What to make of one plugin or bundle: for the registries of its own, and for those of the channel.
+fn request(session: &Session, channel: &ChosenChannel, artifact: &ArtifactResult) -> Result<ArtifactRequest, Error> {
     let project = &session.project;
     let members = if artifact.is_bundle() { artifact.members.as_slice() } else { std::slice::from_ref(&artifact.id) };
     let members = members
@@ -125,7 +127,9 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
     let declared = session.declared(artifact)?;
     // An image for OCI registries, a tgz for npm registries and folders; both where it goes nowhere.
     let is_oci = |name: &String| matches!(project.config.registries.get(name), Some(Registry::Oci { .. }));
-    let nowhere = declared.registries.is_empty();
+    let of_channel = channel.channel.registries.iter().flatten();
+    let registries: Vec<&String> = declared.registries.iter().chain(of_channel).collect();
+    let nowhere = registries.is_empty();
     let mut annotations = declared.annotations.clone();
     if let Some(key) = &artifact.content_key {
         annotations.insert(CONTENT_KEY_ANNOTATION.to_owned(), key.to_string());
@@ -140,8 +144,8 @@ fn request(session: &Session, artifact: &ArtifactResult) -> Result<ArtifactReque
         artifact_type: declared.artifact_type.map(str::to_owned),
         level: level(declared.compression_level),
         allow: Allowance::of(declared.allow),
-        image_wanted: artifact.is_bundle() || nowhere || declared.registries.iter().any(is_oci),
-        tgz: !artifact.is_bundle() && (nowhere || !declared.registries.iter().all(is_oci)),
+        image_wanted: artifact.is_bundle() || nowhere || registries.iter().any(|name| is_oci(name)),
+        tgz: !artifact.is_bundle() && (nowhere || !registries.iter().all(|name| is_oci(name))),
     })
 }
 

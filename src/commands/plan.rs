@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::session::Session;
 use super::tags::Named;
-use super::{Error, PlanOptions, PlanOutput, ci, memory, push};
+use super::{Error, PlanOptions, PlanOutput, ci, memory, or_stop, push};
 use crate::ci::{Ci, Provider};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -73,7 +73,9 @@ pub(super) async fn plan(
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
         match registries.map_or_else(|| connect(session), |connected| Ok(Arc::clone(connected))) {
-            Ok(registries) => memory::ask(session, &registries, &questions).await,
+            Ok(registries) => {
+                or_stop(&session.cancel, async { Ok(memory::ask(session, &registries, &questions).await) }).await?
+            }
             Err(error) => {
                 let why = match &error {
                     Error::Push(crate::push::Error::Registries { failures }) => failures.first().map(with_causes),
@@ -142,7 +144,9 @@ pub(super) fn survey(
             tags: named.tags(session, channel).unwrap_or_default(),
         }
     };
-    let commit = session.ci.sha.as_deref();
+    // The one that tags are made from when they are pushed.
+    let head = sight.head();
+    let commit = head.or(session.ci.sha.as_deref());
     let backstage = |workspace: &RepoPath| project.workspaces.by_path.get(workspace)?.backstage.clone();
     let plugins = project.plugins.values().map(|plugin| {
         let backstage = backstage(&plugin.workspace);

@@ -112,11 +112,29 @@ fn what_would_be_pushed(
 
 /// Whether `artifact` is where the channel wants it: in its registries, or in the output folder where it has none.
 pub(super) fn is_done(session: &Session, channel: &ChosenChannel, artifact: &ArtifactResult) -> bool {
+    let lacks_nothing = || lacking(session, channel, artifact).is_ok_and(|lacking| lacking.is_empty());
     match artifact.state {
-        State::Published | State::UpToDate => true,
-        State::Packaged => targets(session, channel, artifact).is_ok_and(|targets| targets.is_empty()),
+        State::UpToDate => true,
+        State::Published => lacks_nothing(),
+        State::Packaged => {
+            lacks_nothing() && targets(session, channel, artifact).is_ok_and(|targets| targets.is_empty())
+        }
         _ => false,
     }
+}
+
+/// The registries of the channel that take what was not packaged of `artifact`: it was made for another channel.
+fn lacking(session: &Session, channel: &ChosenChannel, artifact: &ArtifactResult) -> Result<Vec<String>, Error> {
+    if artifact.is_copied() {
+        return Ok(Vec::new());
+    }
+    let mut all = session.project.config.registries_for(channel, session.declared(artifact)?.registries);
+    all.retain(|(_, registry)| match registry {
+        Registry::Oci { .. } => artifact.image.is_none(),
+        // Bundles are images only.
+        _ => artifact.tgz.is_none() && !artifact.is_bundle(),
+    });
+    Ok(all.into_iter().map(|(name, _)| name).collect())
 }
 
 /// The registries of the channel that take what `artifact` is: images go to OCI registries, archives to the others.
@@ -230,6 +248,13 @@ pub(super) async fn push(
     let goes_on =
         |artifact: &&ArtifactResult| artifact.state != State::UpToDate && (is_made(artifact) || artifact.is_copied());
     for artifact in result.artifacts().filter(goes_on) {
+        for name in lacking(session, channel, artifact)? {
+            session.ui.warn(&format!(
+                "{}: nothing that the registry `{name}` takes was packaged: plan and package it for the channel `{}`",
+                artifact.label(),
+                channel.name
+            ));
+        }
         let registries = targets(session, channel, artifact)?;
         let (image, source) = image_of(session, channel, artifact)?;
         // A copy of what is nowhere stays planned, and so fails the run.

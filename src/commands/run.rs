@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::session::Session;
-use super::{Error, ExportOptions, PushOptions, RunOptions, ci, export, package, plan, push, report, tags};
+use super::{Error, ExportOptions, PushOptions, RunOptions, ci, export, or_stop, package, plan, push, report, tags};
 use crate::package::compress_ahead;
 use crate::plan::Plan;
 use crate::report::{ArtifactResult, RunResult, State};
@@ -31,7 +31,7 @@ pub(super) async fn run(session: &Session, options: &RunOptions) -> Result<u8, E
     ci::hand_over_plan(session, &plan)?;
     tags::check(session, &channel, &result)?;
     if !how_to_push.dry_run {
-        push::log_in(session, &channel, &registries, &result).await?;
+        or_stop(&session.cancel, push::log_in(session, &channel, &registries, &result)).await?;
     }
 
     let exporting = Instant::now();

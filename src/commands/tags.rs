@@ -15,8 +15,9 @@ use crate::report::{ArtifactResult, RunResult, State};
 
 /// Makes every tag of the run, so that a channel whose tags have no value here fails before anything is built.
 pub(super) fn check(session: &Session, channel: &ChosenChannel, result: &RunResult) -> Result<(), Error> {
-    let mut planned = result.artifacts().filter(|artifact| artifact.state == State::Planned);
-    planned.try_for_each(|artifact| {
+    // What is there already is asked for by its tags: those that cannot be made would never be missed.
+    let is_wanted = |artifact: &&ArtifactResult| matches!(artifact.state, State::Planned | State::UpToDate);
+    result.artifacts().filter(is_wanted).try_for_each(|artifact| {
         of(session, channel, result, artifact)?;
         let own = session.declared(artifact)?.registries;
         of_releases(session, &session.project.config.registries_for(channel, own), result, artifact).map(drop)

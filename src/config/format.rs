@@ -57,12 +57,12 @@ pub(super) struct Rhdh {
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Inputs {
-    /// Globs of files that change every plugin of their workspace, relative to its root. `*` stands for anything but `/`,
-    /// `**` for folders; the path of a folder means all below it.
+    /// Globs of files, relative to the root of each workspace, that change every plugin of it. `*` stands for anything but
+    /// `/`, `**` for folders; a path without them may be a folder.
     #[schemars(extend("default" = ["tsconfig.json", ".yarnrc.yml", "backstage.json"]))]
     #[schemars(example = ["tsconfig.json", ".yarnrc.yml", "backstage.json", "patches/**"])]
     pub(super) global: Option<Vec<String>>,
-    /// Globs of files that change nothing, relative to the folder of the package that they are in.
+    /// Globs of files, relative to the folder of their package, that change nothing.
     #[schemars(extend("default" = ["**/*.md", "**/*.test.*", "dev/**"]))]
     #[schemars(example = ["**/*.md", "**/*.test.*", "dev/**"])]
     pub(super) ignore: Option<Vec<String>>,

@@ -43,8 +43,8 @@ impl Plan {
         self.rows().all(|row| row.action == Action::Skip)
     }
 
-    /// Whether it is for the channel of another plan, made from the same inputs, and builds and copies nothing that the
-    /// other does not: then what came of that one has all of this one.
+    /// Whether it is for the channel and the commit of another plan, made from the same inputs, and builds and copies
+    /// nothing that the other does not: then what came of that one has all of this one.
     #[must_use]
     pub fn is_part_of(&self, other: &Self) -> bool {
         let is_idle = |row: &Row<'_>| matches!(row.action, Action::Skip | Action::Remove);
@@ -54,7 +54,8 @@ impl Plan {
                 && (is_idle(&row) || row.action == there.action)
         };
         let is_as_long = self.rows().count() == other.rows().count();
-        self.channel == other.channel && is_as_long && self.rows().zip(other.rows()).all(is_there)
+        let is_for_the_same = self.channel == other.channel && self.head == other.head;
+        is_for_the_same && is_as_long && self.rows().zip(other.rows()).all(is_there)
     }
 
     /// One line: what was compared, and how much there is to do.

@@ -90,6 +90,12 @@ impl Sight {
         Ok(self.before()?.lock.as_ref())
     }
 
+    /// The commit that is planned, as far as there is one.
+    #[must_use]
+    pub fn head(&self) -> Option<&str> {
+        self.before().ok()?.head.as_deref()
+    }
+
     /// Waits until no git is at work: it may hold a lock, so none outlives the program.
     pub fn end(&self) {
         if let Ok(opened) = &*self.opened {

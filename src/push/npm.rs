@@ -12,7 +12,7 @@ use super::image::lock;
 use super::notes::{Failure, Notes};
 use super::{LATEST, Request, State};
 use crate::config::names::is_public_npm;
-use crate::registry::{Npm, NpmError};
+use crate::registry::{Npm, NpmError, is_loopback};
 
 /// The archive in the folder that npm runs in.
 const COPY: &str = "archive.tgz";
@@ -246,10 +246,12 @@ fn failed(message: String) -> Failure {
     Failure { code: "npm", message, help: None }
 }
 
-/// A registry's URL, without credentials in it and without `/` at its end.
+/// A registry's URL, without credentials in it and without `/` at its end; `None` where it is not safe to log in there.
 fn usable(text: &str) -> Option<Url> {
     let url = Url::parse(text.trim_end_matches('/')).ok()?;
-    let plain = matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none();
+    // A token goes over plain HTTP to this machine only.
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
+    let plain = is_safe && url.username().is_empty() && url.password().is_none();
     plain.then_some(url)
 }
 

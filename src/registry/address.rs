@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 /// True for `localhost`, `127.0.0.0/8` and `[::1]`, with or without port.
-pub(super) fn is_loopback(authority: &str) -> bool {
+pub(crate) fn is_loopback(authority: &str) -> bool {
     host_of(authority)
         .is_some_and(|host| host == "localhost" || address(&host).is_some_and(|address| address.is_loopback()))
 }

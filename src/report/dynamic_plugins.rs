@@ -100,7 +100,7 @@ fn places<'a>(result: &'a RunResult, plugin: &'a ArtifactResult) -> Vec<Place<'a
     let bundles = result.bundles.iter().filter(|bundle| bundle.members.contains(&plugin.id));
     let mut places = Vec::new();
     for artifact in std::iter::once(plugin).chain(bundles) {
-        places.extend(artifact.images.iter().map(|image| Place {
+        places.extend(artifact.published_images().map(|image| Place {
             package: format!("oci://{}!{}", image.reference, plugin.image_name),
             integrity: None,
             published: true,

@@ -51,7 +51,8 @@ fn changes(actions: impl Iterator<Item = Action>) -> [Output; 2] {
 pub fn of_result(result: &RunResult, out: &Path) -> Vec<Output> {
     let file = |name: &str| out.join(name).display().to_string();
     let lines = |lines: Vec<String>| lines.join("\n");
-    let references = result.artifacts().flat_map(|artifact| &artifact.images).map(|image| image.reference.clone());
+    let references = result.artifacts().flat_map(ArtifactResult::published_images);
+    let references = references.map(|image| image.reference.clone());
     let failed = result.artifacts().filter(|artifact| artifact.state == State::Failed).map(ArtifactResult::label);
     let text = serde_json::to_string(result).unwrap_or_default();
     let [changed, count] = changes(result.artifacts().map(|artifact| artifact.action));
@@ -85,7 +86,7 @@ fn by_id<'a>(result: &'a RunResult, value: impl Fn(&'a ArtifactResult) -> Option
 pub fn subjects(result: &RunResult) -> String {
     let mut lines = Vec::new();
     for artifact in result.artifacts() {
-        for image in &artifact.images {
+        for image in artifact.published_images() {
             let name = image.reference.split_once('@').map_or(image.reference.as_str(), |(name, _)| name);
             lines.push(format!("{}  {name}\n", image.digest.hex()));
         }

@@ -323,6 +323,13 @@ impl ArtifactResult {
         self.action == Action::Copy
     }
 
+    /// The images that may be installed. Where it failed, those that the channel's tags name: another may be held back,
+    /// unsigned, or gone with the registry's next tidying up.
+    pub fn published_images(&self) -> impl Iterator<Item = &PublishedImage> {
+        let is_named = |image: &&PublishedImage| image.tags.iter().any(|tag| !ContentKey::is_tag(tag));
+        self.images.iter().filter(move |image| self.state != State::Failed || is_named(image))
+    }
+
     /// Its name for people: a plugin and a bundle may have the same id.
     #[must_use]
     pub fn label(&self) -> String {

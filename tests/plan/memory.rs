@@ -308,3 +308,31 @@ fn a_registry_that_does_not_answer_is_said_once() {
     assert_eq!(said(&plan).matches("registry `cncf` could not be asked what it holds").count(), 1, "{}", said(&plan));
     assert_eq!(planned(&repo)[0].0, "build");
 }
+
+/// A registry that takes the question and says nothing.
+#[test]
+fn a_plan_that_waits_for_a_registry_can_be_stopped() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    let repo = Repo::new();
+    let config = repo.read("rhdh-plugins.toml");
+    let registry = format!(
+        "[registries.q]\noci = \"{host}/x\"\n[channels.next]\ntags = [\"next\"]\n[defaults]\nregistries = [\"q\"]\n"
+    );
+    repo.write("rhdh-plugins.toml", &format!("{config}{registry}"));
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rhdh-pack"))
+        .args(["plan", "--channel", "next"])
+        .current_dir(&repo.root)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", &repo.root)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = listener.accept().unwrap();
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{said}");
+    assert!(said.contains("stopped before anything was written"), "{said}");
+}
