@@ -441,6 +441,14 @@ mod repository {
     }
 
     #[test]
+    fn same_archive_from_package_names() {
+        let repository = Repository::new();
+        repository.package("plugins/dashed", "acme-plugin-todo", "1.0.0", "backend-plugin");
+        let text = format!("{TODO}[plugins.dashed]\npath = \"plugins/dashed\"\nimage = \"dashed\"\n");
+        check("same_archive_from_package_names", &text, &repository);
+    }
+
+    #[test]
     fn same_image() {
         let text = "[plugins.todo]\npath = \"plugins/todo\"\nimage = \"todo\"\n\
                     [plugins.todo-backend]\npath = \"plugins/todo-backend\"\nimage = \"todo\"\n\

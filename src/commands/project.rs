@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use crate::config::names::{is_exact_version, is_image_name, package_image_name, to_image_name};
 use crate::config::nearest::suggestion;
 use crate::config::template::is_tag;
-use crate::config::{self, Bundle, Config, Plugin, Problem};
+use crate::config::{self, Bundle, Config, Plugin, Problem, Registry};
 use crate::package::Rule;
 use crate::repo_path::RepoPath;
 use crate::workspace::{self, Discovery, Package, Role, Workspaces};
@@ -156,6 +156,7 @@ pub fn open(config_file: &Path, was_there: &dyn Fn(&str, &RepoPath) -> bool) -> 
         }
     }
     problems.extend(shared_images(&config, &plugins));
+    problems.extend(shared_names(&config, &plugins, &workspaces));
     problems.extend(unknown_rules(&config));
     let mut bundles = IndexMap::new();
     for (id, bundle) in &config.bundles {
@@ -282,6 +283,35 @@ fn shared_images(config: &Config, plugins: &IndexMap<String, ProjectPlugin>) -> 
             let message = format!("{} and {} have the same image name `{image}`", name(other), name(key));
             let help = format!("give one of them another: `image = \"{image}-2\"`");
             problems.push(config.problem(&[key[0], key[1], "image"], message, "the name is taken", help));
+        }
+    }
+    problems
+}
+
+/// Plugins whose archives would have one name, as npm makes it of the package's: each would replace the other's.
+fn shared_names(config: &Config, plugins: &IndexMap<String, ProjectPlugin>, workspaces: &Workspaces) -> Vec<Problem> {
+    // Images have names of their own.
+    let is_oci = |name: &String| matches!(config.registries.get(name), Some(Registry::Oci { .. }));
+    let of_channels: Vec<&String> =
+        config.channels.values().flat_map(|channel| channel.registries.iter().flatten()).collect();
+    let is_archived = |plugin: &&ProjectPlugin| {
+        let own = &plugin.config.registries;
+        let nowhere = own.is_empty() && of_channels.is_empty();
+        nowhere || !(own.iter().all(is_oci) && of_channels.iter().all(|name| is_oci(name)))
+    };
+    let mut owners: HashMap<String, &ProjectPlugin> = HashMap::new();
+    let mut problems = Vec::new();
+    for plugin in plugins.values().filter(is_archived) {
+        let package = workspaces.by_path.get(&plugin.workspace).and_then(|it| it.packages.get(&plugin.config.path));
+        let Some(name) = package.and_then(|package| package.manifest.name.as_deref()) else { continue };
+        let archive = name.trim_start_matches('@').replace('/', "-");
+        let other = *owners.entry(archive.clone()).or_insert(plugin);
+        // One name of both images is a problem already.
+        if other.config.path != plugin.config.path && other.image != plugin.image {
+            let (other, id) = (&other.config, &plugin.config.id);
+            let message = format!("the archives of `{}` and `{id}` would both be named `{archive}-….tgz`", other.id);
+            let help = format!("rename the package in `{}` or in `{}`", other.path, plugin.config.path);
+            problems.push(config.problem(&["plugins", id, "path"], message, "the name is taken", help));
         }
     }
     problems
