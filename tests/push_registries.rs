@@ -198,8 +198,9 @@ async fn an_image_is_copied_from_registry_to_registry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mount_that_is_not_made_becomes_an_upload() {
     let registry = Registry::start(Auth::Open);
-    // A registry that knows no mounts opens an upload instead, or does not like the question at all.
-    for refusal in [None, Some("405 Method Not Allowed")] {
+    // A registry that knows no mounts opens an upload instead, does not like the question at all, or lies.
+    let refusals = ["405 Method Not Allowed", "500 Internal Server Error", "403 Forbidden", "201 Created"];
+    for (seed, refusal) in (0..).zip(std::iter::once(None).chain(refusals.map(Some))) {
         let upstream = registry.host.clone();
         let proxy = Server::start(move |request| {
             if request.target.contains("mount=") {
@@ -212,7 +213,6 @@ async fn a_mount_that_is_not_made_becomes_an_upload() {
             forward(&upstream, request)
         });
         let mut setup = Setup::new();
-        let seed = u64::from(refusal.is_some());
         let prefixes = [format!("{}/a{seed}", proxy.host), format!("{}/b{seed}", proxy.host)];
         setup.image("todo", &layer(seed, 100_000), &["1"], &[&prefixes[0], &prefixes[1]]);
         assert_eq!(messages(&setup.push().await.unwrap()), NOTHING);

@@ -55,25 +55,31 @@ impl Repository {
         let mut attempts = self.attempts();
         let mut in_chunks = false;
         let mut in_one_question = file.size <= SMALL;
+        let mut may_mount = true;
         let upload = loop {
             if places.iter().any(|(path, _)| *path == self.path) {
                 break Upload::AlreadyThere;
             }
             // Only what this account can read may be mounted with its credentials.
-            let source = places.iter().find(|(_, account)| Arc::ptr_eq(account, &self.account));
-            let source = source.map(|(path, _)| path.as_str()).or(in_one_question.then_some(self.path.as_str()));
+            let mounted = places.iter().find(|(_, account)| may_mount && Arc::ptr_eq(account, &self.account));
+            let is_mount = mounted.is_some();
+            let source = mounted.map(|(path, _)| path.as_str()).or(in_one_question.then_some(self.path.as_str()));
             let moved = Arc::new(AtomicU64::new(0));
             let attempt = self.push_blob_once(file, source, !in_one_question, in_chunks, &moved);
             let outcome = reporting(attempt, &moved, progress).await;
             // After a failure each step is one of its own: the registry may have its ways with mounts.
-            in_one_question = false;
+            (in_one_question, may_mount) = (false, false);
             match outcome {
                 Ok(upload) => break upload,
                 // OCI distribution spec: 413, "payload too large"; GHCR says 416 to ranges that it does not like.
                 Err(Error::Refused { status, .. }) if matches!(status.as_u16(), 413 | 416) && !in_chunks => {
                     in_chunks = true;
                 }
-                Err(error) => attempts.wait_after(error).await?,
+                // What refuses a mount, be it the server that gives tokens for two repositories, may take the blob itself.
+                Err(error) => match attempts.wait_after(error).await {
+                    Err(error) if !is_mount => return Err(error),
+                    _ => {}
+                },
             }
         };
         if !places.iter().any(|(path, _)| *path == self.path) {
