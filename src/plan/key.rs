@@ -4,7 +4,7 @@
 //! # Format 4
 //!
 //! A sequence of fields, each written as its length in bytes (64 bits, little endian) and its bytes. First the field
-//! `rhdh-pack content key 4`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
+//! `rhdh-pack content key 5`; the number goes up when this format, or what packaging makes of the same `dist-dynamic`,
 //! changes. Then one record for each input, of three fields: kind, name, value. Records are sorted by kind and name.
 //!
 //! | kind | name | value |
@@ -27,7 +27,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-const FORMAT: &[u8] = b"rhdh-pack content key 4";
+const FORMAT: &[u8] = b"rhdh-pack content key 5";
 
 /// The annotation of an image's manifest that holds its content key.
 pub const CONTENT_KEY_ANNOTATION: &str = "dev.rhdh-pack.content-key";

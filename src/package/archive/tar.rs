@@ -63,15 +63,14 @@ fn ustar(prefix: &str, name: &str, entry_type: EntryType, mode: u32, size: u64, 
     header
 }
 
-/// Splits a path at a slash so that it fits into the fields `prefix` and `name`.
+/// Splits a path into the fields `prefix` and `name`, at its last slash if it can be: files of one name, which stand
+/// next to each other, then begin with the same bytes, and compress better.
 fn split(path: &str) -> Option<(&str, &str)> {
-    if path.len() <= 100 {
-        return Some(("", path));
-    }
-    // The first slash that leaves a short enough name; a folder's last slash does not count.
-    let from = path.len() - 101;
-    let slash = from + path.as_bytes()[from..path.len() - 1].iter().position(|byte| *byte == b'/')?;
-    (1..=155).contains(&slash).then(|| (&path[..slash], &path[slash + 1..]))
+    // A folder's last slash does not count.
+    let places = path.len().saturating_sub(1).min(156);
+    let slash = path.as_bytes()[..places].iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0);
+    let (prefix, name) = slash.map_or(("", path), |slash| (&path[..slash], &path[slash + 1..]));
+    (name.len() <= 100).then_some((prefix, name))
 }
 
 /// At most `length` bytes from the start of `text`, in whole characters.
