@@ -16,6 +16,7 @@ use super::reasons::{differences, file_changes};
 use super::settings::{OfWorkspace, describe, level, options};
 use super::sight::Sight;
 use super::snapshot::{File, Snapshot};
+use super::sparse;
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
@@ -53,6 +54,9 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     });
     let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, notes } = by_texts?;
     let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    if sight.look.head.is_none() {
+        sparse::refuse(request, after)?;
+    }
     let before = sight.before()?.snapshot.as_ref();
     let left = moved.values().flat_map(Moved::left).filter(|folder| rules.package(folder).is_none());
     let left = left.map(RepoPath::as_str).collect();

@@ -30,6 +30,7 @@ mod settings;
 mod show;
 mod sight;
 mod snapshot;
+mod sparse;
 mod survey;
 mod toml_diff;
 mod walk;

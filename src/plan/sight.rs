@@ -107,12 +107,14 @@ impl Sight {
         }
     }
 
-    /// Whether the state that is compared with has a `package.json` in `folder`.
+    /// Whether git knows of a `package.json` in `folder`: in the state that is compared with, or, of a sparse checkout,
+    /// in the one that is planned.
     #[must_use]
     pub fn had_package(&self, folder: &RepoPath) -> bool {
         let file = folder.join("package.json").unwrap_or_default();
         let before = self.before().ok().and_then(|before| before.snapshot.as_ref());
-        before.is_some_and(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
+        let states = before.into_iter().chain(self.after().ok());
+        states.into_iter().any(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
     }
 }
 

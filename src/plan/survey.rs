@@ -132,6 +132,13 @@ pub enum Error {
         /// The nearest one, or all.
         help: String,
     },
+    /// A sparse checkout without packages that may be part of plugins.
+    #[error("git has packages that are not checked out, and plugins may be made from them: `{folders}`")]
+    #[diagnostic(help("check them out, too: `git sparse-checkout add {folders}`"))]
+    NotCheckedOut {
+        /// Their folders, a blank between them.
+        folders: String,
+    },
     /// Tags that may not be overwritten hold something else.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     #[diagnostic(help(

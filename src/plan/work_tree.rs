@@ -29,6 +29,9 @@ const UNUSUAL: [(&str, &str); 5] = [
     ("core.trustctime", "false"),
 ];
 
+/// How often git is asked again to hash files, none of which was lost.
+const HASHING_TRIES: usize = 2;
+
 impl Snapshot {
     /// The files of the working tree. `index` is what was read of git's, where that is usual.
     pub(super) fn of_working_tree(git: &Git, index: Option<&Index>) -> Result<Self, GitError> {
@@ -203,10 +206,39 @@ fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overl
             None => other.push((path, kind)),
         }
     }
-    for ((path, kind), id) in other.iter().zip(hash_all(git, &other)?) {
+    let mut in_vain = 0;
+    let ids = loop {
+        // One file that cannot be read, and git hashes none.
+        match hash_all(git, &other) {
+            Ok(ids) => break ids,
+            Err(error) if in_vain == HASHING_TRIES => return Err(error),
+            Err(_) => {
+                let on_disk = |path: &[u8]| git.folder().join(OsStr::from_bytes(path));
+                let before = other.len();
+                other.retain(|(path, _)| !is_lost(&on_disk(path), in_index.contains_key(path)));
+                // It may have been written just then.
+                in_vain += usize::from(other.len() == before);
+            }
+        }
+    };
+    for ((path, kind), id) in other.iter().zip(ids) {
         overlay.insert([prefix, path].concat(), Some((*kind, id)));
     }
+    // Of what is left out, the index may still have something.
+    for path in in_index.keys().map(|path| [prefix, path].concat()) {
+        overlay.entry(path).or_insert(None);
+    }
     Ok(())
+}
+
+/// Whether a file has vanished since it was listed, or is one that nobody here can read and git does not know: such a
+/// one can be part of nothing that is built here.
+fn is_lost(path: &Path, is_tracked: bool) -> bool {
+    let read = match kind(path) {
+        Some(Kind::Link) => std::fs::read_link(path).map(drop),
+        _ => std::fs::File::open(path).map(drop),
+    };
+    read.is_err_and(|error| !is_tracked || error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Puts a submodule, and what differs in it, over the files.

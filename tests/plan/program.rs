@@ -111,6 +111,39 @@ fn a_folder_that_was_there_before_is_a_plugin_that_was_removed() {
 }
 
 #[test]
+fn a_sparse_checkout_must_have_the_packages() {
+    let repo = Repo::new();
+    let base = repo.git(&["rev-parse", "HEAD"]);
+    repo.write("plugins/todo-common/src/index.ts", "changed");
+    repo.write("examples/package.json", "{}");
+    repo.commit("todo-common, and what is no package of the workspace");
+    repo.git(&[
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/*",
+        "!/plugins/todo-common/",
+        "!/plugins/other/",
+        "!/examples/",
+    ]);
+    for arguments in [["--base", &base], ["--all", "--quiet"]] {
+        let output = run(&repo, &arguments, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("git has packages that are not checked out"), "{stderr}");
+        assert!(stderr.contains("`git sparse-checkout add plugins/other plugins/todo-common`"), "{stderr}");
+    }
+    repo.git(&["sparse-checkout", "add", "plugins/other", "plugins/todo-common"]);
+    let output = run(&repo, &["--base", &base], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("build   todo "), "{stderr}");
+    assert!(stderr.contains("skip    other "), "{stderr}");
+    let full = repo.clone_with(&[]);
+    assert_eq!(full.keys(), repo.keys());
+}
+
+#[test]
 fn a_broken_workspace_is_said_once() {
     let repo = Repo::new();
     repo.write("plugins/todo-common/package.json", "{");

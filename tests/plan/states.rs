@@ -2,6 +2,9 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::repo::{Options, Repo, built, git_bytes, reasons};
 
@@ -422,4 +425,34 @@ fn ignored_inputs_as_people_write_them() {
         repo.write("plugins/other/src/made/by.ts", "2");
         assert!(built(&repo.since(&base)).is_empty(), "{glob}");
     }
+}
+
+#[test]
+fn what_nobody_can_read_is_no_input() {
+    // Root reads everything; without this capability, neither it nor the programs that it starts do.
+    let over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    for one in over.iter() {
+        // Who is not root may not, and need not.
+        let _ = rustix::thread::remove_capability_from_bounding_set(one);
+    }
+    let now = rustix::thread::capabilities(None).unwrap();
+    let effective = now.effective.difference(over);
+    let permitted = now.permitted.difference(over);
+    rustix::thread::set_capabilities(None, CapabilitySets { effective, permitted, ..now }).unwrap();
+
+    let lock = |repo: &Repo, path: &str| {
+        repo.write(path, "secret");
+        std::fs::set_permissions(repo.root.join(path), std::fs::Permissions::from_mode(0o000)).unwrap();
+    };
+    let repo = Repo::new();
+    repo.write("plugins/other/src/new.ts", "new");
+    let keys = repo.keys();
+    lock(&repo, "data/secret");
+    lock(&repo, "plugins/todo/src/secret.ts");
+    assert_eq!(repo.keys(), keys);
+    assert_eq!(built(&repo.since("HEAD")), ["other"]);
+    // What git knows is part of the plugin, and its content matters.
+    lock(&repo, "plugins/other/src/index.ts");
+    let error = repo.try_plan(&Options::default()).unwrap_err().to_string();
+    assert!(error.contains("src/index.ts") && error.contains("Permission denied"), "{error}");
 }
