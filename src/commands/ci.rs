@@ -45,8 +45,7 @@ pub(super) fn hand_over_plan(session: &Session, plan: &Plan) -> Result<(), Error
     if !matches!(session.ci.provider, Provider::GitHub | Provider::GitLab) {
         return Ok(());
     }
-    // GitHub takes 256 legs at most.
-    let matrix = plan::matrix(session, plan, Legs::AtMost(256));
+    let matrix = plan::matrix(session, plan, Legs::AtMost(usize::MAX));
     write_outputs(session, &outputs::of_plan(plan, matrix, &session.out))
 }
 

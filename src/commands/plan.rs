@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::session::Session;
 use super::tags::Named;
@@ -14,7 +15,7 @@ use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
 use crate::plan::{
-    self, ArtifactTarget, BundleToPlan, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
+    self, ArtifactTarget, BundleToPlan, Leg, Legs, Look, Memory, Plan, PluginToPlan, Selection, Sight, Survey,
 };
 use crate::registry;
 use crate::repo_path::RepoPath;
@@ -196,15 +197,20 @@ pub(super) fn survey(
     )?)
 }
 
-/// The matrix for this CI, on one line; elsewhere than on GitLab it is GitHub's.
+/// The matrix for this CI, on one line, of no more legs than the CI takes; elsewhere than on GitLab it is GitHub's.
 pub(super) fn matrix(session: &Session, plan: &Plan, legs: Legs) -> String {
     let recorded: BTreeMap<String, f64> =
         session.newest_result().map(|result| export_times(&result)).unwrap_or_default();
-    let legs = plan::matrix(plan, legs, &recorded);
-    match session.ci.provider {
-        Provider::GitLab => plan::gitlab(&legs).to_string(),
-        _ => plan::github(&legs).to_string(),
+    // What `parallel:matrix` and `strategy.matrix` take.
+    let (most, document): (usize, fn(&[Leg]) -> Value) = match session.ci.provider {
+        Provider::GitLab => (200, plan::gitlab),
+        _ => (256, plan::github),
+    };
+    let mut made = plan::matrix(plan, legs, &recorded);
+    if made.len() > most {
+        made = plan::matrix(plan, Legs::AtMost(most), &recorded);
     }
+    document(&made).to_string()
 }
 
 /// How long each export of an earlier run took, in seconds.

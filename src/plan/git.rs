@@ -82,9 +82,17 @@ pub enum GitError {
     },
     /// git printed something else than it documents.
     #[error("cannot understand what `git {command}` printed")]
+    #[diagnostic(help("see whether the repository is damaged: `git fsck`, `git status`"))]
     Unreadable {
         /// The command.
         command: &'static str,
+    },
+    /// The repository has not got an object that it needs.
+    #[error("git has no object `{id}`, which belongs to a commit that it has")]
+    #[diagnostic(help("the clone is damaged, or was to get it later and cannot: `git fsck`, `git fetch`"))]
+    Missing {
+        /// The object's id.
+        id: String,
     },
 }
 
@@ -249,7 +257,7 @@ impl Git {
 
     /// The content of a blob.
     pub(super) fn blob(&self, id: &str) -> Result<Vec<u8>, GitError> {
-        let missing = || GitError::Unreadable { command: "cat-file --batch" };
+        let missing = || GitError::Missing { id: id.to_owned() };
         Ok(self.object(id)?.ok_or_else(missing)?.content)
     }
 

@@ -67,6 +67,28 @@ fn documents_go_to_stdout() {
 }
 
 #[test]
+fn a_matrix_has_no_more_legs_than_the_ci_takes() {
+    let repo = Repo::new();
+    let mut config = repo.read("rhdh-plugins.toml");
+    for number in 0..260 {
+        let name = format!("other-{number}");
+        let manifest = repo.read("plugins/other/package.json").replace("@acme/other", &format!("@acme/{name}"));
+        repo.write(&format!("plugins/{name}/package.json"), &manifest);
+        config.push_str(&format!("[plugins.{name}]\npath = \"plugins/{name}\"\n"));
+    }
+    repo.write("rhdh-plugins.toml", &config);
+    for (variables, legs) in [(vec![], 256), (vec![("GITLAB_CI", "true")], 200)] {
+        for arguments in [["--all", "--matrix"].as_slice(), &["--all", "--matrix", "300"]] {
+            let text = stdout(&run(&repo, arguments, &variables));
+            let matrix: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let found = matrix.get("include").unwrap_or(&matrix).as_array().unwrap();
+            assert_eq!(found.len(), legs, "{arguments:?}");
+            assert!((0..260).all(|number| text.contains(&format!("other-{number}"))), "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_ends_with_2() {
     let repo = Repo::new();
     for arguments in
@@ -141,6 +163,18 @@ fn a_sparse_checkout_must_have_the_packages() {
     assert!(stderr.contains("skip    other "), "{stderr}");
     let full = repo.clone_with(&[]);
     assert_eq!(full.keys(), repo.keys());
+}
+
+#[test]
+fn an_object_that_is_missing_is_named() {
+    let repo = Repo::new();
+    let lock = repo.git(&["rev-parse", "HEAD:yarn.lock"]);
+    repo.write("yarn.lock", &LOCK.replace("10c0/aa", "10c0/bb"));
+    repo.remove(&format!(".git/objects/{}/{}", &lock[..2], &lock[2..]));
+    let output = run(&repo, &[], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains(&format!("git has no object `{lock}`")) && stderr.contains("git fsck"), "{stderr}");
 }
 
 #[test]
