@@ -9,6 +9,9 @@ use crate::config;
 /// The most of a log that is read from its beginning, and again from its end, in bytes.
 const MAX_READ: u64 = 2 * 1024 * 1024;
 
+/// The most of a line of a log that is read, in characters: lists of packages fit.
+const MAX_LINE: usize = 4000;
+
 /// How many of a log's last lines a failure carries.
 const TAIL: usize = 20;
 
@@ -164,7 +167,15 @@ fn without_escapes(text: &str) -> String {
 }
 
 fn plain_lines(text: &str) -> Vec<String> {
-    without_escapes(text).lines().map(|line| without_yarn_prefix(line).trim_end().to_owned()).collect()
+    without_escapes(text).lines().map(|line| cut(without_yarn_prefix(line).trim_end())).collect()
+}
+
+/// The line, or its beginning: nobody reads a bundle on one line, and it would go into results and annotations.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => format!("{} […]", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// `➤ YN0035: │ text` is `text`; codes that are neither `YN0000` nor a warning make it an error, hence `Error: text`.
@@ -202,6 +213,16 @@ mod tests {
     fn message(text: &str) -> String {
         let scene = Scene { command: "yarn build", plugin: None, in_workspace: &|_| false };
         explain(&Log::of(text), scene, "exit code 1").message
+    }
+
+    #[test]
+    fn endless_lines_are_cut() {
+        let log = Log::of(&format!("Error: {}\n{}\n", "ä".repeat(2 << 20), "x".repeat(4000)));
+        let scene = Scene { command: "yarn build", plugin: None, in_workspace: &|_| false };
+        let failure = explain(&log, scene, "exit code 1");
+        let expected = format!("Error: {} […]", "ä".repeat(3993));
+        assert_eq!(failure.message, format!("`yarn build` failed: {expected}"));
+        assert_eq!(failure.log_tail, [expected, "x".repeat(4000)]);
     }
 
     #[test]
