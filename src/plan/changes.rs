@@ -13,7 +13,7 @@ use super::lock::{self, LockView, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
-use super::settings::{OfWorkspace, describe, level, options};
+use super::settings::{OfWorkspace, describe, level, options, unmatched};
 use super::sight::Sight;
 use super::snapshot::{File, Snapshot};
 use super::sparse;
@@ -52,7 +52,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         let of_head = scope.spawn(|| OfHead::look(rules, sight.after()?));
         (ByTexts::look(request, rules, git, sight), of_head.join())
     });
-    let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, notes } = by_texts?;
+    let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, mut notes } = by_texts?;
     let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     if sight.look.head.is_none() {
         sparse::refuse(request, after)?;
@@ -62,6 +62,10 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let left = left.map(RepoPath::as_str).collect();
     let base = base.zip(before.map(|before| files_of(rules, (before, &left), (after, &existing))));
     let global = rules.global(after);
+    let unmatched = unmatched(&request.config.inputs.global, &global);
+    notes.extend(
+        unmatched.map(|glob| format!("`{glob}` of `[inputs] global` is no file of a workspace that git knows")),
+    );
     let workspaces = request.workspaces.by_path.values();
     let workspaces = workspaces
         .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))

@@ -378,7 +378,7 @@ fn is_below(rest: &[u8]) -> bool {
 }
 
 /// `./` before a glob says nothing, and with `/` behind it, it means all below a folder.
-fn glob_set<'g>(globs: impl Iterator<Item = &'g String>) -> GlobSet {
+pub(super) fn glob_set<'g>(globs: impl Iterator<Item = &'g String>) -> GlobSet {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         let glob = glob.trim_start_matches("./");

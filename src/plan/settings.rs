@@ -2,16 +2,19 @@
 //! changed of it since the base.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::Reason;
 use super::before::{Files, Texts};
-use super::inputs::join;
+use super::inputs::{glob_set, join};
 use super::key::Records;
 use super::reasons::{differences, file_changes};
 use super::snapshot::File;
-use crate::config::Plugin;
+use crate::config::{DEFAULT_GLOBAL, Plugin};
 use crate::package::DEFAULT_LEVEL;
 use crate::repo_path::RepoPath;
 use crate::workspace::{PackageJson, Workspace};
@@ -63,6 +66,24 @@ impl OfWorkspace {
         }
         Self { records, reasons }
     }
+}
+
+/// What `[inputs] global` names besides the defaults, and no workspace has: most probably a mistake. `found` are the
+/// global inputs of each workspace.
+pub(super) fn unmatched<'g>(
+    globs: &'g [String],
+    found: &HashMap<&RepoPath, BTreeMap<&[u8], File<'_>>>,
+) -> impl Iterator<Item = &'g String> {
+    let paths = found.iter().flat_map(|(workspace, files)| {
+        let prefix = join(workspace.as_str(), "");
+        files.keys().filter_map(move |path| Some(path.strip_prefix(prefix.as_bytes())?.to_owned()))
+    });
+    let paths: Vec<Vec<u8>> = paths.collect();
+    globs.iter().filter(|glob| !DEFAULT_GLOBAL.contains(&glob.as_str())).filter(move |glob| {
+        let below = format!("{}/**", glob.trim_end_matches('/'));
+        let set = glob_set([*glob, &below].into_iter());
+        !paths.iter().any(|path| set.is_match(Path::new(OsStr::from_bytes(path))))
+    })
 }
 
 /// The settings of a plugin that shape its artifact, as JSON. Where it goes is none of them.

@@ -42,6 +42,15 @@ pub enum Error {
         /// The folder with the nearest `yarn.lock`.
         workspace: RepoPath,
     },
+    /// The folder is another name of a package's.
+    #[error("`{folder}` is a link to `{package}`, which is the package that yarn knows")]
+    #[diagnostic(help("name that: `path = \"{package}\"`"))]
+    Link {
+        /// The plugin's folder.
+        folder: RepoPath,
+        /// The package's.
+        package: RepoPath,
+    },
     /// A `package.json` or `backstage.json` of the workspace is unusable.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -148,7 +157,16 @@ impl Discovery {
                 Ok((_, Some(package))) if package.manifest.name.is_none() => Err(Error::Nameless(folder.clone())),
                 Ok((_, Some(_))) => Ok(()),
                 Ok((workspace, None)) => {
-                    Err(Error::NotListed { folder: folder.clone(), workspace: workspace.path.clone() })
+                    let place = self.places.locate(folder).ok();
+                    let real_root = root.canonicalize().ok();
+                    let same = |package: &&Package| {
+                        let there = real_root.as_ref().map(|root| package.place.under(root));
+                        there.is_some() && there == place
+                    };
+                    Err(match workspace.packages.values().find(same) {
+                        Some(package) => Error::Link { folder: folder.clone(), package: package.path.clone() },
+                        None => Error::NotListed { folder: folder.clone(), workspace: workspace.path.clone() },
+                    })
                 }
                 Err(error) => Err(error.clone()),
             }

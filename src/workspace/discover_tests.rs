@@ -46,6 +46,19 @@ fn several_workspaces_in_one_repository() {
 }
 
 #[test]
+fn a_link_to_a_package_says_so() {
+    let root = tree(&[
+        ("yarn.lock", ""),
+        ("package.json", r#"{"workspaces": ["plugins/*"]}"#),
+        ("plugins/p/package.json", r#"{"name": "p"}"#),
+    ]);
+    std::os::unix::fs::symlink("p", root.path().join("plugins/also-p")).unwrap();
+    let (_, errors) = discover(root.path(), &paths(&["plugins/also-p"]));
+    let text = "`plugins/also-p` is a link to `plugins/p`, which is the package that yarn knows";
+    assert_eq!(errors.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>(), [text]);
+}
+
+#[test]
 fn nested_workspaces_are_followed() {
     let root = tree(&[
         ("yarn.lock", ""),

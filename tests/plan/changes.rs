@@ -440,3 +440,16 @@ fn a_default_that_is_written_out_is_no_change_and_no_other_key() {
     repo.edit("rhdh-plugins.toml", "level = 9", "level = 8");
     assert_eq!(built(&repo.since("HEAD")), ["todo", "todo-backend", "other", "both"]);
 }
+
+#[test]
+fn global_inputs_that_are_nowhere_are_said() {
+    let repo = Repo::new();
+    repo.write("cfg/deep/a.json", "1");
+    std::os::unix::fs::symlink("cfg/deep/a.json", repo.root.join("linked.json")).unwrap();
+    let globs = r#"["./tsconfig.json", "backstage.json", "cfg", "cfg/", "cfg/**", "linked.json", "{a,cfg}/*/a.json", "cfgs/", "*.yaml", "none.json"]"#;
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("[inputs]\nglobal = {globs}\n{config}"));
+    let plan = repo.plan(&Options::default());
+    let said = |glob| format!("`{glob}` of `[inputs] global` is no file of a workspace that git knows");
+    assert_eq!(plan.notes, ["cfgs/", "*.yaml", "none.json"].map(said));
+}
