@@ -170,6 +170,39 @@ fn links_inside_are_replaced_by_what_they_point_to() {
     assert!(files.values().all(|entry| matches!(entry.kind, tar::EntryType::Regular | tar::EntryType::Directory)));
 }
 
+/// npm takes no links, and passes over those that `files` names without a word.
+#[test]
+fn links_that_files_names() {
+    let files = |root: &Path, files: &str| write(root, "package.json", PACKAGE_JSON.replace(r#"["dist"]"#, files));
+    let (_folder, request, outcome) = package_changed(
+        |root| {
+            write(root, "lib/a.js", "a");
+            write(root, "lib/b/c.js", "c");
+            symlink("lib", root.join("folder")).unwrap();
+            symlink("lib/a.js", root.join("file.js")).unwrap();
+            symlink("/etc/passwd", root.join("dist/not-wanted")).unwrap();
+            files(root, r#"["dist", "folder", "./file.js", "!dist/not-wanted"]"#);
+        },
+        |_| {},
+    );
+    let paths = packed_paths(&request, &outcome.unwrap());
+    for path in ["folder/a.js", "folder/b/c.js", "file.js"] {
+        assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+    }
+    assert!(!paths.contains(&"dist/not-wanted".to_owned()), "{paths:?}");
+
+    assert_snapshot!(failure_of(|root: &Path| {
+        symlink("/etc/passwd", root.join("secret.js")).unwrap();
+        symlink("gone", root.join("gone.js")).unwrap();
+        files(root, r#"["dist", "secret.js", "gone.js"]"#);
+    }), @"
+    link-dangling: cannot pack `x`:
+      the link `gone.js` points to nothing
+      the link `secret.js` points out of the package, to `/etc/passwd`
+    help: remove the link, or export the plugin again with `rhdh-pack export`
+    ");
+}
+
 #[test]
 fn pipes_sockets_and_devices() {
     let mkfifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());

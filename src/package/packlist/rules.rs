@@ -79,8 +79,9 @@ pub(super) struct Folder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     File,
+    /// Or a link, which may lead to one.
     Directory,
-    /// A link, a pipe, …: npm takes none of them.
+    /// A pipe, a device, …: npm takes none of them.
     Other,
     /// Nothing: npm takes the entry as a pattern.
     Missing,
