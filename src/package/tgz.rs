@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::digest::Integrity;
 
+/// The longest name of a file or folder, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
+
 /// `@acme/plugin-todo` 1.0.0 is `acme-plugin-todo-1.0.0.tgz`.
 pub(crate) fn file_name(name: &str, version: &str) -> String {
     format!("{}-{version}.tgz", name.strip_prefix('@').unwrap_or(name).replace('/', "-"))

@@ -226,6 +226,15 @@ fn cases() -> Vec<Case> {
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o4755, "x")),
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o666, "x")),
         (Rule::DuplicateEntry, EVERY, |d| d.file("package.json", backend().to_string())),
+        // In either order: Python's installer stops there, and node's loses one of the two.
+        (Rule::DuplicateEntry, EVERY, |d| {
+            d.file("both", "x");
+            d.file("both/y/z", "x");
+        }),
+        (Rule::DuplicateEntry, EVERY, |d| {
+            d.file("both/y/z", "x");
+            d.file("both", "x");
+        }),
         (Rule::CaseConflict, EVERY, |d| d.file("Package.json", "x")),
         (Rule::ReservedName, EVERY, |d| d.file("dynamic-plugin-config.hash", "x")),
         (Rule::PluginFolder, EVERY, |d| {
