@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::contents::{Contents, EntryKind};
 use super::{ArchiveKind, DYNAMIC_PACKAGES, Finding, Findings, Release, Rule, layer, plugin};
 use crate::package::inventory::Inside;
+use crate::package::tgz::is_plain_name;
 
 /// An image as it lies in an OCI layout or in a registry.
 pub(crate) struct ImageBytes<'a> {
@@ -111,7 +112,7 @@ fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<
 
 fn folder_rules(findings: &mut Findings<'_>, image: &ImageBytes<'_>, announced: &BTreeSet<String>) {
     for folder in announced {
-        if folder.contains('/') || matches!(folder.as_str(), "." | ".." | "") {
+        if !is_plain_name(folder, "") {
             findings.add(Rule::PluginFolder, Some(folder), None, format!("the plugin's folder is `{folder}`"));
         }
         let prefix = format!("{folder}/");

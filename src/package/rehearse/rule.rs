@@ -104,7 +104,7 @@ rules! {
     /// No file has the name of one that the installer writes beside it.
     ReservedName: Error, All, "rename the file";
     /// A plugin's folder is one name, without slash: nested ones are not found by the backend.
-    PluginFolder: Error, All, "set `image` of the plugin to one plain name";
+    PluginFolder: Error, All, "set `image` of the plugin to one plain name; for an archive, `name` and `version` of its package.json";
     /// No plugin's folder begins with the name of another's: the installer extracts both where one is wanted.
     FolderPrefix: Warn, Python, "set `image` of one of the two plugins to a name that does not begin with the other's";
     /// Every plugin has a `package.json` with name, version, `main` and a role that RHDH loads.

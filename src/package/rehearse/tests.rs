@@ -321,6 +321,19 @@ fn a_tgz_has_its_own_folder_and_name() {
     };
     assert_eq!(found(&draft, "acme-plugin-x-dynamic-1.0.0.tgz"), []);
     assert_eq!(found(&draft, "x.tgz"), [Rule::ArchiveName]);
+    for (name, version, file) in [
+        ("../../evil", "1.0.0", "..-..-evil-1.0.0.tgz"),
+        ("@a/b/c", "1.0.0", "a-b-c-1.0.0.tgz"),
+        ("x", "../../1", "x-../../1.tgz"),
+        ("a\0b", "1.0.0", "a\0b-1.0.0.tgz"),
+        (&"x".repeat(246), "1.0.0", &format!("{}-1.0.0.tgz", "x".repeat(246))),
+    ] {
+        let mut manifest = backend();
+        (manifest["name"], manifest["version"]) = (json!(name), json!(version));
+        draft.entries[1].3 = manifest.to_string().into();
+        assert_eq!(found(&draft, file), [Rule::PluginFolder], "{name} {version}");
+    }
+    draft.entries[1].3 = backend().to_string().into();
     draft.entry("index.json", EntryType::Regular, 0o644, "x");
     assert_eq!(found(&draft, "acme-plugin-x-dynamic-1.0.0.tgz"), [Rule::EntryPath]);
 }

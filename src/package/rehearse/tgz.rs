@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::contents::Contents;
 use super::{ArchiveKind, Finding, Findings, Release, Rule, layer};
 use crate::package::inventory::Inside;
+use crate::package::tgz::{folder_name, is_plain_name};
 
 /// The folder that everything stands in.
 const FOLDER: &str = "package";
@@ -20,7 +21,15 @@ pub(crate) fn tgz(contents: &Contents, file_name: &str, plugin: &str, releases: 
     let manifest = contents.manifests.get("package/package.json");
     if let Some(Ok(manifest)) = manifest.map(|json| serde_json::from_slice::<Value>(json)) {
         let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
-        let expected = crate::package::tgz::file_name(text("name"), text("version"));
+        let (name, version) = (text("name"), text("version"));
+        let folder = folder_name(name, version);
+        // What is missing altogether is found above.
+        if !name.is_empty() && !version.is_empty() && !is_plain_name(&folder, ".tgz") {
+            let text =
+                format!("the plugin's folder would be `{folder}`, after `name` and `version` of its package.json");
+            findings.add(Rule::PluginFolder, None, None, text);
+        }
+        let expected = crate::package::tgz::file_name(name, version);
         if file_name != expected {
             let text = format!("the archive is named `{file_name}`, and npm would name it `{expected}`");
             findings.add(Rule::ArchiveName, None, None, text);
