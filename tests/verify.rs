@@ -251,6 +251,14 @@ fn images_of_buildah_and_skopeo_in_a_registry() {
     let text = bench.verify(1, &format!("docker://{docker}"));
     assert!(text.contains("[dynamic-packages]") && !text.contains("media-type]"), "{text}");
 
+    // Installers read the annotation where no folder is named; the operator's script wants it all the same.
+    let bare = bench.image(&registry, "bare", "oci", &[("dist-dynamic", &format!("/{DIR}"))], false);
+    bench.expect(1, &["verify", &format!("oci://{bare}"), "--no-load", "--rhdh", "1.9"]);
+    let text = bench.expect(0, &["verify", &format!("oci://{bare}!{DIR}"), "--no-load", "--rhdh", "1.9"]);
+    assert!(!text.contains("[dynamic-packages]"), "{text}");
+    let text = bench.expect(0, &["install", "--root", "root", &format!("oci://{bare}!{DIR}"), "--rhdh", "1.10"]);
+    assert!(text.contains(&format!("!{DIR}")), "{text}");
+
     // The plugin in the second layer, under another image's name: installers look at the first only.
     let steps = [("rhdh", "/rhdh"), ("dist-dynamic", &format!("/{DIR}"))];
     let layers = bench.image(&registry, "layers", "oci", &steps, true);

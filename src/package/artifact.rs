@@ -181,7 +181,7 @@ impl Workshop<'_> {
             }
         }
         if let Some(Image { written, config, manifest, .. }) = image {
-            let bytes = ImageBytes { name: &request.image, manifest, config, layer: &written.read_back };
+            let bytes = ImageBytes { name: &request.image, folder: None, manifest, config, layer: &written.read_back };
             let (found, found_inside) = rehearse::image(&bytes, &self.releases);
             insides.extend(found_inside);
             findings = rehearse::merge(found, findings);

@@ -125,6 +125,7 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
     };
     let bytes = ImageBytes {
         name: image.name.as_deref().unwrap_or_default(),
+        folder: image.folder.as_deref(),
         manifest: &image.manifest,
         config: &image.config,
         layer: &contents,
@@ -135,10 +136,6 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
     }
     if let Some(index) = &image.index {
         findings.splice(0..0, rehearse::index(index, releases).0);
-    }
-    if let Some(wanted) = image.folder.as_ref().filter(|wanted| !insides.contains_key(*wanted)) {
-        let text = format!("the image announces no plugin `{wanted}`");
-        findings.push(Finding::new(Rule::DynamicPackages, ArchiveKind::Image, Some(wanted), releases, text));
     }
     if let Some(expected) = options.digest.as_ref().filter(|expected| **expected != image.digest) {
         let text = format!("the image is `{}`, and `{expected}` is expected", image.digest);

@@ -15,6 +15,8 @@ use crate::package::tgz::is_plain_name;
 pub(crate) struct ImageBytes<'a> {
     /// The last part of its name.
     pub(crate) name: &'a str,
+    /// The plugin's folder, where the reference names it with `!folder`.
+    pub(crate) folder: Option<&'a str>,
     pub(crate) manifest: &'a [u8],
     pub(crate) config: &'a [u8],
     pub(crate) layer: &'a Contents,
@@ -38,7 +40,7 @@ pub(crate) fn image(image: &ImageBytes<'_>, releases: &[Release]) -> (Vec<Findin
         findings.add(Rule::LayerLargerThanConfig, None, None, text);
     }
     layer::archive(&mut findings, image.layer);
-    let announced = announced_folders(&mut findings, &manifest);
+    let announced = announced_folders(&mut findings, &manifest, image.folder);
     layer::entries(&mut findings, image.layer, |path| {
         path == "index.json" || announced.contains(path.split('/').next().unwrap_or(path))
     });
@@ -95,8 +97,8 @@ pub(crate) fn dynamic_packages(value: &str) -> Result<Vec<Map<String, Value>>, S
     serde_json::from_slice(&json).map_err(|error| format!("it is no list of objects: {error}"))
 }
 
-/// The folders that the annotation names.
-fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<String> {
+/// The folders that the annotation names, and the one that the reference does.
+fn announced_folders(findings: &mut Findings<'_>, manifest: &Value, wanted: Option<&str>) -> BTreeSet<String> {
     let annotation = manifest.get("annotations").and_then(|all| all.get(DYNAMIC_PACKAGES)).and_then(Value::as_str);
     let read = || -> Result<BTreeSet<String>, String> {
         let value = annotation.ok_or("the manifest does not have it")?;
@@ -104,10 +106,20 @@ fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<
         let folders: BTreeSet<String> = list.into_iter().flatten().map(|(folder, _)| folder).collect();
         if folders.is_empty() { Err("it names no plugin".to_owned()) } else { Ok(folders) }
     };
-    read().unwrap_or_else(|why| {
-        findings.add(Rule::DynamicPackages, None, None, format!("the annotation `{DYNAMIC_PACKAGES}`: {why}"));
+    let mut folders = read().unwrap_or_else(|why| {
+        let text = format!("the annotation `{DYNAMIC_PACKAGES}`: {why}");
+        match wanted {
+            None => findings.add(Rule::DynamicPackages, None, None, text),
+            // Only the operator's script looks whether it is there: the others read it where no folder is named.
+            Some(_) => {
+                let is_operators = |release: Release| !release.has_python_installer();
+                findings.warn_for(Rule::DynamicPackages, text, is_operators);
+            }
+        }
         BTreeSet::new()
-    })
+    });
+    folders.extend(wanted.map(str::to_owned));
+    folders
 }
 
 fn folder_rules(findings: &mut Findings<'_>, image: &ImageBytes<'_>, announced: &BTreeSet<String>) {

@@ -9,13 +9,15 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
-use super::{Contents, Finding, ImageBytes, Release, Rule, image, tgz};
+use super::{Contents, Finding, ImageBytes, Release, Rule, Severity, image, tgz};
 
 const DIR: &str = "acme-plugin-x";
 
 /// An image, to be broken.
 struct Draft {
     name: &'static str,
+    /// What follows `!` in the reference.
+    folder: Option<&'static str>,
     manifest: Value,
     config: Value,
     entries: Vec<(String, EntryType, u32, Vec<u8>)>,
@@ -43,6 +45,7 @@ impl Draft {
     fn new(manifest: &Value) -> Self {
         let mut draft = Self {
             name: DIR,
+            folder: None,
             manifest: json!({
                 "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": { "mediaType": "application/vnd.oci.image.config.v1+json" },
@@ -123,8 +126,13 @@ impl Draft {
             self.config["rootfs"] = json!({ "diff_ids": [contents.diff_id.as_str()] });
         }
         let (manifest, config) = (self.manifest.to_string(), self.config.to_string());
-        let bytes =
-            ImageBytes { name: self.name, manifest: manifest.as_bytes(), config: config.as_bytes(), layer: &contents };
+        let bytes = ImageBytes {
+            name: self.name,
+            folder: self.folder,
+            manifest: manifest.as_bytes(),
+            config: config.as_bytes(),
+            layer: &contents,
+        };
         image(&bytes, &parse(releases)).0
     }
 }
@@ -308,6 +316,25 @@ fn every_rule_finds_what_breaks_it() {
     ];
     let missing: Vec<&Rule> = Rule::ALL.iter().filter(|rule| !covered.contains_key(rule)).collect();
     assert_eq!(missing, elsewhere.iter().collect::<Vec<_>>(), "rules of images without a case");
+}
+
+/// The installers read the annotation only where the reference names no folder; the operator's script wants it there.
+#[test]
+fn a_reference_may_name_the_folder() {
+    let mut draft = Draft::backend();
+    draft.manifest["annotations"] = json!({});
+    draft.folder = Some(DIR);
+    let findings = draft.findings(&ALL);
+    let [warning] = findings.as_slice() else { panic!("{findings:?}") };
+    let concerned: Vec<String> = warning.releases.iter().map(ToString::to_string).collect();
+    assert_eq!((warning.rule, warning.severity), (Rule::DynamicPackages, Severity::Warn));
+    assert_eq!(concerned, ["2.0", "2.1"]);
+
+    let mut draft = Draft::backend();
+    draft.folder = Some("elsewhere");
+    let findings = draft.findings(&ALL);
+    let missing = |finding: &Finding| finding.text.starts_with("the layer has no `elsewhere/`") && finding.is_fatal();
+    assert!(findings.iter().any(missing), "{findings:?}");
 }
 
 #[test]
