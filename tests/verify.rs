@@ -82,6 +82,20 @@ impl Bench {
         self.expect(code, &["verify", what, "--node-modules", "rhdh"])
     }
 
+    /// An archive of a plugin, as a hostile tool would make it: with these entries beside those that it needs.
+    fn archive(&self, file: &str, manifest: &str, more: &[(&str, &str)]) {
+        let feature = "exports.default = { $$type: '@backstage/BackendFeature' };\n";
+        let mut tar = tar::Builder::new(Vec::new());
+        let entries = [("package/package.json", manifest), ("package/dist/index.cjs.js", feature)];
+        for (path, content) in entries.iter().chain(more) {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+        }
+        self.write(file, tar.into_inner().unwrap());
+    }
+
     /// What `npm pack` makes of `dist-dynamic`.
     fn npm_pack(&self) -> PathBuf {
         let mut command = Command::new("npm");
@@ -408,6 +422,73 @@ fn plugins_are_installed_as_the_init_container_does() {
     assert_eq!(names_in(&root), ["acme-plugin-x-dynamic-1.2.3", "app-config.dynamic-plugins.yaml"]);
 }
 
+/// A manifest with this name and version.
+fn manifest(name: &str, version: &str) -> String {
+    let manifest = serde_json::json!({
+        "name": name, "version": version, "main": "dist/index.cjs.js", "backstage": { "role": "backend-plugin" },
+    });
+    manifest.to_string()
+}
+
+/// Python's installer stops at a file that is a folder as well, and node's loses one of the two.
+#[test]
+fn a_file_that_is_a_folder() {
+    let bench = Bench::new();
+    let manifest = manifest("x", "1.0.0");
+    bench.archive("x-1.0.0.tgz", &manifest, &[("package/a", "x"), ("package/a/b", "y")]);
+    bench.archive("y-1.0.0.tgz", &manifest, &[("package/a/b", "y"), ("package/a", "x")]);
+    for archive in ["x-1.0.0.tgz", "y-1.0.0.tgz"] {
+        let text = bench.expect(1, &["verify", archive]);
+        assert!(text.contains("`a` is there as a file and as a folder [duplicate-entry]"), "{text}");
+        assert!(text.contains("it cannot be unpacked: "), "{text}");
+        let script = "import sys, tarfile\ntarfile.open(sys.argv[1]).extractall(sys.argv[2], filter='tar')";
+        let python = Command::new("python3").args(["-c", script, archive, "into"]).current_dir(bench.root()).output();
+        assert!(!python.unwrap().status.success());
+        fs_err::remove_dir_all(bench.root().join("into")).unwrap();
+    }
+}
+
+/// Names and versions that npm cannot make a file of, or that RHDH's installer finds no folder for.
+#[test]
+fn names_that_make_no_folder() {
+    let bench = Bench::new();
+    for (name, version) in [
+        ("x", "../../1"),
+        ("../../evil", "1.0.0"),
+        ("@a/b/c", "1.0.0"),
+        ("a\0b", "1.0.0"),
+        (&*"a".repeat(300), "1.0.0"),
+    ] {
+        bench.archive("x.tgz", &manifest(name, version), &[]);
+        let text = bench.expect(1, &["verify", "x.tgz", "--no-load"]);
+        assert!(text.contains("[plugin-folder]"), "{text}");
+        bench.expect(1, &["install", "--root", "root", "x.tgz"]);
+        assert!(!bench.root().join("root").exists() || names_in(&bench.root().join("root")).is_empty());
+    }
+    bench.archive("acme-x-1.0.0.tgz", &manifest("@acme/x", "1.0.0"), &[]);
+    bench.expect(0, &["verify", "acme-x-1.0.0.tgz"]);
+}
+
+/// RHDH's installer finishes the others.
+#[test]
+fn one_that_cannot_be_installed_stops_no_other() {
+    let bench = Bench::new();
+    bench.archive("good-1.0.0.tgz", &manifest("good", "1.0.0"), &[]);
+    bench.archive("bad-1.0.0.tgz", &manifest("bad", "1.0.0"), &[("package/a", "x"), ("package/a/b", "y")]);
+    let text = bench.expect(1, &["install", "--root", "root", "bad-1.0.0.tgz", "good-1.0.0.tgz"]);
+    assert!(text.contains("bad-1.0.0.tgz: not installed") && text.contains("- package: ./good-1.0.0.tgz"), "{text}");
+    assert!(!text.contains("permissions"), "{text}");
+    let root = bench.root().join("root");
+    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
+
+    fs_err::remove_dir_all(&root).unwrap();
+    let text = bench.expect(2, &["install", "--root", "root", "nothere", "good-1.0.0.tgz", "neither"]);
+    for said in ["there is no `nothere`", "there is no `neither`", "- package: ./good-1.0.0.tgz"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
+}
+
 fn names_in(folder: &Path) -> Vec<String> {
     let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
@@ -472,6 +553,43 @@ fn allowed_rules_are_allowed() {
         r#"{ "name": "@acme/plugin-y", "version": "1.2.3", "backstage": { "role": "backend-plugin" } }"#,
     );
     bench.expect(1, &["verify", "--no-load", &archive]);
+}
+
+/// Two plugins of one bundle may have one package's name.
+#[test]
+fn namesakes_are_told_apart() {
+    let bench = Bench::new();
+    let make = |output: &str, content: &str| {
+        let dist_dynamic = bench.root().join("dist-dynamic");
+        bench.write("other/dist/index.cjs.js", content);
+        fs_err::copy(dist_dynamic.join("package.json"), bench.root().join("other/package.json")).unwrap();
+        bench.write("other/node_modules/ms/package.json", r#"{"name":"ms","version":"2.1.3"}"#);
+        let mut request = common::plugins::request(&bench.root().join(output), &dist_dynamic);
+        request.artifacts[0].tgz = false;
+        let mut member = request.artifacts[0].members[0].clone();
+        (member.dir, member.dist_dynamic) = ("other".to_owned(), bench.root().join("other"));
+        request.artifacts[0].members.push(member);
+        common::plugins::package_one(&request).unwrap();
+    };
+    make("one", "exports.a = 1;");
+    make("two", "exports.b = 22;");
+    let text = bench.expect(0, &["diff", "one", "two"]);
+    assert!(text.contains(&format!("@acme/plugin-x-dynamic in {DIR}: no difference")), "{text}");
+    assert!(text.contains("@acme/plugin-x-dynamic in other: 3 files"), "{text}");
+    assert!(text.contains("~ dist/index.cjs.js"), "{text}");
+}
+
+/// An image in no registry has no reference that an installer takes.
+#[test]
+fn a_layout_is_installed_without_entries() {
+    let bench = Bench::new();
+    let mut request = common::plugins::request(&bench.root().join("out"), &bench.root().join("dist-dynamic"));
+    request.artifacts[0].tgz = false;
+    common::plugins::package_one(&request).unwrap();
+    let text = bench.expect(0, &["install", "--root", "root", "oci:out/oci"]);
+    assert!(text.contains("plugins: []") && text.contains("it has an entry"), "{text}");
+    assert!(bench.root().join("root").join(DIR).join("package.json").is_file());
+    assert!(bench.expect(0, &["install", "--root", "root", "oci:out/oci"]).contains("already"));
 }
 
 #[test]

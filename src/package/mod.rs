@@ -31,7 +31,7 @@ pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
 pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 pub use run::package;
-pub(crate) use tgz::file_name as tgz_name;
+pub(crate) use tgz::{file_name as tgz_name, folder_name as tgz_folder, is_plain_name};
 
 /// The compression level of archives where the configuration gives none: the one that is never larger than npm's.
 pub const DEFAULT_LEVEL: u32 = 9;
