@@ -163,14 +163,15 @@ pub(super) async fn command(
         let mut verified = verify(text, &opened, &options, cancel).await;
         looker.allow(&opened, &mut verified);
         verified.iter().for_each(|verified| show(verified, &looker.releases, asked.load, ui));
-        not_compared(&verified, asked, text, ui);
         all.extend(verified);
     }
     if !all.is_empty() {
         let releases: Vec<String> = looker.releases.iter().map(ToString::to_string).collect();
         ui.note(&format!("looked at with the eyes of RHDH {}", releases.join(", ")));
     }
-    let good = failure.is_none() && !all.iter().any(Verified::is_bad);
+    let is_bad = all.iter().any(Verified::is_bad);
+    let failure = failure.or_else(|| not_done(&all, asked).filter(|_| !is_bad));
+    let good = failure.is_none() && !is_bad;
     if asked.json {
         let report = Report { schema_version: SCHEMA_VERSION, rhdh: &looker.releases, good, artifacts: &all };
         print_json(&report)?;
@@ -181,14 +182,18 @@ pub(super) async fn command(
     }
 }
 
-/// An expected value that nothing has a value for was not compared: that is no success.
-fn not_compared(verified: &[Verified], asked: &VerifyOptions, text: &str, ui: &Ui) {
-    let has = |kind| verified.iter().any(|verified| verified.kind == Some(kind));
+/// What was asked for and could not be done, which is no success either.
+fn not_done(all: &[Verified], asked: &VerifyOptions) -> Option<Error> {
+    let has = |kind| all.iter().any(|verified| verified.kind == Some(kind));
+    let mut plugins = all.iter().flat_map(|verified| &verified.plugins);
     if asked.digest.is_some() && !has(ArchiveKind::Image) {
-        ui.warn(&format!("`{text}` is no image: `--digest` was compared with nothing"));
-    }
-    if asked.integrity.is_some() && !has(ArchiveKind::Tgz) {
-        ui.warn(&format!("`{text}` is no archive: `--integrity` was compared with nothing"));
+        Some(Error::NotCompared { option: "--digest", what: "an image" })
+    } else if asked.integrity.is_some() && !has(ArchiveKind::Tgz) {
+        Some(Error::NotCompared { option: "--integrity", what: "an archive" })
+    } else if plugins.any(|plugin| matches!(plugin.load, Loaded::Unable { .. })) {
+        Some(Error::NotLoaded)
+    } else {
+        None
     }
 }
 
@@ -216,7 +221,7 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
         let loaded = match &plugin.load {
             Loaded::Loaded => ", loaded by node",
             Loaded::Frontend => ", a frontend: not loaded, its manifest was read",
-            Loaded::NotRun { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
+            Loaded::NotRun { .. } | Loaded::Unable { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
         };
         ui.note(&format!("  {} {} ({}){loaded}", plugin.name, plugin.version, plugin.role));
     }
@@ -227,7 +232,7 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
         ui.failure(label, &problem.message, problem.help.as_deref(), None);
     }
     for plugin in verified.plugins.iter().filter(|_| load) {
-        if let Loaded::NotRun { reason } = &plugin.load {
+        if let Loaded::NotRun { reason } | Loaded::Unable { reason } = &plugin.load {
             ui.warn(&format!("{label}: `{}` was not loaded: {reason}", plugin.name));
         }
     }
