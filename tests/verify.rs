@@ -634,6 +634,19 @@ fn differences_are_shown_by_kind() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+    // What breaks a rule is compared all the same.
+    bench.write("dist-dynamic/dist/large.bin", vec![7; 20_000_001]);
+    let text = bench.expect(0, &["diff", "before.tgz", "dist-dynamic"]);
+    assert!(text.contains("  + dist/large.bin (20.0 MB)\n"), "{text}");
+    let text = bench.verify(1, "dist-dynamic");
+    assert!(text.contains("[entry-size]") && text.contains("loaded by node"), "{text}");
+    fs_err::remove_file(bench.root().join("dist-dynamic/dist/large.bin")).unwrap();
+    // One that is cut off is to blame itself.
+    bench.archive("whole.tgz", &manifest, &[]);
+    let whole = fs_err::read(bench.root().join("whole.tgz")).unwrap();
+    bench.write("cut.tgz", &whole[..3 * 512 + 10]);
+    let text = bench.expect(1, &["diff", "cut.tgz", "dist-dynamic"]);
+    assert!(text.contains("`cut.tgz` cannot be unpacked") && !text.contains("permissions"), "{text}");
     let json = bench.run(&["diff", "before.tgz", "dist-dynamic", "--format", "json"]);
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["plugins"][0]["packages"][0]["after"][0], "2.2.0");
