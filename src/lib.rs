@@ -41,6 +41,5 @@ pub mod verify;
 pub mod workspace;
 
 /// See `Cargo.toml`.
-#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

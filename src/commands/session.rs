@@ -104,9 +104,13 @@ impl Session {
     /// Writes the plan. The result of another plan says nothing of this one, and is kept for what it remembers only.
     /// Gives the document.
     pub(super) fn write_plan(&self, plan: &Plan) -> Result<Vec<u8>, Error> {
-        let before: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
-        if !before.is_ok_and(|before| plan.is_part_of(&before)) {
+        let is_other = || {
+            let before: Result<Plan, _> = document::read(&self.out.join("plan.json"), plan::SCHEMA_VERSION, "plan");
+            !before.is_ok_and(|before| plan.is_part_of(&before))
+        };
+        if self.result_file().exists() && is_other() {
             match fs_err::rename(self.result_file(), self.out.join(EARLIER_RESULT)) {
+                // Another plan was faster.
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(document::Error::from(error).into());
                 }

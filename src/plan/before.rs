@@ -94,7 +94,7 @@ pub(super) fn texts_of<'a>(
     }
     let ahead = sight.lock_before()?;
     let texts = wanted.iter().map(|id| match ahead.filter(|ahead| ahead.id.as_deref() == Some(*id)) {
-        Some(ahead) => Ok(Cow::Borrowed(ahead.text.as_slice())),
+        Some(ahead) => Ok(Cow::Borrowed(ahead.text.as_bytes())),
         None => git.blob(id).map(Cow::Owned),
     });
     let texts = texts.collect::<Result<Vec<_>, _>>()?;

@@ -9,7 +9,7 @@ use super::before::{Files, Texts, files_of, removed_since, texts_of};
 use super::git::Git;
 use super::inputs::{Content, Rules, join};
 use super::key::{ContentKey, Records};
-use super::lock::{self, LockView, OfPlugin};
+use super::lock::{self, LockHead, LockView, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
@@ -106,17 +106,17 @@ impl<'a> ByTexts<'a> {
         let ahead = sight.lock_ahead().filter(|_| sight.look.head.is_none());
         let before = sight.before()?.snapshot.as_ref().zip(git);
         let (locks, base) = std::thread::scope(|scope| {
-            let locks = scope.spawn(|| lock::read_all(request.workspaces, &texts, ahead));
+            let locks =
+                scope.spawn(|| LockHead::new(&rules.packages, lock::read_all(request.workspaces, &texts, ahead)));
             let base = before.map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
             (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
         });
         let (base, base_locks) = base?.unzip();
-        let unread = locks.iter().filter_map(|(workspace, lock)| Some((workspace, lock.error()?)));
         let note =
             |(workspace, why)| format!("{why}; every plugin of the workspace `{workspace}` depends on all of it");
-        let mut notes: Vec<String> = unread.map(note).collect();
+        let mut notes: Vec<String> = locks.errors().map(note).collect();
         notes.sort();
-        let locks = LockView::new(&rules.packages, locks, base_locks.unwrap_or_default());
+        let locks = LockView::new(locks, base_locks.unwrap_or_default());
         let wanted = CliVersion::wanted(&request.config.rhdh);
         let wanted_before = base.as_ref().map(|base| CliVersion::wanted(&base.config.rhdh(&request.config.rhdh)));
         let rhdh_cli = request.workspaces.by_path.values().map(|workspace| {

@@ -14,7 +14,8 @@ use super::{Reason, parallel};
 use crate::repo_path::RepoPath;
 use crate::rhdh::CLI_PACKAGE;
 use crate::workspace::{
-    Again, Closure, Direct, LockChange, Lockfile, MOST_CHANGES, Package, PackageJson, Root, Workspace, Workspaces,
+    Again, Closure, Direct, LockChange, Lockfile, LockfileError, MOST_CHANGES, Package, PackageJson, Root, Workspace,
+    Workspaces,
 };
 
 /// One state of a lock file, or why it cannot be read: then all of it counts for every plugin.
@@ -29,7 +30,7 @@ pub(super) type Locks<'a> = HashMap<&'a RepoPath, Arc<Lock>>;
 pub(super) struct Ahead {
     /// Of the lock file, where it is that of a commit.
     pub(super) id: Option<String>,
-    pub(super) text: Vec<u8>,
+    pub(super) text: Arc<String>,
     /// The `package.json` that was taken for the root's.
     manifest: PackageJson,
     lock: Arc<Lock>,
@@ -53,13 +54,17 @@ impl Ahead {
 
     fn new(id: Option<String>, text: Vec<u8>, manifest: &[u8]) -> Option<Self> {
         let manifest = PackageJson::parse(manifest, "package.json").ok()?;
-        let lock = Arc::new(Lock::read(&text, "yarn.lock", &manifest));
+        // What is no text is read, and complained of, where it is needed.
+        let text = Arc::new(String::from_utf8(text).ok()?);
+        let lockfile = Lockfile::parse_text(&text, "yarn.lock", manifest.ranges("resolutions"));
+        let lock = Arc::new(Lock::new(lockfile));
         Some(Self { id, text, manifest, lock })
     }
 
     /// The lock file, if `text` with `manifest` is what was read.
     pub(super) fn take(&self, workspace: &RepoPath, text: &[u8], manifest: &PackageJson) -> Option<Arc<Lock>> {
-        let same = || self.manifest.ranges("resolutions").eq(manifest.ranges("resolutions")) && self.text == text;
+        let same =
+            || self.manifest.ranges("resolutions").eq(manifest.ranges("resolutions")) && self.text.as_bytes() == text;
         (workspace.is_root() && same()).then(|| Arc::clone(&self.lock))
     }
 }
@@ -71,7 +76,7 @@ pub(super) fn on_disk<'a>(
 ) -> HashMap<&'a RepoPath, Cow<'a, [u8]>> {
     let all: Vec<&Workspace> = workspaces.by_path.values().collect();
     let read = |workspace: &&'a Workspace| match ahead.filter(|_| workspace.path.is_root()) {
-        Some(ahead) => Cow::Borrowed(ahead.text.as_slice()),
+        Some(ahead) => Cow::Borrowed(ahead.text.as_bytes()),
         None => {
             let path = workspaces.root.join(join(workspace.path.as_str(), "yarn.lock"));
             Cow::Owned(std::fs::read(path).unwrap_or_default())
@@ -112,18 +117,13 @@ impl Lock {
     /// Reads the lock file of `workspace`, if it was not read `ahead`; `manifest` is the root's `package.json` of the
     /// same state.
     pub(super) fn of(workspace: &Workspace, text: &[u8], manifest: &PackageJson, ahead: Option<&Ahead>) -> Arc<Self> {
-        let read = || Arc::new(Self::read(text, &join(workspace.path.as_str(), "yarn.lock"), manifest));
+        let path = join(workspace.path.as_str(), "yarn.lock");
+        let read = || Arc::new(Self::new(Lockfile::parse(text, &path, manifest.ranges("resolutions"))));
         ahead.and_then(|ahead| ahead.take(&workspace.path, text, manifest)).unwrap_or_else(read)
     }
 
-    fn read(text: &[u8], path: &str, manifest: &PackageJson) -> Self {
-        let lockfile = Lockfile::parse(text, path, manifest.ranges("resolutions"));
+    fn new(lockfile: Result<Lockfile, LockfileError>) -> Self {
         Self(lockfile.map_err(|error| error.to_string()))
-    }
-
-    /// Why it cannot be read.
-    pub(super) fn error(&self) -> Option<&str> {
-        self.0.as_ref().err().map(String::as_str)
     }
 }
 
@@ -132,19 +132,31 @@ pub(super) struct LockView<'a> {
     head: Locks<'a>,
     /// Only those that are not what they are at the head.
     before: HashMap<&'a RepoPath, LockBefore>,
-    /// `None` where the workspace has no lock file; else why it cannot be told, where that is so.
-    packages: Vec<Option<Result<ThirdParty, String>>>,
+    packages: Vec<ThirdParty<'a>>,
+    /// For each package, what became of that since the base; why it cannot be told.
+    changes: Vec<Result<Vec<LockChange>, String>>,
 }
 
-/// What one package gets from outside its workspace.
-#[derive(Debug)]
-struct ThirdParty {
-    /// The sha256 over it.
+/// The lock files of the head, and what they say of each package. The base need not be known for that.
+pub(super) struct LockHead<'a> {
+    locks: Locks<'a>,
+    packages: Vec<ThirdParty<'a>>,
+}
+
+/// What one package gets from outside its workspace. `None` where the workspace has no lock file; else why it cannot be
+/// told, where that is so.
+type ThirdParty<'a> = Option<Result<Locked<'a>, String>>;
+
+/// What a lock file says of one package.
+struct Locked<'a> {
+    workspace: &'a RepoPath,
+    roots: Vec<Root<'a>>,
+    direct: Direct,
+    closure: Closure,
+    /// The sha256 over the closure.
     digest: [u8; 32],
     /// The patch files that it is made with, relative to the workspace.
     patches: Vec<String>,
-    /// What became of it since the base; why that cannot be told.
-    changes: Result<Vec<LockChange>, String>,
 }
 
 /// What a dependency is locked to, where that is one version.
@@ -168,18 +180,35 @@ pub(super) enum OfPlugin {
     Nothing,
 }
 
+impl<'a> LockHead<'a> {
+    /// `packages` are those of the rules, each with its workspace.
+    pub(super) fn new(packages: &[(&'a Workspace, &'a Package)], locks: Locks<'a>) -> Self {
+        let packages = parallel(packages, |(workspace, package)| {
+            Some(Locked::new(locks.get(&workspace.path)?, &workspace.path, workspace.roots(package)))
+        });
+        Self { locks, packages }
+    }
+
+    /// Why lock files cannot be read, by workspace.
+    pub(super) fn errors(&self) -> impl Iterator<Item = (&RepoPath, &str)> {
+        self.locks.iter().filter_map(|(workspace, lock)| Some((*workspace, lock.0.as_ref().err()?.as_str())))
+    }
+}
+
 impl<'a> LockView<'a> {
-    /// `packages` are those of the rules, each with its workspace; `before` holds only lock files that are not what
-    /// they are at the head.
-    pub(super) fn new(packages: &[(&'a Workspace, &'a Package)], head: Locks<'a>, before: Locks<'a>) -> Self {
+    /// `before` holds only lock files that are not what they are at the head.
+    pub(super) fn new(head: LockHead<'a>, before: Locks<'a>) -> Self {
+        let LockHead { locks: head, packages } = head;
         let before = before.into_iter();
         let before: HashMap<_, _> =
             before.filter_map(|(path, lock)| Some((path, LockBefore::new(lock, head.get(path)?)))).collect();
-        let packages = parallel(packages, |(workspace, package)| {
-            let lock = head.get(&workspace.path)?;
-            Some(ThirdParty::new(lock, before.get(&workspace.path), &workspace.roots(package)))
+        let changes = parallel(&packages, |package| {
+            let Some(Ok(now)) = package else { return Ok(Vec::new()) };
+            let changes =
+                before.get(now.workspace).zip(head.get(now.workspace)).map(|(before, lock)| before.changes(now, lock));
+            changes.unwrap_or_else(|| Ok(Vec::new()))
         });
-        Self { head, before, packages }
+        Self { head, before, packages, changes }
     }
 
     /// The version of the RHDH CLI in the lock file of `workspace`: at the base, and at the head.
@@ -198,14 +227,14 @@ impl<'a> LockView<'a> {
         // Several packages may get the same change: the first one says through what.
         let mut changes = BTreeMap::new();
         for package in packages {
-            let third_party = match &self.packages[*package] {
+            let locked = match &self.packages[*package] {
                 None => return OfPlugin::Nothing,
-                Some(Ok(third_party)) => third_party,
+                Some(Ok(locked)) => locked,
                 Some(Err(why)) => return OfPlugin::Unknown(why.clone()),
             };
-            digests.push(third_party.digest);
-            patches.extend(third_party.patches.iter().cloned());
-            match &third_party.changes {
+            digests.push(locked.digest);
+            patches.extend(locked.patches.iter().cloned());
+            match &self.changes[*package] {
                 Ok(all) => {
                     for change in all {
                         changes.entry((&change.name, &change.before, &change.after)).or_insert(change);
@@ -220,18 +249,14 @@ impl<'a> LockView<'a> {
     }
 }
 
-impl ThirdParty {
+impl<'a> Locked<'a> {
     /// What `roots` lead to; why not, where that cannot be told.
-    fn new(lock: &Lock, before: Option<&LockBefore>, roots: &[Root<'_>]) -> Result<Self, String> {
+    fn new(lock: &Lock, workspace: &'a RepoPath, roots: Vec<Root<'a>>) -> Result<Self, String> {
         let lockfile = lock.0.as_ref().map_err(Clone::clone)?;
-        let direct = lockfile.direct(roots).map_err(|error| error.to_string())?;
+        let direct = lockfile.direct(&roots).map_err(|error| error.to_string())?;
         let closure = lockfile.closure(&direct).map_err(|error| error.to_string())?;
-        let changes = before.map(|before| before.changes(roots, lockfile, (&direct, &closure)));
-        Ok(Self {
-            digest: lockfile.digest(&closure),
-            patches: lockfile.patches(&closure).map(str::to_owned).collect(),
-            changes: changes.unwrap_or_else(|| Ok(Vec::new())),
-        })
+        let patches = lockfile.patches(&closure).map(str::to_owned).collect();
+        Ok(Self { workspace, roots, digest: lockfile.digest(&closure), patches, direct, closure })
     }
 }
 
@@ -248,20 +273,15 @@ impl LockBefore {
         Self { lock, again }
     }
 
-    /// What became of what `roots` lead to. What the base's lock file lacks of it shows as added.
-    fn changes(
-        &self,
-        roots: &[Root<'_>],
-        lockfile: &Lockfile,
-        (direct, closure): (&Direct, &Closure),
-    ) -> Result<Vec<LockChange>, String> {
+    /// What became of what a package gets by `lock`, the head's. What the base's lock file lacks of it shows as added.
+    fn changes(&self, now: &Locked<'_>, lock: &Lock) -> Result<Vec<LockChange>, String> {
         let before = self.lock.0.as_ref().map_err(Clone::clone)?;
-        let Some(again) = &self.again else { return Ok(Vec::new()) };
-        let direct_before = before.direct_of_known(roots);
-        if again.is_same((direct, closure), &direct_before) {
+        let (Some(again), Ok(lockfile)) = (&self.again, &lock.0) else { return Ok(Vec::new()) };
+        let direct_before = before.direct_of_known(&now.roots);
+        if again.is_same((&now.direct, &now.closure), &direct_before) {
             return Ok(Vec::new());
         }
         let closure_before = before.closure_of_known(&direct_before);
-        Ok(lockfile.changes_since((direct, closure), before, (&direct_before, &closure_before), again))
+        Ok(lockfile.changes_since((&now.direct, &now.closure), before, (&direct_before, &closure_before), again))
     }
 }

@@ -3,6 +3,7 @@
 //! compared with the closure of another state of the lock file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
@@ -98,6 +99,17 @@ impl Lockfile {
     /// When the text is not a whole lock file of yarn.
     pub fn parse<'a>(
         text: &[u8],
+        path: &str,
+        resolutions: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, LockfileError> {
+        let malformed = |cause| LockfileError::Malformed { path: path.to_owned(), cause };
+        let text = std::str::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+        Self::parse_text(&Arc::new(text.to_owned()), path, resolutions)
+    }
+
+    /// As [`Lockfile::parse`], which keeps the text.
+    pub(crate) fn parse_text<'a>(
+        text: &Arc<String>,
         path: &str,
         resolutions: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, LockfileError> {

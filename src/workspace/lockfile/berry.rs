@@ -3,6 +3,8 @@
 //! letters beyond ASCII, a key that is there twice) is left to the YAML parser, which also finds the words for what is
 //! wrong.
 
+use std::sync::Arc;
+
 use hashbrown::HashSet;
 use memchr::memchr_iter;
 
@@ -30,12 +32,12 @@ struct Open<'a> {
 }
 
 /// The entries of `text`; `None` where it is not in the regular form, broken or not.
-pub(super) fn read(text: &str) -> Option<Entries> {
+pub(super) fn read(text: &Arc<String>) -> Option<Entries> {
     // Tabs, carriage returns and all that is not ASCII have rules of their own in YAML.
     if !text.ends_with('\n') || !text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
         return None;
     }
-    let mut entries = Entries { text: text.to_owned(), ..Entries::default() };
+    let mut entries = Entries { text: Arc::clone(text), ..Entries::default() };
     let at = |part: &str| span_of(text, part);
     let mut keys = HashSet::new();
     let mut open: Option<Open<'_>> = None;
@@ -197,6 +199,8 @@ fn plain(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::super::tests::told;
@@ -234,7 +238,7 @@ mod tests {
     }
 
     fn agree(text: &str) {
-        if let Some(entries) = read(text) {
+        if let Some(entries) = read(&Arc::new(text.to_owned())) {
             let slow = yaml(text).unwrap_or_else(|why| panic!("only the YAML parser refuses it: {why}\n{text}"));
             assert_eq!(told(&entries.sorted()), told(&slow.sorted()), "{text}");
         }
@@ -243,7 +247,7 @@ mod tests {
     #[test]
     fn what_yarn_writes_is_read_without_the_yaml_parser() {
         let text = lock(ENTRY);
-        let entries = read(&text).unwrap();
+        let entries = read(&Arc::new(text.clone())).unwrap();
         assert_eq!(entries.list.len(), 1);
         assert_eq!(entries.dependencies(&entries.list[0]).last(), Some(("plain", "3")));
         agree(&text);
@@ -270,10 +274,11 @@ mod tests {
         ] {
             let text = lock(ENTRY);
             assert!(text.contains(from), "{from}");
-            assert!(read(&text.replace(from, to)).is_none(), "{to}");
+            assert!(read(&Arc::new(text.replace(from, to))).is_none(), "{to}");
         }
-        assert!(read(&lock(&format!("{ENTRY}{ENTRY}"))).is_none(), "twice the same key");
-        assert!(parse(lock(ENTRY).replace("  version: 3.0.1", "  version: '3.0.1'").as_bytes(), "yarn.lock").is_ok());
+        assert!(read(&Arc::new(lock(&format!("{ENTRY}{ENTRY}")))).is_none(), "twice the same key");
+        let quoted = lock(ENTRY).replace("  version: 3.0.1", "  version: '3.0.1'");
+        assert!(parse(&Arc::new(quoted), "yarn.lock").is_ok());
     }
 
     proptest! {
