@@ -267,6 +267,14 @@ fn files_that_no_installer_takes() {
 }
 
 #[test]
+fn ignore_files_that_are_folders() {
+    assert_snapshot!(failure_of(|root: &Path| write(root, "dist/.npmignore/x", "x")), @"
+    unreadable: cannot pack `x`: `dist/.npmignore` is no file, and patterns are read from it
+    help: rename or remove it
+    ");
+}
+
+#[test]
 fn manifests_that_are_none() {
     assert_snapshot!(failure_of(|root: &Path| write(root, "package.json", "{\"name\": ")), @"
     invalid-json: cannot pack `x`: `package.json` is not valid: EOF while parsing a value at line 1 column 9
