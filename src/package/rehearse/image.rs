@@ -44,13 +44,18 @@ pub(crate) fn image(image: &ImageBytes<'_>, releases: &[Release]) -> (Vec<Findin
     layer::entries(&mut findings, image.layer, |path| {
         path == "index.json" || announced.contains(path.split('/').next().unwrap_or(path))
     });
-    folder_rules(&mut findings, image, &announced);
+    // Of a part of the layer, nobody knows what is missing.
+    if !image.layer.is_cut {
+        folder_rules(&mut findings, image, &announced);
+    }
     let files = plugin::files(image.layer);
     let mut insides = BTreeMap::new();
     for folder in &announced {
         let sizes = image.layer.entries.iter().filter(|entry| entry.kind == EntryKind::File);
         let inside = image.layer.inventory.inside(folder, sizes.map(|entry| (entry.path.as_str(), entry.size)));
-        plugin::plugin(&mut findings, image.layer, &files, folder, &inside);
+        if !image.layer.is_cut {
+            plugin::plugin(&mut findings, image.layer, &files, folder, &inside);
+        }
         insides.insert(folder.clone(), inside);
     }
     (findings.found, insides)

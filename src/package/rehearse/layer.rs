@@ -57,7 +57,7 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
                 add(Rule::EntryType, format!("`{path}` is a link to `{target}`, which installers leave out or refuse"));
             }
             EntryKind::Special => {
-                add(Rule::EntryType, format!("`{path}` is a device, a pipe or of an unknown type"));
+                add(Rule::EntryType, format!("`{path}` is a device, a pipe, a sparse file or of an unknown type"));
             }
             EntryKind::File | EntryKind::Folder => {}
         }

@@ -92,7 +92,7 @@ rules! {
     /// Entries stand in a plugin's folder, and are named plainly: no `./`, no `/` in front, no `..`.
     EntryPath: Error, All, "package the plugin again with `rhdh-pack package`";
     /// There are files and folders only: links are skipped or fail, devices and pipes fail.
-    EntryType: Error, All, "replace the link by what it points to";
+    EntryType: Error, All, "replace links by what they point to, and leave out what is neither file nor folder";
     /// No file is over the size that the installer takes.
     EntrySize: Error, All, "split the file, or leave it out by a line in `files` of package.json";
     /// No file sets user or group id on execution, or may be written by everybody.

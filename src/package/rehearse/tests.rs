@@ -179,6 +179,47 @@ fn an_archive_may_be_of_several_gzip_members() {
     assert!(garbage.broken.is_some());
 }
 
+/// What is said of an archive that is none says nothing of what the file says.
+#[test]
+fn files_that_are_no_archives() {
+    let secret = "root:x:0:0:secret of /etc/shadow".repeat(40);
+    for (bytes, why) in [
+        (secret.clone().into_bytes(), "the archive cannot be read: it is no archive"),
+        (b"<!doctype html>".to_vec(), "the archive cannot be read: it is no archive"),
+        (gzip(secret.as_bytes()), "the archive cannot be read: an entry's header is none"),
+        (
+            [&Draft::backend().tar()[..512], secret.as_bytes()].concat(),
+            "the archive cannot be read: an entry's header is none",
+        ),
+        ([b"BZh9", secret.as_bytes()].concat(), "the archive is compressed with bzip2"),
+        (gzip(&Draft::backend().tar()[..700]), "the archive cannot be read: failed to read entire block"),
+    ] {
+        let findings = tgz(&Contents::read(&mut bytes.as_slice()), "x.tgz", DIR, &parse(&ALL)).0;
+        let texts: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        let about_it: Vec<&&str> = texts.iter().filter(|text| text.starts_with("the archive ")).collect();
+        assert_eq!(about_it, [&why], "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("secret") || text.contains("package.json")), "{texts:?}");
+        let mut draft = Draft::backend();
+        draft.layer = Some(bytes);
+        let findings = draft.findings(&ALL);
+        assert!(!findings.iter().any(|finding| finding.text.contains("secret")), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.rule == Rule::DynamicPackages), "{findings:?}");
+    }
+}
+
+/// node's tar makes a folder `GNUSparseFile.0` of what GNU tar writes so.
+#[test]
+fn files_with_holes() {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_pax_extensions([("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"package/x")]).unwrap();
+    let mut header = Header::new_ustar();
+    (header.set_size(1), header.set_mode(0o644));
+    tar.append_data(&mut header, "package/GNUSparseFile.0/x", &b"x"[..]).unwrap();
+    let contents = Contents::read(&mut tar.into_inner().unwrap().as_slice());
+    let findings = tgz(&contents, "x.tgz", DIR, &parse(&ALL)).0;
+    assert!(findings.iter().any(|finding| finding.rule == Rule::EntryType), "{findings:?}");
+}
+
 /// How to break a rule; and the releases whose installers mind, joined by commas.
 type Case = (Rule, &'static str, fn(&mut Draft));
 
@@ -256,6 +297,7 @@ fn cases() -> Vec<Case> {
         }),
         (Rule::PackageJson, EVERY, |d| d.entries.retain(|(path, ..)| !path.ends_with("x/package.json"))),
         (Rule::PackageJson, EVERY, |d| d.entries[1].3 = b"{".to_vec()),
+        (Rule::PackageJson, EVERY, |d| d.entries[1].3 = format!("\u{feff}{}", backend()).into()),
         (Rule::PackageJson, EVERY, |d| d.entries[1].3 = backend().to_string().replace("\"main\"", "\"Main\"").into()),
         (Rule::PackageJson, EVERY, |d| {
             d.entries[1].3 = backend().to_string().replace("backend-plugin", "web-library").into()

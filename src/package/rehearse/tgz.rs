@@ -17,20 +17,24 @@ pub(crate) fn tgz(contents: &Contents, file_name: &str, plugin: &str, releases: 
     layer::entries(&mut findings, contents, |path| path == FOLDER || path.starts_with("package/"));
     let files = contents.entries.iter().map(|entry| (entry.path.as_str(), entry.size));
     let inside = contents.inventory.inside(FOLDER, files);
-    super::plugin::plugin(&mut findings, contents, &super::plugin::files(contents), FOLDER, &inside);
+    // Of a part of it, nobody knows what is missing.
+    if !contents.is_cut {
+        super::plugin::plugin(&mut findings, contents, &super::plugin::files(contents), FOLDER, &inside);
+    }
     let manifest = contents.manifests.get("package/package.json");
     if let Some(Ok(manifest)) = manifest.map(|json| serde_json::from_slice::<Value>(json)) {
         let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
         let (name, version) = (text("name"), text("version"));
-        let folder = folder_name(name, version);
         // What is missing altogether is found above.
-        if !name.is_empty() && !version.is_empty() && !is_plain_name(&folder, ".tgz") {
+        let is_named = !name.is_empty() && !version.is_empty();
+        let folder = folder_name(name, version);
+        if is_named && !is_plain_name(&folder, ".tgz") {
             let text =
                 format!("the plugin's folder would be `{folder}`, after `name` and `version` of its package.json");
             findings.add(Rule::PluginFolder, None, None, text);
         }
         let expected = crate::package::tgz::file_name(name, version);
-        if file_name != expected {
+        if is_named && file_name != expected {
             let text = format!("the archive is named `{file_name}`, and npm would name it `{expected}`");
             findings.add(Rule::ArchiveName, None, None, text);
         }
