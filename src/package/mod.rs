@@ -119,7 +119,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Release(#[from] NotARelease),
     /// `SOURCE_DATE_EPOCH` is set to something else than a number of seconds.
-    #[error("SOURCE_DATE_EPOCH is `{0}`, which is no number of seconds since 1970")]
+    #[error("SOURCE_DATE_EPOCH is `{0}`, which is no number of seconds since 1970 that an archive can hold")]
     #[diagnostic(
         code("source-date-epoch"),
         help("set it with `export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)`, or unset it")
