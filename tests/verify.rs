@@ -244,7 +244,7 @@ fn archives_of_npm_and_of_tar() {
     let cut = fs_err::read(&*archive).unwrap();
     bench.write("cut.tgz", &cut[..cut.len() / 2]);
     let cut = bench.verify(1, "cut.tgz");
-    assert!(cut.contains("[readable]"), "{cut}");
+    assert!(cut.contains("[readable]") && !cut.contains("[package-json]"), "{cut}");
 }
 
 #[test]
@@ -366,6 +366,16 @@ fn bytes_that_are_not_those_of_their_digest() {
     bench.verify(0, "out");
     bench.verify(0, "out/oci");
     bench.expect(0, &["verify", &format!("oci:out/oci:{DIR}"), "--node-modules", "rhdh"]);
+    let other = bench.expect(2, &["verify", "oci:out/oci:other"]);
+    assert!(other.contains("there is no image `other`") && other.contains(&format!("is there: `{DIR}`")), "{other}");
+    for (kind, file) in [("oci-archive", "a.tar"), ("docker-archive", "d.tar")] {
+        let mut copy = Command::new("skopeo");
+        let from = format!("oci:{}:{DIR}", output.join("oci").display());
+        copy.args(["copy", "--quiet", &from, &format!("{kind}:{}:x:1", bench.root().join(file).display())]);
+        run("skopeo", "skopeo", &mut copy);
+        let text = bench.expect(1, &["verify", file]);
+        assert!(text.contains("it holds images") && !text.contains("[entry-path]"), "{text}");
+    }
     let blobs = output.join("oci/blobs/sha256");
     let largest = fs_err::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path());
     let largest = largest.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
@@ -383,6 +393,9 @@ fn what_is_named_wrongly() {
     for (what, said) in [
         ("no-such-thing", "there is no `no-such-thing`"),
         ("empty", "`empty` is neither a package nor an OCI layout"),
+        ("oci:nothing", "there is no `oci:nothing`"),
+        ("oci:", "there is no `oci:`"),
+        ("oci:empty", "`empty` is no OCI layout"),
         ("https://acme.dev/x-1.0.0.tgz", "archives are read from files"),
         ("oci://quay.io/acme/x", "installers want a tag or a digest"),
         ("oci://quay.io/acme/x:1!../y", "the plain name of a folder"),

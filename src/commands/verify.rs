@@ -215,9 +215,10 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
         _ => "",
     };
     if verified.kind.is_some() {
-        ui.note(&format!("{label}: {} files, {}, {name}", verified.files, human_size(verified.size)));
+        let files = if verified.files == 1 { "1 file".to_owned() } else { format!("{} files", verified.files) };
+        ui.note(&format!("{label}: {files}, {}, {name}", human_size(verified.size)));
     }
-    for plugin in &verified.plugins {
+    for plugin in verified.plugins.iter().filter(|plugin| !plugin.name.is_empty()) {
         let loaded = match &plugin.load {
             Loaded::Loaded => ", loaded by node",
             Loaded::Frontend => ", a frontend: not loaded, its manifest was read",
