@@ -498,6 +498,10 @@ fn names_that_make_no_folder() {
         bench.expect(1, &["install", "--root", "root", "x.tgz"]);
         assert!(!bench.root().join("root").exists() || names_in(&bench.root().join("root")).is_empty());
     }
+    // npm takes it. What is said of it stays on its line.
+    bench.archive("x.tgz", &manifest("x\n::error::owned", "1.0.0"), &[("elsewhere\n::error::owned", "")]);
+    let text = bench.expect(1, &["verify", "x.tgz", "--no-load"]);
+    assert!(text.contains("x\\n::error::owned 1.0.0") && !text.contains("\n::error"), "{text}");
     bench.archive("acme-x-1.0.0.tgz", &manifest("@acme/x", "1.0.0"), &[]);
     bench.expect(0, &["verify", "acme-x-1.0.0.tgz"]);
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::verify::{Looker, print, show};
 use super::{Error, Request};
 use crate::document;
+use crate::hidden::shown;
 use crate::install::lock::Lock;
 use crate::install::{Entry, Installed, app_config, install};
 use crate::package::Release;
@@ -111,7 +112,7 @@ fn tell(installed: &Installed, root: &Path, ui: &Ui) {
         Some(files) => format!("{files} files in {}", folder.display()),
         None => format!("stands in {} already", folder.display()),
     };
-    ui.note(&format!("{} {}: {done}", installed.name, installed.version));
+    ui.note(&format!("{} {}: {done}", shown(&installed.name), shown(&installed.version)));
     for removed in &installed.removed {
         ui.note(&format!("  removed {removed}, another version of the same plugin"));
     }

@@ -11,6 +11,7 @@ use crate::config::names::package_image_name;
 use crate::config::{self, Config, Registry};
 use crate::digest::{Digest, ExpectedIntegrity};
 use crate::document;
+use crate::hidden::shown;
 use crate::package::{Allowance, ArchiveKind, Finding, Release, Severity};
 use crate::ui::{Ui, human_size};
 use crate::verify::{Loaded, Options, Report, SCHEMA_VERSION, Verified, by_rule, verify};
@@ -224,7 +225,8 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
             Loaded::Frontend => ", a frontend: not loaded, its manifest was read",
             Loaded::NotRun { .. } | Loaded::Unable { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
         };
-        ui.note(&format!("  {} {} ({}){loaded}", plugin.name, plugin.version, plugin.role));
+        let [name, version, role] = [&plugin.name, &plugin.version, &plugin.role].map(|text| shown(text));
+        ui.note(&format!("  {name} {version} ({role}){loaded}"));
     }
     for findings in by_rule(&verified.findings).values() {
         show_rule(label, findings, releases, ui);
@@ -234,7 +236,7 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
     }
     for plugin in verified.plugins.iter().filter(|_| load) {
         if let Loaded::NotRun { reason } | Loaded::Unable { reason } = &plugin.load {
-            ui.warn(&format!("{label}: `{}` was not loaded: {reason}", plugin.name));
+            ui.warn(&format!("{label}: `{}` was not loaded: {reason}", shown(&plugin.name)));
         }
     }
 }
@@ -248,7 +250,7 @@ fn show_rule(label: &str, findings: &[&Finding], releases: &[Release], ui: &Ui) 
     } else {
         String::new()
     };
-    let text = format!("{}{more}{only} [{}]", first.text, first.rule.name());
+    let text = format!("{}{more}{only} [{}]", shown(&first.text), first.rule.name());
     if let Some(reason) = &first.allowed {
         ui.note(&format!("{label}: allowed, because {reason}: {text}"));
         return;

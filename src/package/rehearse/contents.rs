@@ -138,7 +138,7 @@ impl Contents {
             self.broken.get_or_insert(why);
         } else if let Err(error) = io::copy(&mut rest, &mut io::sink()) {
             // The checksum of a gzip member stands at its end.
-            self.broken.get_or_insert_with(|| error.to_string());
+            self.broken.get_or_insert_with(|| format!("at its end: {error}"));
         }
         self.uncompressed = rest.count;
         if let Some(sha256) = rest.sha256 {

@@ -25,16 +25,15 @@ pub(crate) fn tgz(contents: &Contents, file_name: &str, plugin: &str, releases: 
     if let Some(Ok(manifest)) = manifest.map(|json| serde_json::from_slice::<Value>(json)) {
         let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
         let (name, version) = (text("name"), text("version"));
-        // What is missing altogether is found above.
-        let is_named = !name.is_empty() && !version.is_empty();
         let folder = folder_name(name, version);
-        if is_named && !is_plain_name(&folder, ".tgz") {
+        let expected = crate::package::tgz::file_name(name, version);
+        if name.is_empty() || version.is_empty() {
+            // That is found above.
+        } else if !is_plain_name(&folder, ".tgz") {
             let text =
                 format!("the plugin's folder would be `{folder}`, after `name` and `version` of its package.json");
             findings.add(Rule::PluginFolder, None, None, text);
-        }
-        let expected = crate::package::tgz::file_name(name, version);
-        if is_named && file_name != expected {
+        } else if file_name != expected {
             let text = format!("the archive is named `{file_name}`, and npm would name it `{expected}`");
             findings.add(Rule::ArchiveName, None, None, text);
         }
