@@ -209,12 +209,30 @@ impl Git {
         command
     }
 
-    /// A git that will say which paths it ignores.
-    pub(super) fn ignores(&self) -> Result<Ignores, GitError> {
-        let mut command = self.command(&Ignores::ARGUMENTS);
+    /// Whether git ignores each of these paths, none of which is tracked nor holds anything that is.
+    pub(super) fn ignored(&self, paths: &[&[u8]]) -> Result<Vec<bool>, GitError> {
+        const ARGUMENTS: [&str; 6] = ["check-ignore", "--stdin", "-z", "--verbose", "--non-matching", "--no-index"];
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = self.command(&ARGUMENTS);
         // It knows only paths with magic, which `./:(top)` has none of.
         command.env_remove("GIT_LITERAL_PATHSPECS");
-        start(command, Stdio::piped()).map(|child| Ignores(Some(child)))
+        let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
+        let answer = match finish(start(command, Stdio::piped())?, &ARGUMENTS, input) {
+            // None is.
+            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
+            answer => answer?,
+        };
+        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
+        // that takes back what others ignore begins with `!`.
+        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+        let records = fields.chunks_exact(4).zip(paths);
+        let ignored: Vec<bool> = records
+            .take_while(|(record, path)| record[3].strip_prefix(b"./") == Some(**path))
+            .map(|(record, _)| !record[2].is_empty() && !record[2].starts_with(b"!"))
+            .collect();
+        if ignored.len() == paths.len() { Ok(ignored) } else { Err(GitError::Unreadable { command: "check-ignore" }) }
     }
 
     /// The commit that `revision` names; `None` where there is none here.
@@ -307,43 +325,6 @@ impl Git {
     /// Forgets what git may have read of the repository before it was changed.
     pub(super) fn look_again(&self) {
         *self.lock_objects() = None;
-    }
-}
-
-/// A `git check-ignore` that waits for its question.
-pub(super) struct Ignores(Option<Child>);
-
-impl Ignores {
-    const ARGUMENTS: [&str; 6] = ["check-ignore", "--stdin", "-z", "--verbose", "--non-matching", "--no-index"];
-
-    /// Whether git ignores each of these paths, none of which is tracked nor holds anything that is.
-    pub(super) fn of(mut self, paths: &[&[u8]]) -> Result<Vec<bool>, GitError> {
-        let Some(child) = self.0.take_if(|_| !paths.is_empty()) else { return Ok(Vec::new()) };
-        let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
-        let answer = match finish(child, &Self::ARGUMENTS, input) {
-            // None is.
-            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
-            answer => answer?,
-        };
-        // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
-        // that takes back what others ignore begins with `!`.
-        let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
-        let records = fields.chunks_exact(4).zip(paths);
-        let ignored: Vec<bool> = records
-            .take_while(|(record, path)| record[3].strip_prefix(b"./") == Some(**path))
-            .map(|(record, _)| !record[2].is_empty() && !record[2].starts_with(b"!"))
-            .collect();
-        if ignored.len() == paths.len() { Ok(ignored) } else { Err(GitError::Unreadable { command: "check-ignore" }) }
-    }
-}
-
-impl Drop for Ignores {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            // Without a question it ends.
-            drop(child.stdin.take());
-            let _ = child.wait();
-        }
     }
 }
 

@@ -25,11 +25,14 @@ const BUILT: [&[u8]; 3] = [b"dist", b"dist-dynamic", b"dist-scalprum"];
 pub(super) struct Rules<'a> {
     workspaces: &'a Workspaces,
     pub(super) packages: Vec<(&'a Workspace, &'a Package)>,
-    by_folder: HashMap<&'a str, usize>,
+    by_folder: hashbrown::HashMap<&'a str, usize>,
     /// By where their files are.
-    by_place: HashMap<&'a str, usize>,
+    by_place: hashbrown::HashMap<&'a str, usize>,
     /// For each package, the numbers of those of its workspace that it depends on.
     depends_on: Vec<Vec<usize>>,
+    /// For each package, its number as that of its folder: a folder may be a package of two workspaces, one in the
+    /// other, and counts as that of the last.
+    of_folder: Vec<usize>,
     ignore: GlobSet,
     /// The global inputs that are plain paths, and those that are patterns.
     global: (Vec<&'a str>, GlobSet),
@@ -70,7 +73,9 @@ impl<'a> Rules<'a> {
         let packages: Vec<_> =
             every.flat_map(|workspace| workspace.packages.values().map(move |package| (workspace, package))).collect();
         let numbered = packages.iter().enumerate();
-        let by_folder = numbered.clone().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let by_folder: hashbrown::HashMap<&str, usize> =
+            numbered.clone().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
+        let of_folder = packages.iter().map(|(_, package)| by_folder[package.path.as_str()]).collect();
         let by_place = numbered.map(|(at, (_, package))| (package.place.as_str(), at)).collect();
         let mut depends_on = Vec::with_capacity(packages.len());
         for workspace in workspaces.by_path.values() {
@@ -90,6 +95,7 @@ impl<'a> Rules<'a> {
             by_folder,
             by_place,
             depends_on,
+            of_folder,
             ignore: glob_set(inputs.ignore.iter()),
             global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
             links: Links { root: &workspaces.root, git },
@@ -313,7 +319,7 @@ impl<'a> Rules<'a> {
         };
         let embedded = plugin.embed_packages.iter().filter_map(|name| in_workspace(&workspace.named(name)?.path));
         let mut all = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = hashbrown::HashSet::new();
         for start in in_workspace(&plugin.path).into_iter().chain(embedded) {
             // What was seen before has been followed to its end.
             let mut found = Vec::new();
@@ -328,8 +334,7 @@ impl<'a> Rules<'a> {
             if let Some((_, others)) = found.split_first_mut() {
                 others.sort_unstable();
             }
-            // A folder may be a package of two workspaces, one in the other: it counts as that of the last.
-            all.extend(found.iter().filter_map(|at| self.package(&self.packages[*at].1.path)));
+            all.extend(found.iter().map(|at| self.of_folder[*at]));
         }
         all
     }

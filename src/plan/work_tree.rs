@@ -14,7 +14,7 @@ use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
-use super::git::{Git, GitError, Ignores};
+use super::git::{Git, GitError};
 use super::index::Index;
 use super::parallel;
 use super::snapshot::{Kind, NEVER, Overlay, Snapshot};
@@ -76,8 +76,8 @@ impl Snapshot {
 
 /// The usual way; `None` where only git can tell.
 fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
-    let ((is_usual, ignores), found) = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| (is_usual(git), git.ignores()));
+    let (is_usual, found) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| is_usual(git));
         let found = walk(git.folder(), index);
         (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
     });
@@ -89,7 +89,7 @@ fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
     let doubtful: Vec<&[u8]> = found.touched.iter().map(|number| index.files.path(*number)).chain(submodules).collect();
     let touched = if doubtful.is_empty() { Vec::new() } else { touched_by_git(git, &doubtful)? };
     let mut overlay = Overlay::new();
-    put(git, b"", &touched, &untracked(git, ignores?, &found)?, &mut overlay)?;
+    put(git, b"", &touched, &untracked(git, &found)?, &mut overlay)?;
     overlay.extend(found.gone.iter().map(|number| (index.files.path(*number).to_vec(), None)));
     // git compared with the index of now: a `git add` in between would hide what was added.
     Ok(index.is_current().then(|| index.files.clone().with(overlay)))
@@ -112,9 +112,9 @@ fn is_usual(git: &Git) -> bool {
 }
 
 /// Of what a walk found, what git does not ignore: paths, each ended by NUL; those of repositories end with `/`.
-fn untracked(git: &Git, ignores: Ignores, found: &Found) -> Result<Vec<u8>, GitError> {
+fn untracked(git: &Git, found: &Found) -> Result<Vec<u8>, GitError> {
     let all: Vec<&[u8]> = found.files.iter().chain(&found.folders).map(Vec::as_slice).collect();
-    let is_ignored = ignores.of(&all)?;
+    let is_ignored = git.ignored(&all)?;
     let kept = |from: usize, paths: usize| (from..from + paths).filter(|at| !is_ignored[*at]).map(|at| all[at]);
     let folders: Vec<&[u8]> = kept(found.files.len(), found.folders.len()).collect();
     let mut new = if folders.is_empty() {

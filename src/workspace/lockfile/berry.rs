@@ -38,6 +38,10 @@ pub(super) fn read(text: &Arc<String>) -> Option<Entries> {
         return None;
     }
     let mut entries = Entries { text: Arc::clone(text), ..Entries::default() };
+    // More than there will be: what is never written to takes no memory, and what has to grow is copied.
+    entries.list.reserve(text.len() / 128);
+    entries.descriptors.reserve(text.len() / 128);
+    entries.dependencies.reserve(text.len() / 32);
     let at = |part: &str| span_of(text, part);
     let mut keys = HashSet::new();
     let mut open: Option<Open<'_>> = None;
