@@ -213,7 +213,8 @@ fn files_with_holes() {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_pax_extensions([("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"package/x")]).unwrap();
     let mut header = Header::new_ustar();
-    (header.set_size(1), header.set_mode(0o644));
+    header.set_size(1);
+    header.set_mode(0o644);
     tar.append_data(&mut header, "package/GNUSparseFile.0/x", &b"x"[..]).unwrap();
     let contents = Contents::read(&mut tar.into_inner().unwrap().as_slice());
     let findings = tgz(&contents, "x.tgz", DIR, &parse(&ALL)).0;
