@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::check::{Check, Named};
 use super::format::{self, File};
-use super::names::{is_id, is_image_name, to_image_name};
+use super::names::{MAX_NAME, is_id, is_image_name, to_image_name};
 use super::paths::Target;
 use super::template::Template;
 use super::{Bundle, Plugin};
@@ -250,6 +250,8 @@ fn image(check: &mut Check<'_>, key: &[&str], image: Option<&str>) {
     let (label, help) = if image.contains('/') {
         let help = format!("the namespace stands in `oci` of a registry; here: `image = \"{}\"`", to_image_name(last));
         ("has a namespace", help)
+    } else if image.len() > MAX_NAME {
+        ("too long", format!("names have at most {MAX_NAME} characters"))
     } else {
         let help = format!(
             "names are lower-case letters and digits, with single `.`, `_` or `-` between them: `image = \"{}\"`",

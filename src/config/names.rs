@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use url::Url;
 
 /// Longest id, channel or image name: all become parts of file names.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
 /// Whether `text` can name a plugin, bundle, registry or channel: `[a-z0-9][a-z0-9._-]*`, as these names become
 /// parts of file names and tags.
