@@ -64,6 +64,19 @@ fn a_repository_gets_a_configuration_that_passes_the_check() {
 }
 
 #[test]
+fn a_repository_that_is_one_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = r#"{ "name": "@acme/plugin-x", "version": "1.0.0", "backstage": { "role": "backend-plugin" }, "workspaces": [] }"#;
+    fs_err::write(folder.path().join("package.json"), manifest).unwrap();
+    fs_err::write(folder.path().join("yarn.lock"), "").unwrap();
+    let output = rhdh_pack(folder.path()).args(["init", "--yes"]).output().unwrap();
+    let transcript = common::transcript(&output, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{transcript}");
+    let config = fs_err::read_to_string(folder.path().join("rhdh-plugins.toml")).unwrap();
+    assert!(config.contains("path = \".\"\n"), "{config}");
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let repository = repository();
     repository.config("mine\n");
