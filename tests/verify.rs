@@ -518,6 +518,15 @@ fn one_that_cannot_be_installed_stops_no_other() {
     let root = bench.root().join("root");
     assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
 
+    // What the configuration allows shows when it is unpacked.
+    fs_err::remove_dir_all(&root).unwrap();
+    configure(&bench, "allow = { duplicate-entry = \"nobody knows\" }\n");
+    let twice = manifest("@acme/plugin-x", "1.2.3");
+    bench.archive("allowed.tgz", &twice, &[("package/a", "x"), ("package/a/b", "y")]);
+    let text = bench.expect(1, &["install", "--root", "root", "allowed.tgz", "good-1.0.0.tgz"]);
+    assert!(text.contains("`@acme/plugin-x` cannot be unpacked: nothing of it was installed"), "{text}");
+    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
+
     fs_err::remove_dir_all(&root).unwrap();
     let text = bench.expect(2, &["install", "--root", "root", "nothere", "good-1.0.0.tgz", "neither"]);
     for said in ["there is no `nothere`", "there is no `neither`", "- package: ./good-1.0.0.tgz"] {
