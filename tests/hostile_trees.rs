@@ -341,6 +341,25 @@ fn names_and_versions_that_leave_the_folder() {
     ");
 }
 
+/// Each would replace the other's archive, and one integrity be wrong.
+#[test]
+fn two_plugins_of_one_name() {
+    let folder = TempDir::new().unwrap();
+    let dist_dynamic = folder.path().join("dist-dynamic");
+    backend(&dist_dynamic);
+    let mut request = request(&folder.path().join("out"), &dist_dynamic);
+    let mut other = request.artifacts[0].clone();
+    (other.id, other.image) = ("y".to_owned(), "acme-plugin-y".to_owned());
+    request.artifacts.push(other);
+    let packaged = package::package(&request, &Ui::new(Verbosity::Quiet), &CancellationToken::new()).unwrap();
+    let failures: Vec<&PackageFailure> = packaged.iter().filter_map(|one| one.outcome.as_ref().err()).collect();
+    let [failure] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!(failure.code, "same-archive");
+    // Which one comes first is left to chance.
+    let said = ["x", "y"].map(|id| format!("the archive of `{id}` is named `acme-plugin-x-dynamic-1.2.3.tgz`, too"));
+    assert!(said.contains(&failure.message), "{failure}");
+}
+
 #[test]
 fn files_that_are_needed_and_missing() {
     assert_snapshot!(failure_of(|root: &Path| fs_err::remove_file(root.join("dist/index.cjs.js")).unwrap()), @"
