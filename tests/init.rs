@@ -76,6 +76,19 @@ fn a_repository_that_is_one_plugin() {
     assert!(config.contains("path = \".\"\n"), "{config}");
 }
 
+/// What is written has passed the check, whatever stands in the repository.
+#[test]
+fn packages_that_no_configuration_takes() {
+    let repository = Repository::new();
+    repository.write("plugins/flag/package.json", r#"{ "name": "--flag", "version": "1.0.0", "main": "x.js" }"#).write(
+        "plugins/todo-backend/package.json",
+        r#"{ "name": "@acme/plugin-todo-backend", "version": "1.0.0", "backstage": { "role": "backend-plugin" },
+                 "dependencies": { "--flag": "workspace:^" } }"#,
+    );
+    let text = repository.run(&["init", "--yes"]);
+    assert!(text.starts_with("exit code: 0"), "{text}");
+}
+
 #[test]
 fn nothing_is_overwritten() {
     let repository = repository();

@@ -35,6 +35,12 @@ pub fn is_image_name(text: &str) -> bool {
     text.len() <= MAX_NAME && is_component(text)
 }
 
+/// Whether `text` can be named to the RHDH CLI as a package: it would take others for its own options.
+#[must_use]
+pub fn is_package(text: &str) -> bool {
+    !text.trim().is_empty() && !text.starts_with('-') && !text.contains(char::is_control)
+}
+
 /// The image that a package has by default: `@acme/plugin-todo-dynamic` is `acme-plugin-todo`.
 #[must_use]
 pub fn package_image_name(package: &str) -> String {

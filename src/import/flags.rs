@@ -3,6 +3,8 @@
 
 use indexmap::IndexMap;
 
+use crate::config::names::is_package;
+
 /// What the arguments of one plugin say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
@@ -57,8 +59,7 @@ pub(super) fn parse(arguments: &str) -> Flags {
                 }
             }
             for value in values {
-                // As the configuration takes them.
-                if value.trim().is_empty() || value.starts_with('-') || value.contains(char::is_control) {
+                if !is_package(&value) {
                     flags
                         .left_behind
                         .push(format!("`{option}`: `{}` is not the name of a package", value.escape_debug()));
