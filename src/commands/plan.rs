@@ -69,7 +69,7 @@ pub(super) async fn plan(
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| match &session.sight {
         Some(sight) => survey(session, channel, options, sight),
-        None => survey(session, channel, options, &begin(&session.project.config.file, options)?),
+        None => survey(session, channel, options, &begin(&session.project.config.root, &session.out, options)),
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
@@ -102,7 +102,7 @@ fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
 /// Plans everything, asking nobody: for stages that are run without a plan.
 pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<Plan, Error> {
     let options = PlanOptions { all: true, ..PlanOptions::default() };
-    let sight = begin(&session.project.config.file, &options)?;
+    let sight = begin(&session.project.config.root, &session.out, &options);
     decide(session, survey(session, channel, &options, &sight)?, &Memory::default())
 }
 
@@ -114,16 +114,19 @@ fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Er
     Ok(plan)
 }
 
-/// Begins to ask git what `options` need to know of the repository of a configuration file.
-pub(super) fn begin(config_file: &Path, options: &PlanOptions) -> Result<Sight, Error> {
-    let file = std::path::absolute(config_file).map_err(document::Error::from)?;
-    Ok(Sight::begin(Look {
-        root: file.parent().unwrap_or(&file).to_owned(),
+/// Begins to ask git what `options` need to know of the repository of the configuration file in `root`; `out` is the
+/// output folder.
+pub(super) fn begin(root: &Path, out: &Path, options: &PlanOptions) -> Sight {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let output = real(out).strip_prefix(real(root)).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
+    Sight::begin(Look {
+        root: root.to_owned(),
+        output: output.unwrap_or_default(),
         ci: Ci::from_env(),
         everything: options.all,
         base: options.base.clone(),
         head: options.head.clone(),
-    }))
+    })
 }
 
 /// Looks at what there is to plan, asking nobody but git.
@@ -178,9 +181,6 @@ pub(super) fn survey(
     } else {
         Selection::Only { plugins: options.plugins.clone(), bundles: options.bundles.clone() }
     };
-    let output = session.out.canonicalize().unwrap_or_else(|_| session.out.clone());
-    let root = project.config.root.canonicalize().unwrap_or_else(|_| project.config.root.clone());
-    let output = output.strip_prefix(&root).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
     Ok(plan::survey(
         &plan::Request {
             config: &project.config,
@@ -190,7 +190,6 @@ pub(super) fn survey(
             gone: project.removed.iter().map(|(id, path)| (id.as_str(), path)).collect(),
             channel: channel.name.clone(),
             overwrite: channel.channel.overwrite,
-            output: output.unwrap_or_default(),
             selection,
         },
         sight,

@@ -66,10 +66,11 @@ impl Session {
             Some(file) => file.clone(),
             None => config::find(Path::new("."))?,
         };
-        let sight = request.command.planning().map(|options| super::plan::begin(&file, options)).transpose()?;
-        let root = std::path::absolute(&file).map_err(document::Error::from)?;
-        let out = request.out_dir.clone().unwrap_or_else(|| root.with_file_name(".rhdh-pack"));
+        let absolute = std::path::absolute(&file).map_err(document::Error::from)?;
+        let root = absolute.parent().unwrap_or(&absolute);
+        let out = request.out_dir.clone().unwrap_or_else(|| root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
+        let sight = request.command.planning().map(|options| super::plan::begin(root, &out, options));
         // A later stage goes by what the plan found out.
         let removed = if request.command.is_later_stage() { removed_before(&out) } else { BTreeSet::new() };
         let was_there = |id: &str, path: &RepoPath| {

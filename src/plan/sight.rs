@@ -19,6 +19,8 @@ use crate::repo_path::RepoPath;
 pub struct Look {
     /// The folder of `rhdh-plugins.toml`.
     pub root: PathBuf,
+    /// The output folder, relative to that: nothing in it is an input. Empty where it is elsewhere.
+    pub output: RepoPath,
     /// What the CI says.
     pub ci: Ci,
     /// Whether to compare with nothing, unless `base` says otherwise (`--all`).
@@ -152,9 +154,9 @@ fn open(look: &Look) -> Result<Opened, Error> {
     let (for_before, for_after) = (git.clone(), git.clone());
     let ahead = ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let index = if look.head.is_none() { git.index(ahead).map(Arc::new) } else { None };
-    let index_before = index.clone();
+    let (index_before, output) = (index.clone(), look.output.clone());
     let after = match look.head.clone() {
-        None => begin(move || Ok(Snapshot::of_working_tree(&for_after, index.as_deref())?)),
+        None => begin(move || Ok(Snapshot::of_working_tree(&for_after, index.as_deref(), &output)?)),
         Some(revision) => begin(move || {
             let commit = for_after.commit(&revision).ok_or(Error::NoSuchHead(revision))?;
             Ok(Snapshot::of_commit(&for_after, &commit)?)

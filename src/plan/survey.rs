@@ -30,8 +30,6 @@ pub struct Request<'a> {
     pub channel: String,
     /// Whether tags of the channel may be moved to other content.
     pub overwrite: bool,
-    /// The output folder: nothing in it is an input.
-    pub output: RepoPath,
     /// Which plugins and bundles are asked for.
     pub selection: Selection,
 }
@@ -192,7 +190,7 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
     let git = sight.git()?;
     let mut notes = Vec::new();
     let config = request.config;
-    let rules = Rules::new(request.workspaces, &config.inputs, &request.output, &config.file, git);
+    let rules = Rules::new(request.workspaces, &config.inputs, &sight.look.output, &config.file, git);
     let before = sight.before()?;
     let (base, base_reason) = match &before.base {
         Base::Commit { id, reason } => (Some(id.clone()), reason.clone()),

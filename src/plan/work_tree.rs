@@ -19,6 +19,7 @@ use super::index::Index;
 use super::parallel;
 use super::snapshot::{Kind, NEVER, Overlay, Snapshot};
 use super::walk::{Found, walk};
+use crate::repo_path::RepoPath;
 
 /// Settings under which git takes files for the same that are not, or for others than they are.
 const UNUSUAL: [(&str, &str); 5] = [
@@ -33,9 +34,10 @@ const UNUSUAL: [(&str, &str); 5] = [
 const HASHING_TRIES: usize = 2;
 
 impl Snapshot {
-    /// The files of the working tree. `index` is what was read of git's, where that is usual.
-    pub(super) fn of_working_tree(git: &Git, index: Option<&Index>) -> Result<Self, GitError> {
-        match index.map(|index| by_walk(git, index)).transpose()?.flatten() {
+    /// The files of the working tree. `index` is what was read of git's, where that is usual; nobody need know what is
+    /// in the folder `output`.
+    pub(super) fn of_working_tree(git: &Git, index: Option<&Index>, output: &RepoPath) -> Result<Self, GitError> {
+        match index.map(|index| by_walk(git, index, output)).transpose()?.flatten() {
             Some(snapshot) => Ok(snapshot),
             None => by_git(git),
         }
@@ -75,14 +77,15 @@ impl Snapshot {
 }
 
 /// The usual way; `None` where only git can tell.
-fn by_walk(git: &Git, index: &Index) -> Result<Option<Snapshot>, GitError> {
+fn by_walk(git: &Git, index: &Index, output: &RepoPath) -> Result<Option<Snapshot>, GitError> {
     let (is_usual, found) = std::thread::scope(|scope| {
         let asked = scope.spawn(|| is_usual(git));
         let found = walk(git.folder(), index);
         (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
     });
     // What cannot be read, git has its own ways and words for.
-    let Some(found) = found.ok().filter(|_| is_usual) else { return Ok(None) };
+    let Some(mut found) = found.ok().filter(|_| is_usual) else { return Ok(None) };
+    found.folders.retain(|folder| folder != output.as_str().as_bytes());
     // A file that only looks touched, and a submodule, is judged by git itself.
     let submodules = index.files.iter().filter(|(_, file)| file.kind == Kind::Submodule).map(|(path, _)| path);
     let submodules = index.has_submodules.then_some(submodules).into_iter().flatten();

@@ -60,7 +60,7 @@ impl Repo {
     fn agreed_in(&self, folder: &str) -> Snapshot {
         let git = Git::open(&self.root.join(folder)).unwrap().unwrap();
         let index = git.index(Index::ahead(git.folder())).expect("the index is a usual one");
-        let walked = by_walk(&git, &index).unwrap().expect("the repository is a usual one");
+        let walked = by_walk(&git, &index, &RepoPath::default()).unwrap().expect("the repository is a usual one");
         let asked = by_git(&git).unwrap();
         assert_eq!(told(&walked), told(&asked));
         if let Some(head) = git.commit("HEAD") {
@@ -77,7 +77,8 @@ impl Repo {
     /// Whether git has to be asked for everything.
     fn is_left_to_git(&self) -> bool {
         let git = Git::open(&self.root).unwrap().unwrap();
-        git.index(Index::ahead(git.folder())).is_none_or(|index| by_walk(&git, &index).unwrap().is_none())
+        git.index(Index::ahead(git.folder()))
+            .is_none_or(|index| by_walk(&git, &index, &RepoPath::default()).unwrap().is_none())
     }
 }
 
@@ -434,7 +435,7 @@ fn what_is_unusual_is_left_to_git() {
         assert!(repo.is_left_to_git(), "{what}");
         let git = Git::open(&repo.root).unwrap().unwrap();
         let index = git.index(Index::ahead(git.folder()));
-        let seen = Snapshot::of_working_tree(&git, index.as_ref()).unwrap();
+        let seen = Snapshot::of_working_tree(&git, index.as_ref(), &RepoPath::default()).unwrap();
         assert_eq!(told(&seen), told(&by_git(&git).unwrap()), "{what}");
     }
     // A conflict.

@@ -211,6 +211,7 @@ impl Repo {
         let ci = Ci::read(|name| variables.get(name).map(|value| (*value).clone()));
         let sight = Sight::begin(Look {
             root: self.root.clone(),
+            output: RepoPath::new(".rhdh-pack").unwrap(),
             ci,
             everything: options.selection == Selection::All,
             base: options.base.clone(),
@@ -222,7 +223,6 @@ impl Repo {
             gone: Vec::new(),
             channel: "next".to_owned(),
             overwrite: options.overwrite,
-            output: RepoPath::new(".rhdh-pack").unwrap(),
             selection: options.selection.clone(),
             workspaces: &workspaces,
             config: &config,
