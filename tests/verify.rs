@@ -255,7 +255,8 @@ fn releases_have_rules_of_their_own() {
     assert!(
         verify(1, "1.9").contains("`dist/large.bin` has 20000001 bytes, more than the installer takes [entry-size]")
     );
-    verify(0, "1.10");
+    assert!(!verify(0, "1.10").contains("warning: RHDH"));
+    assert!(verify(0, "3.0").contains("warning: RHDH 3.0 is none that this rhdh-pack knows (1.9, 1.10, 2.0)"));
     let all = bench.expect(1, &["verify", "dist-dynamic", "--no-load"]);
     assert!(all.contains("(RHDH 1.9) [entry-size]"), "{all}");
     bench.write("rhdh-plugins.toml", "[rhdh]\nversion = \"1.10\"\n[plugins.x]\npath = \"x\"\n");

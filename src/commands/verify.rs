@@ -54,6 +54,12 @@ impl<'a> Looker<'a> {
     ) -> Result<Self, Error> {
         let file = request.config.clone().or_else(|| config::find(Path::new(".")).ok());
         let config = file.map(|file| config::load(&file)).transpose()?;
+        for release in rhdh.iter().filter(|release| !Release::KNOWN.contains(release)) {
+            let known = Release::KNOWN.map(|known| known.to_string()).join(", ");
+            ui.warn(&format!(
+                "RHDH {release} is none that this rhdh-pack knows ({known}): the rules may be others there"
+            ));
+        }
         let releases = match &config {
             _ if !rhdh.is_empty() => rhdh.to_vec(),
             Some(config) => vec![config.rhdh.version.parse().map_err(crate::package::Error::Release)?],
