@@ -1,137 +1,18 @@
-//! `verify`, `install` and `diff` on what several makers make: rhdh-pack, npm, tar, buildah and skopeo, in folders and
-//! in a real registry.
+//! `verify` on what several makers make: rhdh-pack, npm, tar, buildah and skopeo, in folders and in a real registry.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::plugins::{DIR, write};
+use common::bench::{Bench, configure, manifest, names_in};
+use common::plugins::DIR;
 use common::registry::{Auth, Registry, run};
 use common::{rhdh_pack, transcript};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A folder with a backend's `dist-dynamic` and a stand-in for the packages that RHDH provides.
-struct Bench {
-    folder: TempDir,
-}
-
-/// A backend feature, as `createBackendPlugin` makes one.
-const FEATURE: &str = r#"
-const { createBackendPlugin } = require('@backstage/backend-plugin-api');
-const ms = require('ms');
-exports.default = createBackendPlugin(ms);
-// What plugins leave running must not keep the test from ending.
-setInterval(() => {}, 1000);
-console.log('noise', process.env.SECRET_TOKEN);
-"#;
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap() };
-        let manifest = serde_json::json!({
-            "name": "@acme/plugin-x-dynamic", "version": "1.2.3", "main": "dist/index.cjs.js", "files": ["dist"],
-            "backstage": { "role": "backend-plugin", "pluginId": "x" },
-            "bundleDependencies": true,
-            "dependencies": { "ms": "2.1.3" },
-            "peerDependencies": { "@backstage/backend-plugin-api": "^1.0.0" },
-        });
-        bench.write("dist-dynamic/package.json", manifest.to_string());
-        bench.write("dist-dynamic/dist/index.cjs.js", FEATURE);
-        bench
-            .write("dist-dynamic/node_modules/ms/package.json", r#"{"name":"ms","version":"2.1.3","main":"index.js"}"#);
-        bench.write("dist-dynamic/node_modules/ms/index.js", "module.exports = 'ms';\n");
-        bench.write(
-            "rhdh/@backstage/backend-plugin-api/package.json",
-            r#"{"name":"x","version":"1.0.0","main":"i.js"}"#,
-        );
-        let api = "exports.createBackendPlugin = () => ({ $$type: '@backstage/BackendFeature' });\n";
-        bench.write("rhdh/@backstage/backend-plugin-api/i.js", api);
-        bench
-    }
-
-    fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        write(self.root(), path, content);
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = rhdh_pack(self.root());
-        command.args(arguments).env("SECRET_TOKEN", "s3cret").env("HOME", self.root());
-        command.output().unwrap()
-    }
-
-    /// Runs the program, which must end with `code`; exit code, stdout and stderr.
-    fn expect(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = transcript(&output, self.root());
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{text}");
-        text
-    }
-
-    /// Verifies with the packages that RHDH provides.
-    fn verify(&self, code: i32, what: &str) -> String {
-        self.expect(code, &["verify", what, "--node-modules", "rhdh"])
-    }
-
-    /// An archive of a plugin, as a hostile tool would make it: with these entries beside those that it needs.
-    fn archive(&self, file: &str, manifest: &str, more: &[(&str, &str)]) {
-        let feature = "exports.default = { $$type: '@backstage/BackendFeature' };\n";
-        let mut tar = tar::Builder::new(Vec::new());
-        let entries = [("package/package.json", manifest), ("package/dist/index.cjs.js", feature)];
-        for (path, content) in entries.iter().chain(more) {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, path, content.as_bytes()).unwrap();
-        }
-        self.write(file, tar.into_inner().unwrap());
-    }
-
-    /// What `npm pack` makes of `dist-dynamic`.
-    fn npm_pack(&self) -> PathBuf {
-        let mut command = Command::new("npm");
-        command.args(["pack", "--silent", "--ignore-scripts"]).current_dir(self.root().join("dist-dynamic"));
-        let name = String::from_utf8(run("npm", "npm", &mut command)).unwrap();
-        self.root().join("dist-dynamic").join(name.trim())
-    }
-
-    /// buildah with its storage in this folder.
-    fn buildah(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("buildah");
-        command.args(["--storage-driver", "vfs", "--root"]).arg(self.root().join("storage"));
-        command.arg("--runroot").arg(self.root().join("runroot")).args(arguments);
-        String::from_utf8(run("buildah", "buildah", &mut command)).unwrap().trim().to_owned()
-    }
-
-    /// An image by buildah, with a layer for each of `steps`: what is copied, and whereto. Its name in the registry.
-    fn image(&self, registry: &Registry, name: &str, format: &str, steps: &[(&str, &str)], annotation: bool) -> String {
-        let mut image = "scratch".to_owned();
-        let announced = STANDARD.encode(format!(r#"[{{"{DIR}":{{"name":"@acme/plugin-x-dynamic"}}}}]"#));
-        for (step, (from, to)) in steps.iter().enumerate() {
-            let container = self.buildah(&["from", &image]);
-            let from = self.root().join(from);
-            self.buildah(&["copy", &container, &from.to_string_lossy(), to]);
-            if annotation {
-                let annotation = format!("io.backstage.dynamic-packages={announced}");
-                self.buildah(&["config", "--annotation", &annotation, &container]);
-            }
-            image = format!("localhost/{name}-{step}");
-            self.buildah(&["commit", "--quiet", "--format", format, &container, &image]);
-        }
-        let target = format!("{}/acme/{name}:1", registry.host);
-        self.buildah(&["push", "--quiet", "--tls-verify=false", &image, &format!("docker://{target}")]);
-        target
-    }
-}
 
 #[test]
 fn a_folder_is_looked_at_and_loaded() {
@@ -406,64 +287,6 @@ fn what_is_named_wrongly() {
     }
 }
 
-#[test]
-fn plugins_are_installed_as_the_init_container_does() {
-    let (bench, registry) = (Bench::new(), Registry::start(Auth::Open));
-    let image = bench.image(&registry, DIR, "oci", &[("dist-dynamic", &format!("/{DIR}"))], true);
-    let archive = bench.npm_pack();
-    let (root, archive) = (bench.root().join("root"), archive.to_string_lossy().into_owned());
-    let text = bench.expect(0, &["install", "--root", "root", &format!("oci://{image}")]);
-    let digest = registry.skopeo_digest(&format!("acme/{DIR}"), "1", &[]).unwrap();
-    let package = format!("oci://{}@{digest}!{DIR}", image.strip_suffix(":1").unwrap());
-    assert!(text.contains(&format!("- package: {package}\n  disabled: false\n")), "{text}");
-    let file = |path: &str| fs_err::read_to_string(root.join(path)).unwrap();
-    assert_eq!(file(&format!("{DIR}/dynamic-plugin-image.hash")), digest.strip_prefix("sha256:").unwrap());
-    // What install-dynamic-plugins.py computes for that entry.
-    let hash = |entry: &str| {
-        let program = format!(
-            "import hashlib, json\nprint(hashlib.sha256(json.dumps({entry}, sort_keys=True).encode('utf-8')).hexdigest())"
-        );
-        let hash = run("python3", "python3", Command::new("python3").args(["-c", &program]));
-        String::from_utf8(hash).unwrap().trim().to_owned()
-    };
-    let entry = format!("{{'package': '{package}', 'disabled': False, 'last_modified_level': 1}}");
-    assert_eq!(file(&format!("{DIR}/dynamic-plugin-config.hash")), hash(&entry));
-    assert_eq!(file(&format!("{DIR}/node_modules/ms/index.js")), "module.exports = 'ms';\n");
-    // As the installers do: what is noted as installed is left alone, until the note is another.
-    bench.write(&format!("root/{DIR}/mine"), "");
-    let again = ["install", "--root", "root", &format!("oci://{image}")];
-    assert!(bench.expect(0, &again).contains(&format!("stands in root/{DIR} already")));
-    assert!(root.join(DIR).join("mine").exists());
-    bench.write(&format!("root/{DIR}/dynamic-plugin-image.hash"), "0");
-    bench.expect(0, &again);
-    assert!(!root.join(DIR).join("mine").exists());
-
-    // The archive of the same plugin takes its place, under the name that npm gives it.
-    let text = bench.expect(0, &["install", "--root", "root", &archive]);
-    assert!(text.contains(&format!("removed {DIR}")) && !root.join(DIR).exists(), "{text}");
-    let integrity = text.split("integrity: ").nth(1).unwrap().lines().next().unwrap();
-    let entry = format!(
-        "{{'package': './acme-plugin-x-dynamic-1.2.3.tgz', 'integrity': '{integrity}', 'disabled': False, \
-         'last_modified_level': 1, '_local_package_info': {{'_not_found': True}}}}"
-    );
-    assert_eq!(file("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-config.hash"), hash(&entry));
-    assert!(!root.join("acme-plugin-x-dynamic-1.2.3/dynamic-plugin-image.hash").exists());
-    assert_eq!(names_in(&root), ["acme-plugin-x-dynamic-1.2.3", "app-config.dynamic-plugins.yaml"]);
-
-    // What an installer would not take is not installed.
-    bench.write("dist-dynamic/package.json", "{}");
-    bench.expect(1, &["install", "--root", "root", "dist-dynamic"]);
-    assert_eq!(names_in(&root), ["acme-plugin-x-dynamic-1.2.3", "app-config.dynamic-plugins.yaml"]);
-}
-
-/// A manifest with this name and version.
-fn manifest(name: &str, version: &str) -> String {
-    let manifest = serde_json::json!({
-        "name": name, "version": version, "main": "dist/index.cjs.js", "backstage": { "role": "backend-plugin" },
-    });
-    manifest.to_string()
-}
-
 /// Python's installer stops at a file that is a folder as well, and node's loses one of the two.
 #[test]
 fn a_file_that_is_a_folder() {
@@ -507,81 +330,6 @@ fn names_that_make_no_folder() {
     bench.expect(0, &["verify", "acme-x-1.0.0.tgz"]);
 }
 
-/// RHDH's installer finishes the others.
-#[test]
-fn one_that_cannot_be_installed_stops_no_other() {
-    let bench = Bench::new();
-    bench.archive("good-1.0.0.tgz", &manifest("good", "1.0.0"), &[]);
-    bench.archive("bad-1.0.0.tgz", &manifest("bad", "1.0.0"), &[("package/a", "x"), ("package/a/b", "y")]);
-    let text = bench.expect(1, &["install", "--root", "root", "bad-1.0.0.tgz", "good-1.0.0.tgz"]);
-    assert!(text.contains("bad-1.0.0.tgz: not installed") && text.contains("- package: ./good-1.0.0.tgz"), "{text}");
-    assert!(!text.contains("permissions"), "{text}");
-    let root = bench.root().join("root");
-    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
-
-    // What the configuration allows shows when it is unpacked.
-    fs_err::remove_dir_all(&root).unwrap();
-    configure(&bench, "allow = { duplicate-entry = \"nobody knows\" }\n");
-    let twice = manifest("@acme/plugin-x", "1.2.3");
-    bench.archive("allowed.tgz", &twice, &[("package/a", "x"), ("package/a/b", "y")]);
-    let text = bench.expect(1, &["install", "--root", "root", "allowed.tgz", "good-1.0.0.tgz"]);
-    assert!(text.contains("`@acme/plugin-x` cannot be unpacked: nothing of it was installed"), "{text}");
-    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
-
-    fs_err::remove_dir_all(&root).unwrap();
-    let text = bench.expect(2, &["install", "--root", "root", "nothere", "good-1.0.0.tgz", "neither"]);
-    for said in ["there is no `nothere`", "there is no `neither`", "- package: ./good-1.0.0.tgz"] {
-        assert!(text.contains(said), "{said}: {text}");
-    }
-    assert_eq!(names_in(&root), ["app-config.dynamic-plugins.yaml", "good-1.0.0"]);
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
-}
-
-/// The configuration's plugin, as `rhdh-pack run` would make it here.
-fn configure(bench: &Bench, keys: &str) {
-    bench.write("package.json", r#"{ "name": "root", "workspaces": ["x"] }"#);
-    bench.write("yarn.lock", "");
-    let manifest = r#"{ "name": "@acme/plugin-x", "version": "1.2.3", "backstage": { "role": "backend-plugin" } }"#;
-    bench.write("x/package.json", manifest);
-    bench.write("rhdh-plugins.toml", format!("[rhdh]\nversion = \"1.9\"\n[plugins.x]\npath = \"x\"\n{keys}"));
-}
-
-/// What a plugin brings along for RHDH's configuration goes where RHDH is told to look, and the lock is given back.
-#[test]
-fn the_installed_plugins_configuration() {
-    let bench = Bench::new();
-    configure(&bench, "app-config = \"x/app-config.yaml\"\n");
-    bench.write("x/app-config.yaml", "x:\n  limit: 3\n");
-    let text = bench.expect(0, &["install", "--root", "root", "dist-dynamic"]);
-    assert!(text.contains("start RHDH with `--config root/app-config.dynamic-plugins.yaml`, too"), "{text}");
-    let file = fs_err::read_to_string(bench.root().join("root/app-config.dynamic-plugins.yaml")).unwrap();
-    assert_eq!(file, "dynamicPlugins:\n  rootDirectory: dynamic-plugins-root\nx:\n  limit: 3\n");
-    assert!(!bench.root().join("root/install-dynamic-plugins.lock").exists());
-}
-
-/// Somebody else's lock is waited for, and left where it is.
-#[test]
-fn another_installer_is_not_disturbed() {
-    let bench = Bench::new();
-    bench.write("root/install-dynamic-plugins.lock", "1");
-    let mut command = rhdh_pack(bench.root());
-    command.args(["install", "--root", "root", "dist-dynamic"]).stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut said = String::new();
-    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
-    std::io::BufRead::read_line(&mut lines, &mut said).unwrap();
-    assert!(said.contains("waiting for another installer: `root/install-dynamic-plugins.lock` is there"), "{said}");
-    run("kill", "procps", Command::new("kill").args(["-TERM", &child.id().to_string()]));
-    assert_eq!(child.wait().unwrap().code(), Some(3));
-    assert_eq!(names_in(&bench.root().join("root")), ["install-dynamic-plugins.lock"]);
-}
-
 /// What the configuration allows of its own plugins is allowed here, too, and of nobody else's.
 #[test]
 fn allowed_rules_are_allowed() {
@@ -600,82 +348,4 @@ fn allowed_rules_are_allowed() {
         r#"{ "name": "@acme/plugin-y", "version": "1.2.3", "backstage": { "role": "backend-plugin" } }"#,
     );
     bench.expect(1, &["verify", "--no-load", &archive]);
-}
-
-/// Two plugins of one bundle may have one package's name.
-#[test]
-fn namesakes_are_told_apart() {
-    let bench = Bench::new();
-    let make = |output: &str, content: &str| {
-        let dist_dynamic = bench.root().join("dist-dynamic");
-        bench.write("other/dist/index.cjs.js", content);
-        fs_err::copy(dist_dynamic.join("package.json"), bench.root().join("other/package.json")).unwrap();
-        bench.write("other/node_modules/ms/package.json", r#"{"name":"ms","version":"2.1.3"}"#);
-        let mut request = common::plugins::request(&bench.root().join(output), &dist_dynamic);
-        request.artifacts[0].tgz = false;
-        let mut member = request.artifacts[0].members[0].clone();
-        (member.dir, member.dist_dynamic) = ("other".to_owned(), bench.root().join("other"));
-        request.artifacts[0].members.push(member);
-        common::plugins::package_one(&request).unwrap();
-    };
-    make("one", "exports.a = 1;");
-    make("two", "exports.b = 22;");
-    let text = bench.expect(0, &["diff", "one", "two"]);
-    assert!(text.contains(&format!("@acme/plugin-x-dynamic in {DIR}: no difference")), "{text}");
-    assert!(text.contains("@acme/plugin-x-dynamic in other: 3 files"), "{text}");
-    assert!(text.contains("~ dist/index.cjs.js"), "{text}");
-}
-
-/// An image in no registry has no reference that an installer takes.
-#[test]
-fn a_layout_is_installed_without_entries() {
-    let bench = Bench::new();
-    let mut request = common::plugins::request(&bench.root().join("out"), &bench.root().join("dist-dynamic"));
-    request.artifacts[0].tgz = false;
-    common::plugins::package_one(&request).unwrap();
-    let text = bench.expect(0, &["install", "--root", "root", "oci:out/oci"]);
-    assert!(text.contains("plugins: []") && text.contains("it has an entry"), "{text}");
-    assert!(bench.root().join("root").join(DIR).join("package.json").is_file());
-    assert!(bench.expect(0, &["install", "--root", "root", "oci:out/oci"]).contains("already"));
-}
-
-#[test]
-fn differences_are_shown_by_kind() {
-    let bench = Bench::new();
-    let before = bench.npm_pack();
-    let before = before.to_string_lossy();
-    let same = bench.expect(0, &["diff", &before, "dist-dynamic"]);
-    assert!(same.contains("@acme/plugin-x-dynamic: no difference"), "{same}");
-    let manifest = fs_err::read_to_string(bench.root().join("dist-dynamic/package.json")).unwrap();
-    fs_err::copy(&*before, bench.root().join("before.tgz")).unwrap();
-    bench.write("dist-dynamic/package.json", manifest.replace("1.2.3", "1.3.0"));
-    bench.write("dist-dynamic/dist/new.js", "new");
-    bench.write("dist-dynamic/node_modules/ms/package.json", r#"{"name":"ms","version":"2.2.0","main":"index.js"}"#);
-    let text = bench.expect(0, &["diff", "before.tgz", "dist-dynamic"]);
-    for line in [
-        "@acme/plugin-x-dynamic: 4 files",
-        "  - /version: \"1.2.3\"\n  + /version: \"1.3.0\"\n",
-        "  ~ ms 2.1.3 → 2.2.0\n",
-        "  + dist/new.js (3 B)\n",
-        "  … 1 in node_modules\n",
-    ] {
-        assert!(text.contains(line), "{line}: {text}");
-    }
-    // What breaks a rule is compared all the same.
-    bench.write("dist-dynamic/dist/large.bin", vec![7; 20_000_001]);
-    let text = bench.expect(0, &["diff", "before.tgz", "dist-dynamic"]);
-    assert!(text.contains("  + dist/large.bin (20.0 MB)\n"), "{text}");
-    let text = bench.verify(1, "dist-dynamic");
-    assert!(text.contains("[entry-size]") && text.contains("loaded by node"), "{text}");
-    fs_err::remove_file(bench.root().join("dist-dynamic/dist/large.bin")).unwrap();
-    // One that is cut off is to blame itself.
-    bench.archive("whole.tgz", &manifest, &[]);
-    let whole = fs_err::read(bench.root().join("whole.tgz")).unwrap();
-    bench.write("cut.tgz", &whole[..3 * 512 + 10]);
-    let text = bench.expect(1, &["diff", "cut.tgz", "dist-dynamic"]);
-    assert!(text.contains("`cut.tgz` cannot be unpacked") && !text.contains("permissions"), "{text}");
-    let json = bench.run(&["diff", "before.tgz", "dist-dynamic", "--format", "json"]);
-    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(json["plugins"][0]["packages"][0]["after"][0], "2.2.0");
-    assert_eq!(json["plugins"][0]["changed_files"].as_array().unwrap().len(), 3);
 }
