@@ -131,4 +131,11 @@ fn a_layout_is_installed_without_entries() {
     assert!(text.contains("plugins: []") && text.contains("it has an entry"), "{text}");
     assert!(bench.root().join("root").join(DIR).join("package.json").is_file());
     assert!(bench.expect(0, &["install", "--root", "root", "oci:out/oci"]).contains("already"));
+    // Of one plugin that is named twice, the last one stays, and has the entry.
+    let archive = bench.npm_pack();
+    let archive = archive.to_string_lossy();
+    let text = bench.expect(0, &["install", "--root", "root", &archive, "oci:out/oci"]);
+    assert!(text.contains("plugins: []"), "{text}");
+    let text = bench.expect(0, &["install", "--root", "root", "oci:out/oci", &archive]);
+    assert!(text.contains("- package: ./acme-plugin-x-dynamic-1.2.3.tgz"), "{text}");
 }

@@ -36,7 +36,8 @@ pub(super) async fn command(
     let looker = Looker::new(request, &asked.rhdh, ui, cancel)?;
     let what = if asked.what.is_empty() { vec![output_folder(request, &looker)?] } else { asked.what.clone() };
     let _lock = Lock::take(&asked.root, ui, cancel).await.map_err(crate::install::Error::from)?;
-    let mut entries: Vec<Entry> = Vec::new();
+    // With the folder of each.
+    let mut entries: Vec<(String, Entry)> = Vec::new();
     let (mut configs, mut installed_any, mut is_bad) = (Vec::new(), false, false);
     let mut failure = None;
     let mut fail = |error: Error| {
@@ -82,7 +83,8 @@ pub(super) async fn command(
                 Ok(config) => configs.extend(config.map(|config| (installed.name, config))),
                 Err(error) => fail(error),
             }
-            entries.extend(installed.entry);
+            entries.retain(|(dir, _)| *dir != installed.dir && !installed.removed.contains(dir));
+            entries.extend(installed.entry.map(|entry| (installed.dir, entry)));
         }
     }
     if installed_any {
@@ -97,6 +99,7 @@ pub(super) async fn command(
         ui.warn("there is no plugin in it: nothing was installed");
         is_bad = true;
     }
+    let entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     let plugins = std::collections::BTreeMap::from([("plugins", &entries)]);
     print(&serde_yaml::to_string(&plugins)?)?;
     match failure {
