@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::artifact::Opened;
-use crate::artifact::unpack::unpack;
+use crate::artifact::unpack;
 use crate::hidden::shown;
 use crate::package::ArchiveKind;
 use crate::ui::human_size;
@@ -90,11 +90,37 @@ struct Tree {
     manifest: Value,
 }
 
+/// Why two artifacts cannot be compared.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// One of them is cut or broken.
+    #[error("`{artifact}` cannot be unpacked")]
+    #[diagnostic(code("readable"), help("take it from its source again, or package the plugin again"))]
+    Archive {
+        /// What it is called.
+        artifact: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// There is no room to unpack it.
+    #[error("unpacking `{artifact}` into a temporary folder")]
+    #[diagnostic(
+        code("unreadable-artifact"),
+        help("check the space left for temporary files with `df -h`, or name another folder with `TMPDIR`")
+    )]
+    Temporary {
+        /// What it is called.
+        artifact: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
 /// Compares what was opened twice. Plugins belong together by their package's name; where each has one, that one.
 ///
 /// # Errors
 /// When an archive cannot be unpacked.
-pub fn compare(a: (&Opened, &[Verified]), b: (&Opened, &[Verified])) -> std::io::Result<Difference> {
+pub fn compare(a: (&Opened, &[Verified]), b: (&Opened, &[Verified])) -> Result<Difference, Error> {
     let (mut before, mut after) = (trees(a.0, a.1)?, trees(b.0, b.1)?);
     if let ([(old, _)], [(new, _)]) = (before.as_slice(), after.as_slice())
         && old != new
@@ -116,39 +142,56 @@ pub fn compare(a: (&Opened, &[Verified]), b: (&Opened, &[Verified])) -> std::io:
     Ok(Difference { schema_version: SCHEMA_VERSION, only_in_a, only_in_b, plugins })
 }
 
-/// Each plugin once, by its package's name: from an image, else from an archive.
-fn trees(opened: &Opened, verified: &[Verified]) -> std::io::Result<Vec<(String, Tree)>> {
+/// Each plugin once, by its package's name: from an image, else from an archive. Those of one image that share a name
+/// are told apart by their folders.
+fn trees(opened: &Opened, verified: &[Verified]) -> Result<Vec<(String, Tree)>, Error> {
     let of = |kind: ArchiveKind| verified.iter().filter(move |verified| verified.kind == Some(kind));
     let images = opened.images.iter().zip(of(ArchiveKind::Image));
-    let in_images = images.flat_map(|(image, verified)| {
-        let layer = image.layer.as_deref();
-        verified.plugins.iter().filter_map(move |plugin| Some((layer?, plugin.dir.as_str(), plugin)))
-    });
+    let images = images.filter_map(|(image, verified)| Some((image.layer.as_deref()?, verified)));
     let archives = opened.archives.iter().zip(of(ArchiveKind::Tgz));
-    let in_archives = archives.flat_map(|(archive, verified)| {
-        verified.plugins.iter().map(move |plugin| (archive.file.as_path(), "package", plugin))
-    });
+    let archives = archives.map(|(archive, verified)| (archive.file.as_path(), verified));
     let mut trees: Vec<(String, Tree)> = Vec::new();
-    for (archive, folder, plugin) in in_images.chain(in_archives) {
-        if !trees.iter().any(|(name, _)| *name == plugin.name) {
-            trees.push((plugin.name.clone(), Tree::read(archive, folder)?));
+    for (archive, verified) in images.chain(archives) {
+        let before = trees.len();
+        for plugin in &verified.plugins {
+            if trees[..before].iter().any(|(name, _)| *name == plugin.name) {
+                continue;
+            }
+            let namesakes = verified.plugins.iter().filter(|other| other.name == plugin.name).count();
+            let name = match namesakes {
+                1 => plugin.name.clone(),
+                _ => format!("{} in {}", plugin.name, plugin.dir),
+            };
+            let folder = if verified.kind == Some(ArchiveKind::Tgz) { "package" } else { plugin.dir.as_str() };
+            let tree = Tree::read(archive, folder).map_err(|error| {
+                let artifact = verified.artifact.clone();
+                match error {
+                    unpack::Error::Archive(source) => Error::Archive { artifact, source },
+                    unpack::Error::Folder(source) => Error::Temporary { artifact, source },
+                }
+            })?;
+            trees.push((name, tree));
         }
     }
     Ok(trees)
 }
 
 impl Tree {
-    fn read(archive: &Path, folder: &str) -> std::io::Result<Self> {
-        let place = tempfile::Builder::new().prefix("rhdh-pack-").tempdir()?;
-        unpack(archive, folder, place.path())?;
+    fn read(archive: &Path, folder: &str) -> Result<Self, unpack::Error> {
+        let place = tempfile::Builder::new().prefix("rhdh-pack-").tempdir().map_err(unpack::Error::Folder)?;
+        unpack::unpack(archive, folder, place.path())?;
+        Self::of_folder(place.path()).map_err(unpack::Error::Folder)
+    }
+
+    fn of_folder(place: &Path) -> std::io::Result<Self> {
         let mut tree = Self::default();
-        for entry in walkdir::WalkDir::new(place.path()) {
+        for entry in walkdir::WalkDir::new(place) {
             let entry = entry?;
             if !entry.file_type().is_file() {
                 continue;
             }
             let content = fs_err::read(entry.path())?;
-            let path = entry.path().strip_prefix(place.path()).unwrap_or(entry.path());
+            let path = entry.path().strip_prefix(place).unwrap_or(entry.path());
             let path = path.to_string_lossy().into_owned();
             let manifest = || serde_json::from_slice::<Value>(&content).unwrap_or_default();
             if path == "package.json" {

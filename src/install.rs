@@ -4,15 +4,16 @@
 pub mod app_config;
 pub mod lock;
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::artifact::unpack::{Unpacked, unpack};
+use crate::artifact::unpack::{self, Unpacked};
 use crate::artifact::{Archive, Image, Opened};
 use crate::digest::Integrity;
-use crate::package::ArchiveKind;
+use crate::package::{ArchiveKind, is_plain_name, tgz_folder};
 use crate::verify::{Verified, VerifiedPlugin};
 
 /// The installer's note of the entry that a plugin was installed for.
@@ -41,8 +42,8 @@ pub struct Installed {
     pub name: String,
     /// The package's version.
     pub version: String,
-    /// How RHDH would be told to install it.
-    pub entry: Entry,
+    /// How RHDH would be told to install it; `None` for an image that is in no registry.
+    pub entry: Option<Entry>,
     /// Number of files that were written; `None` where the same stood there already, and nothing was done.
     pub files: Option<u64>,
     /// Entries of the archive that installers leave out.
@@ -58,7 +59,16 @@ pub enum Error {
     #[error("`{0}` cannot be the name of a plugin's folder")]
     #[diagnostic(code("plugin-folder"), help("correct `name` and `version` of its package.json, and package it again"))]
     Folder(String),
-    /// The root cannot be written, or the archive not be unpacked.
+    /// An archive is cut or broken.
+    #[error("`{plugin}` cannot be unpacked: nothing of it was installed")]
+    #[diagnostic(code("readable"), help("take it from its source again, or package the plugin again"))]
+    Archive {
+        /// The package's name.
+        plugin: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The root cannot be written.
     #[error("installing into `{}`", folder.display())]
     #[diagnostic(
         code("install"),
@@ -91,11 +101,9 @@ struct Source<'a> {
 }
 
 /// Installs what was opened, and is `verified`, into the folder `root`. A plugin that is there as image and as archive
-/// is installed once: from the registry, else from its archive, else from an image that is on this machine only.
-///
-/// # Errors
-/// When a plugin has no usable name, or the root cannot be written. What was installed before stays.
-pub fn install(root: &Path, opened: &Opened, verified: &[Verified]) -> Result<Vec<Installed>, Error> {
+/// is installed once: from the registry, else from its archive, else from an image that is on this machine only. One
+/// that cannot be installed keeps no other from it.
+pub fn install(root: &Path, opened: &Opened, verified: &[Verified]) -> Vec<Result<Installed, Error>> {
     let of = |kind: ArchiveKind| verified.iter().filter(move |verified| verified.kind == Some(kind));
     let mut images: Vec<(&Image, &Verified)> = opened.images.iter().zip(of(ArchiveKind::Image)).collect();
     // The image of one plugin before a bundle with it.
@@ -105,13 +113,9 @@ pub fn install(root: &Path, opened: &Opened, verified: &[Verified]) -> Result<Ve
     let mut sources: Vec<(Source<'_>, &VerifiedPlugin)> = published.iter().flat_map(of_image).collect();
     sources.extend(archives.flat_map(|(archive, verified)| of_archive(archive, verified)));
     sources.extend(local.iter().flat_map(of_image));
-    let mut installed: Vec<Installed> = Vec::new();
-    for (source, plugin) in sources {
-        if !installed.iter().any(|other| other.name == plugin.name) {
-            installed.push(install_one(root, &source, plugin)?);
-        }
-    }
-    Ok(installed)
+    let mut names = HashSet::new();
+    sources.retain(|(_, plugin)| names.insert(plugin.name.as_str()));
+    sources.iter().map(|(source, plugin)| install_one(root, source, plugin)).collect()
 }
 
 fn of_image<'a>((image, verified): &(&'a Image, &'a Verified)) -> Vec<(Source<'a>, &'a VerifiedPlugin)> {
@@ -144,26 +148,27 @@ fn install_one(root: &Path, source: &Source<'_>, plugin: &VerifiedPlugin) -> Res
     // npm names its archive, and the installer the folder, after the package, whatever the file is called.
     let dir = match source.image {
         Some(_) => plugin.dir.clone(),
-        None => {
-            let name = plugin.name.trim_start_matches('@').replace('/', "-");
-            format!("{name}-{}", plugin.version)
-        }
+        None => tgz_folder(&plugin.name, &plugin.version),
     };
-    let mut parts = Path::new(&dir).components();
-    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) || plugin.name.is_empty() {
+    if !is_plain_name(&dir, "") || plugin.name.is_empty() {
         return Err(Error::Folder(dir));
     }
     let entry = entry(source, &dir);
     let folder = root.join(&dir);
     let failed = |source| Error::Io { folder: folder.clone(), source };
+    let not_filled = |error| match error {
+        unpack::Error::Archive(source) => Error::Archive { plugin: plugin.name.clone(), source },
+        unpack::Error::Folder(source) => failed(source),
+    };
     let (files, left_out) = if is_installed(source, &entry, &folder) {
         (None, Vec::new())
     } else {
-        let Unpacked { files, left_out, .. } = fill(root, source, &entry, &folder).map_err(failed)?;
+        let Unpacked { files, left_out, .. } = fill(root, source, &entry, &folder).map_err(not_filled)?;
         (Some(files), left_out)
     };
     let removed = remove_others(root, &plugin.name, &dir).map_err(failed)?;
     let (name, version) = (plugin.name.clone(), plugin.version.clone());
+    let entry = Some(entry).filter(|_| source.image.is_none_or(|image| image.repository.is_some()));
     Ok(Installed { dir, name, version, entry, files, left_out, removed })
 }
 
@@ -186,20 +191,23 @@ fn is_installed(source: &Source<'_>, entry: &Entry, folder: &Path) -> bool {
 }
 
 /// Makes `folder` in one step: RHDH's backend may be watching.
-fn fill(root: &Path, source: &Source<'_>, entry: &Entry, folder: &Path) -> std::io::Result<Unpacked> {
-    fs_err::create_dir_all(root)?;
-    let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(root)?;
+fn fill(root: &Path, source: &Source<'_>, entry: &Entry, folder: &Path) -> Result<Unpacked, unpack::Error> {
+    fs_err::create_dir_all(root).map_err(unpack::Error::Folder)?;
+    let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(root).map_err(unpack::Error::Folder)?;
     // Below the temporary folder, which nobody else may read: this one has the mode that the umask gives it.
     let new = partial.path().join("plugin");
-    let unpacked = unpack(source.archive, source.top, &new)?;
-    fs_err::write(new.join(CONFIG_HASH), config_hash(entry))?;
-    if let Some(image) = source.image {
-        fs_err::write(new.join(IMAGE_HASH), image.digest.hex())?;
-    }
-    if folder.is_dir() {
-        fs_err::remove_dir_all(folder)?;
-    }
-    fs_err::rename(new, folder)?;
+    let unpacked = unpack::unpack(source.archive, source.top, &new)?;
+    let put = || {
+        fs_err::write(new.join(CONFIG_HASH), config_hash(entry))?;
+        if let Some(image) = source.image {
+            fs_err::write(new.join(IMAGE_HASH), image.digest.hex())?;
+        }
+        if folder.is_dir() {
+            fs_err::remove_dir_all(folder)?;
+        }
+        fs_err::rename(&new, folder)
+    };
+    put().map_err(unpack::Error::Folder)?;
     Ok(unpacked)
 }
 

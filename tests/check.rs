@@ -191,6 +191,7 @@ mod plugins {
         plugin_without_path: "[plugins.todo-backend]\nimage = \"todo-backend\"";
         plugin_id: "[plugins.\"Todo Backend\"]\npath = \"plugins/todo-backend\"";
         image: "image = \"Todo_-Image\"";
+        image_too_long: "image = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"";
         image_with_namespace: "image = \"acme/todo\"";
         package_like_an_option: "embed-packages = [\"--no-build\", \"\"]";
         repeated_package: "embed-packages = [\"a\", \"b\", \"a\"]";

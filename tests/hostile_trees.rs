@@ -170,6 +170,39 @@ fn links_inside_are_replaced_by_what_they_point_to() {
     assert!(files.values().all(|entry| matches!(entry.kind, tar::EntryType::Regular | tar::EntryType::Directory)));
 }
 
+/// npm takes no links, and passes over those that `files` names without a word.
+#[test]
+fn links_that_files_names() {
+    let files = |root: &Path, files: &str| write(root, "package.json", PACKAGE_JSON.replace(r#"["dist"]"#, files));
+    let (_folder, request, outcome) = package_changed(
+        |root| {
+            write(root, "lib/a.js", "a");
+            write(root, "lib/b/c.js", "c");
+            symlink("lib", root.join("folder")).unwrap();
+            symlink("lib/a.js", root.join("file.js")).unwrap();
+            symlink("/etc/passwd", root.join("dist/not-wanted")).unwrap();
+            files(root, r#"["dist", "folder", "./file.js", "!dist/not-wanted"]"#);
+        },
+        |_| {},
+    );
+    let paths = packed_paths(&request, &outcome.unwrap());
+    for path in ["folder/a.js", "folder/b/c.js", "file.js"] {
+        assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+    }
+    assert!(!paths.contains(&"dist/not-wanted".to_owned()), "{paths:?}");
+
+    assert_snapshot!(failure_of(|root: &Path| {
+        symlink("/etc/passwd", root.join("secret.js")).unwrap();
+        symlink("gone", root.join("gone.js")).unwrap();
+        files(root, r#"["dist", "secret.js", "gone.js"]"#);
+    }), @"
+    link-dangling: cannot pack `x`:
+      the link `gone.js` points to nothing
+      the link `secret.js` points out of the package, to `/etc/passwd`
+    help: remove the link, or export the plugin again with `rhdh-pack export`
+    ");
+}
+
 #[test]
 fn pipes_sockets_and_devices() {
     let mkfifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -231,6 +264,14 @@ fn files_that_no_installer_takes() {
     let findings = outcome.unwrap().findings;
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].allowed.as_deref(), Some("MAX_ENTRY_SIZE is raised"));
+}
+
+#[test]
+fn ignore_files_that_are_folders() {
+    assert_snapshot!(failure_of(|root: &Path| write(root, "dist/.npmignore/x", "x")), @"
+    unreadable: cannot pack `x`: `dist/.npmignore` is no file, and patterns are read from it
+    help: rename or remove it
+    ");
 }
 
 #[test]
@@ -298,6 +339,25 @@ fn names_and_versions_that_leave_the_folder() {
     package-name: `package.json` has no `version`
     help: correct it in the plugin's package.json, then export the plugin again
     ");
+}
+
+/// Each would replace the other's archive, and one integrity be wrong.
+#[test]
+fn two_plugins_of_one_name() {
+    let folder = TempDir::new().unwrap();
+    let dist_dynamic = folder.path().join("dist-dynamic");
+    backend(&dist_dynamic);
+    let mut request = request(&folder.path().join("out"), &dist_dynamic);
+    let mut other = request.artifacts[0].clone();
+    (other.id, other.image) = ("y".to_owned(), "acme-plugin-y".to_owned());
+    request.artifacts.push(other);
+    let packaged = package::package(&request, &Ui::new(Verbosity::Quiet), &CancellationToken::new()).unwrap();
+    let failures: Vec<&PackageFailure> = packaged.iter().filter_map(|one| one.outcome.as_ref().err()).collect();
+    let [failure] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!(failure.code, "same-archive");
+    // Which one comes first is left to chance.
+    let said = ["x", "y"].map(|id| format!("the archive of `{id}` is named `acme-plugin-x-dynamic-1.2.3.tgz`, too"));
+    assert!(said.contains(&failure.message), "{failure}");
 }
 
 #[test]

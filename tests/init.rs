@@ -64,6 +64,32 @@ fn a_repository_gets_a_configuration_that_passes_the_check() {
 }
 
 #[test]
+fn a_repository_that_is_one_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = r#"{ "name": "@acme/plugin-x", "version": "1.0.0", "backstage": { "role": "backend-plugin" }, "workspaces": [] }"#;
+    fs_err::write(folder.path().join("package.json"), manifest).unwrap();
+    fs_err::write(folder.path().join("yarn.lock"), "").unwrap();
+    let output = rhdh_pack(folder.path()).args(["init", "--yes"]).output().unwrap();
+    let transcript = common::transcript(&output, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{transcript}");
+    let config = fs_err::read_to_string(folder.path().join("rhdh-plugins.toml")).unwrap();
+    assert!(config.contains("path = \".\"\n"), "{config}");
+}
+
+/// What is written has passed the check, whatever stands in the repository.
+#[test]
+fn packages_that_no_configuration_takes() {
+    let repository = Repository::new();
+    repository.write("plugins/flag/package.json", r#"{ "name": "--flag", "version": "1.0.0", "main": "x.js" }"#).write(
+        "plugins/todo-backend/package.json",
+        r#"{ "name": "@acme/plugin-todo-backend", "version": "1.0.0", "backstage": { "role": "backend-plugin" },
+                 "dependencies": { "--flag": "workspace:^" } }"#,
+    );
+    let text = repository.run(&["init", "--yes"]);
+    assert!(text.starts_with("exit code: 0"), "{text}");
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let repository = repository();
     repository.config("mine\n");

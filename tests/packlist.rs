@@ -174,11 +174,16 @@ fn rules() -> Vec<(&'static str, String, Vec<&'static str>)> {
     add("main of nothing", r#""files":["dist"],"main":"""#, &[]);
     add("bin", r#""files":["dist"],"bin":{"x":"./lib/a.js","y":"../lib/deep/b.js"}"#, &[]);
     add("bin, one", r#""files":["dist"],"bin":"lib/a.js""#, &[]);
+    add("bin with a backslash", r#""files":["dist"],"bin":"lib\\a.js""#, &[]);
+    add("bin without a name", r#""files":["dist"],"bin":{"":"lib/a.js"}"#, &[]);
+    add("bins of one name", r#""files":["dist"],"bin":{"z/x":"lib/a.js","a/x":"lib/deep/b.js"}"#, &[]);
+    add("browser, list", r#""files":["dist"],"browser":["lib/a.js"]"#, &[]);
     add("browser", r#""files":["dist"],"browser":"lib/a.js""#, &[]);
     add("browser, object", r#""files":["dist"],"browser":{"./lib/a.js":false}"#, &["o", "b", "z"]);
     add("comment in npmignore", "", &[".npmignore=#lib\n\\#x\n", "#x"]);
     add("npmignore with slashes", "", &[".npmignore=lib/deep/\n/test\ndist/*.map\n"]);
     add("npmignore with stars", "", &[".npmignore=**/test\n**/*.map\nlib/**/b.js\n"]);
+    add("npmignore with odd spaces", "", &[".npmignore=\u{feff}lib\u{a0}\ntest\u{85}\n\u{2028}dist\n"]);
     add("npmignore of everything", "", &[".npmignore=*\n!lib\n!lib/**\n"]);
     add("npmignore brings back", "", &[".npmignore=!.npmrc\n!x.orig\n!package-lock.json\n!.git\n"]);
     rules

@@ -80,6 +80,8 @@ fn what_was_compressed_for_others_does_not_matter() {
     let folder = TempDir::new().unwrap();
     let frontend = folder.path().join("frontend");
     lay_out(&frontend, files().into_iter().filter(|(path, _)| !path.starts_with("node_modules")));
+    let manifest = fs_err::read_to_string(frontend.join("package.json")).unwrap();
+    fs_err::write(frontend.join("package.json"), manifest.replacen("plugin-x", "plugin-frontend", 1)).unwrap();
     let backend = folder.path().join("backend");
     lay_out(&backend, files());
     let output = folder.path().join("out");

@@ -31,7 +31,7 @@ pub(super) fn open(folder: &Path, name: Option<&str>, releases: &[Release], open
     let descriptors = index.get("manifests").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut found = false;
     for descriptor in descriptors {
-        let called = descriptor.get("annotations").and_then(|all| all.get(REF_NAME)).and_then(Value::as_str);
+        let called = ref_name(descriptor);
         if name.is_some() && called != name {
             continue;
         }
@@ -44,10 +44,18 @@ pub(super) fn open(folder: &Path, name: Option<&str>, releases: &[Release], open
         }
     }
     match name {
-        Some(name) if !found => Err(Error::NoSuchImage(format!("oci:{label}:{name}"))),
+        Some(name) if !found => {
+            let names = descriptors.iter().filter_map(ref_name).map(str::to_owned).collect();
+            Err(Error::NotInLayout { folder: folder.to_owned(), name: name.to_owned(), names })
+        }
         _ if !found => Err(Error::NoSuchImage(format!("oci:{label}"))),
         _ => Ok(()),
     }
+}
+
+/// What an image of a layout is called.
+fn ref_name(descriptor: &Value) -> Option<&str> {
+    descriptor.get("annotations")?.get(REF_NAME)?.as_str()
 }
 
 /// The manifests in a layout, at most `most`, that have a subject.

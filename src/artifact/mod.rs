@@ -114,6 +114,10 @@ pub enum Error {
         help("name the plugin's `dist-dynamic`, or a folder in which `oci-layout` stands")
     )]
     UnknownFolder(PathBuf),
+    /// A folder that is no layout, where one is named.
+    #[error("`{}` is no OCI layout: there is no `index.json` in it", .0.display())]
+    #[diagnostic(code("unknown-folder"), help("name a folder in which `oci-layout` and `index.json` stand"))]
+    NoLayout(PathBuf),
     /// An archive or a package, where an image is wanted.
     #[error("`{}` is not an image", .0.display())]
     #[diagnostic(
@@ -141,7 +145,18 @@ pub enum Error {
         #[related]
         why: Vec<registry::Error>,
     },
-    /// The registry, or the layout, has no such image.
+    /// The layout has no such image.
+    #[error("there is no image `{name}` in `{}`", folder.display())]
+    #[diagnostic(code("no-such-image"), help("{}", named(names)))]
+    NotInLayout {
+        /// The layout.
+        folder: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+    /// The registry has no such image, or the layout none at all.
     #[error("there is no image `{0}`")]
     #[diagnostic(
         code("no-such-image"),
@@ -173,6 +188,14 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Package(#[from] crate::package::Error),
+}
+
+/// Which images there are to choose from.
+fn named(names: &[String]) -> String {
+    match names {
+        [] => "no image in it has a name: leave the name out".to_owned(),
+        names => format!("name one that is there: `{}`", names.join("`, `")),
+    }
 }
 
 impl From<registry::Error> for Error {

@@ -55,7 +55,11 @@ impl Place {
                 Some((folder, name)) => (folder, Some(name.to_owned())),
                 None => (layout, None),
             };
-            return Ok(Self::Layout(PathBuf::from(folder), name));
+            return match Path::new(folder) {
+                layout if layout.join("index.json").is_file() => Ok(Self::Layout(layout.to_owned(), name)),
+                other if other.is_dir() && !folder.is_empty() => Err(Error::NoLayout(other.to_owned())),
+                _ => Err(Error::Nothing(text.to_owned())),
+            };
         }
         let path = Path::new(text);
         if path.is_file() {

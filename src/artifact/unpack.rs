@@ -1,7 +1,7 @@
 //! Unpacking a plugin out of an archive, as RHDH's installers do it: a layer or a tgz comes in; what goes out are files
 //! and folders, below one folder and nowhere else. Links, devices and pipes are left out.
 
-use std::io::{self, BufRead as _, Read};
+use std::io::{self, BufRead as _, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -26,29 +26,42 @@ pub(crate) struct Unpacked {
     pub(crate) left_out: Vec<String>,
 }
 
+/// Why an archive could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It is cut or broken, beyond the limits, or holds what no folder can hold.
+    #[error(transparent)]
+    Archive(io::Error),
+    /// What came out of it cannot be written.
+    #[error(transparent)]
+    Folder(io::Error),
+}
+
 /// Unpacks what stands below `top/` in the archive `file` into the folder `into`, which is made.
 ///
 /// # Errors
 /// When the archive cannot be read, is beyond the limits, or the folder cannot be written.
-pub(crate) fn unpack(file: &Path, top: &str, into: &Path) -> io::Result<Unpacked> {
-    fs_err::create_dir_all(into)?;
-    let mut reader = io::BufReader::with_capacity(64 << 10, fs_err::File::open(file)?);
-    if reader.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+pub(crate) fn unpack(file: &Path, top: &str, into: &Path) -> Result<Unpacked, Error> {
+    fs_err::create_dir_all(into).map_err(Error::Folder)?;
+    let file = fs_err::File::open(file).map_err(Error::Archive)?;
+    let mut reader = io::BufReader::with_capacity(64 << 10, file);
+    if reader.fill_buf().map_err(Error::Archive)?.starts_with(&[0x1f, 0x8b]) {
         unpack_tar(&mut MultiGzDecoder::new(reader), top, into)
     } else {
         unpack_tar(&mut reader, top, into)
     }
 }
 
-fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> io::Result<Unpacked> {
+fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked, Error> {
+    let too_much = |why: String| Error::Archive(io::Error::other(why));
     let mut unpacked = Unpacked::default();
     let mut archive = tar::Archive::new(reader);
     let mut entries = 0;
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    for entry in archive.entries().map_err(Error::Archive)? {
+        let mut entry = entry.map_err(Error::Archive)?;
         entries += 1;
         if entries > MAX_ENTRIES {
-            return Err(io::Error::other(format!("the archive has more than {MAX_ENTRIES} entries")));
+            return Err(too_much(format!("the archive has more than {MAX_ENTRIES} entries")));
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let Some(inner) = path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')) else { continue };
@@ -60,21 +73,19 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> io::Result<Unpac
             }
         };
         match entry.header().entry_type() {
-            EntryType::Directory => fs_err::create_dir_all(target)?,
+            EntryType::Directory => fs_err::create_dir_all(target).map_err(unwritten)?,
             EntryType::Regular | EntryType::Continuous => {
                 if entry.size() > MAX_FILE {
-                    return Err(io::Error::other(format!(
-                        "`{path}` has {} bytes, more than an installer takes",
-                        entry.size()
-                    )));
+                    return Err(too_much(format!("`{path}` has {} bytes, more than an installer takes", entry.size())));
                 }
                 unpacked.bytes += entry.size();
                 if unpacked.bytes > MAX_BYTES {
-                    return Err(io::Error::other(format!("the archive unpacks to more than {MAX_BYTES} bytes")));
+                    return Err(too_much(format!("the archive unpacks to more than {MAX_BYTES} bytes")));
                 }
                 unpacked.files += 1;
-                let is_program = entry.header().mode()? & 0o100 != 0;
-                write(&target, is_program, &mut entry)?;
+                let is_program = entry.header().mode().map_err(Error::Archive)? & 0o100 != 0;
+                let mut file = create(&target, is_program).map_err(unwritten)?;
+                copy(&mut entry, &mut file)?;
             }
             EntryType::XGlobalHeader => {}
             _ => unpacked.left_out.push(path),
@@ -90,7 +101,16 @@ fn below(folder: &Path, inner: &str) -> Option<PathBuf> {
     is_plain.then(|| folder.join(inner))
 }
 
-fn write(target: &Path, is_program: bool, content: &mut impl Read) -> io::Result<()> {
+/// The folder is new, so that what stands in the way of a name is of the archive itself.
+fn unwritten(error: io::Error) -> Error {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
+    match error.kind() {
+        AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory => Error::Archive(error),
+        _ => Error::Folder(error),
+    }
+}
+
+fn create(target: &Path, is_program: bool) -> io::Result<fs_err::File> {
     if let Some(parent) = target.parent() {
         fs_err::create_dir_all(parent)?;
     }
@@ -102,8 +122,20 @@ fn write(target: &Path, is_program: bool, content: &mut impl Read) -> io::Result
     let mut options = fs_err::OpenOptions::new();
     options.write(true).create_new(true);
     options.options_mut().mode(if is_program { 0o755 } else { 0o644 });
-    let mut file = options.open(target)?;
-    io::copy(content, &mut file).map(drop)
+    options.open(target)
+}
+
+/// As [`io::copy`], which does not tell on which side it failed.
+fn copy(content: &mut impl Read, file: &mut impl Write) -> Result<(), Error> {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => file.write_all(&buffer[..read]).map_err(Error::Folder)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::Archive(error)),
+        }
+    }
 }
 
 #[cfg(test)]

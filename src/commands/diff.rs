@@ -4,8 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, print_json};
 use super::{Error, Request};
-use crate::diff::compare;
-use crate::document;
+use crate::diff::{self, compare};
 use crate::ui::Ui;
 use crate::verify::verify;
 
@@ -39,7 +38,14 @@ pub(super) async fn command(
         ui.warn("there is no plugin in one of the two: nothing was compared");
         return Ok(1);
     }
-    let difference = compare((&before, &verified_before), (&after, &verified_after)).map_err(document::Error::from)?;
+    let difference = match compare((&before, &verified_before), (&after, &verified_after)) {
+        Ok(difference) => difference,
+        Err(error @ diff::Error::Archive { .. }) => {
+            ui.report(&error);
+            return Ok(1);
+        }
+        Err(error) => return Err(error.into()),
+    };
     if asked.json {
         print_json(&difference)?
     } else {

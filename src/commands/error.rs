@@ -121,6 +121,25 @@ pub enum Error {
         /// How many.
         count: usize,
     },
+    /// A value to compare with, where nothing has such a value.
+    #[error("`{option}` was compared with nothing: nothing that was looked at is {what}")]
+    #[diagnostic(
+        code("not-compared"),
+        help("an image has a digest (`--digest`), an archive an integrity value (`--integrity`)")
+    )]
+    NotCompared {
+        /// The option.
+        option: &'static str,
+        /// What has such a value.
+        what: &'static str,
+    },
+    /// What would load a backend does not work here.
+    #[error("not every backend could be loaded on this machine")]
+    #[diagnostic(
+        code("not-loaded"),
+        help("install node, see that the temporary folder (`TMPDIR`) has room, or leave it out with `--no-load`")
+    )]
+    NotLoaded,
     /// Credentials for the only registry host, where there is not one.
     #[error("{what} for one registry host, and {found}")]
     #[diagnostic(help(
@@ -175,6 +194,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Install(#[from] crate::install::Error),
+    /// Artifacts cannot be compared.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Diff(#[from] crate::diff::Error),
     /// A code that there is not.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -233,17 +256,24 @@ impl Error {
             | Error::NoSbom { .. }
             | Error::NotAttached { .. }
             | Error::SeveralImages { .. }
+            | Error::NotCompared { .. }
             | Error::Suggest(_)
             | Error::Promote(_)
             | Error::Init(_)
             | Error::Import(_)
-            | Error::Install(crate::install::Error::Folder(_) | crate::install::Error::AppConfig(_)) => false,
+            | Error::Install(
+                crate::install::Error::Folder(_)
+                | crate::install::Error::Archive { .. }
+                | crate::install::Error::AppConfig(_),
+            ) => false,
             Error::Export(_)
             | Error::Package(_)
             | Error::Deliver(_)
             | Error::Start(_)
             | Error::Waiting
             | Error::Stopped
+            | Error::Diff(_)
+            | Error::NotLoaded
             | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
             Error::Update(error) => error.is_environment(),

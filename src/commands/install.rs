@@ -1,14 +1,15 @@
 //! `rhdh-pack install`: a local `dynamic-plugins-root`, as RHDH's init container would leave it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, show};
 use super::{Error, Request};
 use crate::document;
+use crate::hidden::shown;
 use crate::install::lock::Lock;
-use crate::install::{Entry, app_config, install};
+use crate::install::{Entry, Installed, app_config, install};
 use crate::package::Release;
 use crate::ui::Ui;
 use crate::verify::{Verified, verify};
@@ -36,43 +37,88 @@ pub(super) async fn command(
     let what = if asked.what.is_empty() { vec![output_folder(request, &looker)?] } else { asked.what.clone() };
     let _lock = Lock::take(&asked.root, ui, cancel).await.map_err(crate::install::Error::from)?;
     let mut entries: Vec<Entry> = Vec::new();
-    let mut configs = Vec::new();
-    let mut code = 0;
+    let (mut configs, mut installed_any, mut is_bad) = (Vec::new(), false, false);
+    let mut failure = None;
+    let mut fail = |error: Error| {
+        if let Some(earlier) = failure.replace(error) {
+            ui.report(&earlier);
+        }
+    };
     for text in &what {
-        let opened = looker.open(text).await?;
+        let opened = match looker.open(text).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                fail(error);
+                if cancel.is_cancelled() {
+                    break;
+                }
+                continue;
+            }
+        };
         let mut verified = verify(text, &opened, &looker.without_loading(), cancel).await;
         looker.allow(&opened, &mut verified);
         if verified.iter().any(Verified::is_bad) {
             verified.iter().for_each(|verified| show(verified, &looker.releases, false, ui));
             ui.failure(text, "not installed: RHDH's installer would not take it", None, None);
-            code = 1;
+            is_bad = true;
             continue;
         }
-        for installed in install(&asked.root, &opened, &verified)? {
-            let folder = asked.root.join(&installed.dir);
-            let done = match installed.files {
-                Some(files) => format!("{files} files in {}", folder.display()),
-                None => format!("stands in {} already", folder.display()),
+        for outcome in install(&asked.root, &opened, &verified) {
+            let installed = match outcome {
+                Ok(installed) => installed,
+                Err(error @ crate::install::Error::Archive { .. }) => {
+                    ui.report(&error);
+                    is_bad = true;
+                    continue;
+                }
+                Err(error) => {
+                    fail(error.into());
+                    continue;
+                }
             };
-            ui.note(&format!("{} {}: {done}", installed.name, installed.version));
-            for removed in &installed.removed {
-                ui.note(&format!("  removed {removed}, another version of the same plugin"));
+            installed_any = true;
+            tell(&installed, &asked.root, ui);
+            match looker.app_config(&installed.name) {
+                Ok(config) => configs.extend(config.map(|config| (installed.name, config))),
+                Err(error) => fail(error),
             }
-            configs.extend(looker.app_config(&installed.name)?.map(|config| (installed.name.clone(), config)));
-            entries.push(installed.entry);
+            entries.extend(installed.entry);
         }
     }
-    if entries.is_empty() && code == 0 {
+    if installed_any {
+        match app_config::write(&asked.root, &configs) {
+            Ok(()) => {
+                let file = asked.root.join(app_config::APP_CONFIG);
+                ui.note(&format!("start RHDH with `--config {}`, too", file.display()));
+            }
+            Err(error) => fail(crate::install::Error::from(error).into()),
+        }
+    } else if !is_bad && failure.is_none() {
         ui.warn("there is no plugin in it: nothing was installed");
-        code = 1;
-    }
-    if !entries.is_empty() {
-        app_config::write(&asked.root, &configs).map_err(crate::install::Error::from)?;
-        ui.note(&format!("start RHDH with `--config {}`, too", asked.root.join(app_config::APP_CONFIG).display()));
+        is_bad = true;
     }
     let plugins = std::collections::BTreeMap::from([("plugins", &entries)]);
     print(&serde_yaml::to_string(&plugins)?)?;
-    Ok(code)
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(u8::from(is_bad)),
+    }
+}
+
+/// Says what was done for a plugin.
+fn tell(installed: &Installed, root: &Path, ui: &Ui) {
+    let folder = root.join(&installed.dir);
+    let done = match installed.files {
+        Some(files) => format!("{files} files in {}", folder.display()),
+        None => format!("stands in {} already", folder.display()),
+    };
+    ui.note(&format!("{} {}: {done}", shown(&installed.name), shown(&installed.version)));
+    for removed in &installed.removed {
+        ui.note(&format!("  removed {removed}, another version of the same plugin"));
+    }
+    if installed.entry.is_none() {
+        ui.note("  from an image in no registry: it has an entry for dynamic-plugins.yaml once it is pushed");
+    }
 }
 
 /// What the last run left.

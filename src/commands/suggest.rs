@@ -7,6 +7,7 @@ use toml_edit::DocumentMut;
 use super::Error;
 use super::project::{Project, ProjectPlugin};
 use super::session::Session;
+use crate::config::names::is_package;
 use crate::document;
 use crate::repo_path::RepoPath;
 use crate::rhdh::{self, Release};
@@ -107,7 +108,9 @@ pub(super) fn suggestions(project: &Project, chosen: impl Fn(&str) -> bool) -> R
         let ProjectPlugin { config, package, role, .. } = plugin;
         let lockfile = &lockfiles[&workspace.path];
         let subject = Subject { root: &project.config.root, workspace, package, role: *role, lockfile, release };
-        found.push((id.as_str(), suggest::suggest(subject, &Flags::from(config))));
+        let mut needed = suggest::suggest(subject, &Flags::from(config));
+        needed.retain(|found| is_package(&found.value));
+        found.push((id.as_str(), needed));
     }
     Ok(found)
 }

@@ -11,6 +11,7 @@ use crate::config::names::package_image_name;
 use crate::config::{self, Config, Registry};
 use crate::digest::{Digest, ExpectedIntegrity};
 use crate::document;
+use crate::hidden::shown;
 use crate::package::{Allowance, ArchiveKind, Finding, Release, Severity};
 use crate::ui::{Ui, human_size};
 use crate::verify::{Loaded, Options, Report, SCHEMA_VERSION, Verified, by_rule, verify};
@@ -53,6 +54,12 @@ impl<'a> Looker<'a> {
     ) -> Result<Self, Error> {
         let file = request.config.clone().or_else(|| config::find(Path::new(".")).ok());
         let config = file.map(|file| config::load(&file)).transpose()?;
+        for release in rhdh.iter().filter(|release| !Release::KNOWN.contains(release)) {
+            let known = Release::KNOWN.map(|known| known.to_string()).join(", ");
+            ui.warn(&format!(
+                "RHDH {release} is none that this rhdh-pack knows ({known}): the rules may be others there"
+            ));
+        }
         let releases = match &config {
             _ if !rhdh.is_empty() => rhdh.to_vec(),
             Some(config) => vec![config.rhdh.version.parse().map_err(crate::package::Error::Release)?],
@@ -163,14 +170,15 @@ pub(super) async fn command(
         let mut verified = verify(text, &opened, &options, cancel).await;
         looker.allow(&opened, &mut verified);
         verified.iter().for_each(|verified| show(verified, &looker.releases, asked.load, ui));
-        not_compared(&verified, asked, text, ui);
         all.extend(verified);
     }
     if !all.is_empty() {
         let releases: Vec<String> = looker.releases.iter().map(ToString::to_string).collect();
         ui.note(&format!("looked at with the eyes of RHDH {}", releases.join(", ")));
     }
-    let good = failure.is_none() && !all.iter().any(Verified::is_bad);
+    let is_bad = all.iter().any(Verified::is_bad);
+    let failure = failure.or_else(|| not_done(&all, asked).filter(|_| !is_bad));
+    let good = failure.is_none() && !is_bad;
     if asked.json {
         let report = Report { schema_version: SCHEMA_VERSION, rhdh: &looker.releases, good, artifacts: &all };
         print_json(&report)?;
@@ -181,14 +189,18 @@ pub(super) async fn command(
     }
 }
 
-/// An expected value that nothing has a value for was not compared: that is no success.
-fn not_compared(verified: &[Verified], asked: &VerifyOptions, text: &str, ui: &Ui) {
-    let has = |kind| verified.iter().any(|verified| verified.kind == Some(kind));
+/// What was asked for and could not be done, which is no success either.
+fn not_done(all: &[Verified], asked: &VerifyOptions) -> Option<Error> {
+    let has = |kind| all.iter().any(|verified| verified.kind == Some(kind));
+    let mut plugins = all.iter().flat_map(|verified| &verified.plugins);
     if asked.digest.is_some() && !has(ArchiveKind::Image) {
-        ui.warn(&format!("`{text}` is no image: `--digest` was compared with nothing"));
-    }
-    if asked.integrity.is_some() && !has(ArchiveKind::Tgz) {
-        ui.warn(&format!("`{text}` is no archive: `--integrity` was compared with nothing"));
+        Some(Error::NotCompared { option: "--digest", what: "an image" })
+    } else if asked.integrity.is_some() && !has(ArchiveKind::Tgz) {
+        Some(Error::NotCompared { option: "--integrity", what: "an archive" })
+    } else if plugins.any(|plugin| matches!(plugin.load, Loaded::Unable { .. })) {
+        Some(Error::NotLoaded)
+    } else {
+        None
     }
 }
 
@@ -210,15 +222,17 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
         _ => "",
     };
     if verified.kind.is_some() {
-        ui.note(&format!("{label}: {} files, {}, {name}", verified.files, human_size(verified.size)));
+        let files = if verified.files == 1 { "1 file".to_owned() } else { format!("{} files", verified.files) };
+        ui.note(&format!("{label}: {files}, {}, {name}", human_size(verified.size)));
     }
-    for plugin in &verified.plugins {
+    for plugin in verified.plugins.iter().filter(|plugin| !plugin.name.is_empty()) {
         let loaded = match &plugin.load {
             Loaded::Loaded => ", loaded by node",
             Loaded::Frontend => ", a frontend: not loaded, its manifest was read",
-            Loaded::NotRun { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
+            Loaded::NotRun { .. } | Loaded::Unable { .. } | Loaded::Failed { .. } | Loaded::NoFeature { .. } => "",
         };
-        ui.note(&format!("  {} {} ({}){loaded}", plugin.name, plugin.version, plugin.role));
+        let [name, version, role] = [&plugin.name, &plugin.version, &plugin.role].map(|text| shown(text));
+        ui.note(&format!("  {name} {version} ({role}){loaded}"));
     }
     for findings in by_rule(&verified.findings).values() {
         show_rule(label, findings, releases, ui);
@@ -227,8 +241,8 @@ pub(super) fn show(verified: &Verified, releases: &[Release], load: bool, ui: &U
         ui.failure(label, &problem.message, problem.help.as_deref(), None);
     }
     for plugin in verified.plugins.iter().filter(|_| load) {
-        if let Loaded::NotRun { reason } = &plugin.load {
-            ui.warn(&format!("{label}: `{}` was not loaded: {reason}", plugin.name));
+        if let Loaded::NotRun { reason } | Loaded::Unable { reason } = &plugin.load {
+            ui.warn(&format!("{label}: `{}` was not loaded: {reason}", shown(&plugin.name)));
         }
     }
 }
@@ -242,7 +256,7 @@ fn show_rule(label: &str, findings: &[&Finding], releases: &[Release], ui: &Ui) 
     } else {
         String::new()
     };
-    let text = format!("{}{more}{only} [{}]", first.text, first.rule.name());
+    let text = format!("{}{more}{only} [{}]", shown(&first.text), first.rule.name());
     if let Some(reason) = &first.allowed {
         ui.note(&format!("{label}: allowed, because {reason}: {text}"));
         return;

@@ -190,11 +190,12 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         }
     }
 
+    /// Of compression levels: there is no other number.
     fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let Value::Inner(DeValue::Integer(number)) = self.value else { return Err(self.not_a(Shape::Number)) };
         match u8::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => visitor.visit_u8(number),
-            Err(_) => Err(self.error(other("is out of range", "write a number from 0 to 255".to_owned()))),
+            Err(_) => Err(self.error(other("is out of range", "write a number from 1 to 9".to_owned()))),
         }
     }
 

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::check::{Check, Named};
 use super::format::{self, File};
-use super::names::{is_id, is_image_name, to_image_name};
+use super::names::{MAX_NAME, is_id, is_image_name, is_package, to_image_name};
 use super::paths::Target;
 use super::template::Template;
 use super::{Bundle, Plugin};
@@ -165,9 +165,8 @@ fn settings(check: &mut Check<'_>, key: &[&str], values: &format::Plugin) {
         let key = [key, &[name]].concat();
         check.once(&key, list.as_deref().unwrap_or_default());
         for (index, package) in list.iter().flatten().enumerate() {
-            // The RHDH CLI would take it for one of its options.
-            if package.is_empty() || package.starts_with('-') || package.chars().any(char::is_control) {
-                let message = match package.as_str() {
+            if !is_package(package) {
+                let message = match package.trim() {
                     "" => "the name of the package is empty".to_owned(),
                     _ => format!("`{}` is not the name of a package", package.escape_debug()),
                 };
@@ -250,6 +249,8 @@ fn image(check: &mut Check<'_>, key: &[&str], image: Option<&str>) {
     let (label, help) = if image.contains('/') {
         let help = format!("the namespace stands in `oci` of a registry; here: `image = \"{}\"`", to_image_name(last));
         ("has a namespace", help)
+    } else if image.len() > MAX_NAME {
+        ("too long", format!("names have at most {MAX_NAME} characters"))
     } else {
         let help = format!(
             "names are lower-case letters and digits, with single `.`, `_` or `-` between them: `image = \"{}\"`",

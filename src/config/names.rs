@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use url::Url;
 
 /// Longest id, channel or image name: all become parts of file names.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
 /// Whether `text` can name a plugin, bundle, registry or channel: `[a-z0-9][a-z0-9._-]*`, as these names become
 /// parts of file names and tags.
@@ -33,6 +33,12 @@ pub fn to_id(text: &str) -> String {
 #[must_use]
 pub fn is_image_name(text: &str) -> bool {
     text.len() <= MAX_NAME && is_component(text)
+}
+
+/// Whether `text` can be named to the RHDH CLI as a package: it would take others for its own options.
+#[must_use]
+pub fn is_package(text: &str) -> bool {
+    !text.trim().is_empty() && !text.starts_with('-') && !text.contains(char::is_control)
 }
 
 /// The image that a package has by default: `@acme/plugin-todo-dynamic` is `acme-plugin-todo`.

@@ -42,7 +42,8 @@ fn targets(registry: Option<&str>, branch: &str) -> String {
 }
 
 fn plugin_table(id: &str, plugin: &DraftPlugin) -> String {
-    let mut text = format!("\n[plugins.{}]\npath = {}\n", key(id), quoted(plugin.path.as_str()));
+    let path = if plugin.path.as_str().is_empty() { "." } else { plugin.path.as_str() };
+    let mut text = format!("\n[plugins.{}]\npath = {}\n", key(id), quoted(path));
     for (name, value) in &plugin.texts {
         let _ = writeln!(text, "{name} = {}", quoted(value));
     }

@@ -3,6 +3,8 @@
 
 use indexmap::IndexMap;
 
+use crate::config::names::is_package;
+
 /// What the arguments of one plugin say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
@@ -37,7 +39,11 @@ const DROPPED: [(&str, usize, &str); 7] = [
 /// Reads arguments.
 pub(super) fn parse(arguments: &str) -> Flags {
     let mut flags = Flags::default();
-    let mut words = split(arguments).into_iter().peekable();
+    let Some(words) = split(arguments) else {
+        flags.left_behind.push(format!("`{}`: a quotation mark in it is not closed", arguments.escape_debug()));
+        return flags;
+    };
+    let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
         let (option, value) = match word.split_once('=') {
             Some((option, value)) if option.starts_with("--") => (option.to_owned(), Some(value.to_owned())),
@@ -53,8 +59,7 @@ pub(super) fn parse(arguments: &str) -> Flags {
                 }
             }
             for value in values {
-                // As the configuration takes them.
-                if value.trim().is_empty() || value.starts_with('-') || value.contains(char::is_control) {
+                if !is_package(&value) {
                     flags
                         .left_behind
                         .push(format!("`{option}`: `{}` is not the name of a package", value.escape_debug()));
@@ -90,15 +95,18 @@ pub(super) fn of_script(script: &str) -> Option<(String, String)> {
     Some((arguments, others.join(" && ")))
 }
 
-/// Words as `xargs` splits them: blanks separate, quotes and backslashes protect.
-fn split(text: &str) -> Vec<String> {
+/// Words as `xargs` splits them: blanks separate, quotes and backslashes protect. `None` where a quote is not closed:
+/// there, `xargs` gives up.
+fn split(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut begun) = (Vec::new(), String::new(), false);
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
             '\'' | '"' => {
                 begun = true;
-                word.extend(characters.by_ref().take_while(|next| *next != character));
+                let (quoted, rest) = characters.as_str().split_once(character)?;
+                word.push_str(quoted);
+                characters = rest.chars();
             }
             '\\' => match characters.next() {
                 // The command goes on in the next line.
@@ -122,7 +130,7 @@ fn split(text: &str) -> Vec<String> {
     if begun {
         words.push(word);
     }
-    words
+    Some(words)
 }
 
 #[cfg(test)]
@@ -153,6 +161,8 @@ mod tests {
             ("--embed-package", " |  | 0"),
             ("--embed-package @a/x \\\n  --minify", "embed-packages=@a/x export-args=--minify |  | 0"),
             ("--embed-package '' -- \\", "export-args=-- |  | 1"),
+            ("--embed-package \"a\\\"b\" --minify", " |  | 1"),
+            ("--embed-package 'a\"b' --minify \"\"", "embed-packages=a\"b export-args=--minify, |  | 0"),
             ("--track-dynamic-manifest-and-lock-file", "export-args=--track-dynamic-manifest-and-lock-file |  | 0"),
         ] {
             assert_eq!(read(arguments), wanted, "{arguments}");

@@ -34,6 +34,7 @@ pub struct Imported {
 pub enum Error {
     /// A file cannot be read.
     #[error("cannot read what is to be imported")]
+    #[diagnostic(help("name a list of plugins, a text in UTF-8: `rhdh-pack import plugins-list.yaml`"))]
     Io(#[from] std::io::Error),
     /// Larger than 1 MiB.
     #[error("`{}` is larger than 1 MiB", .0.display())]

@@ -1,6 +1,8 @@
 //! One artifact: its members' files are listed, archived, rehearsed, and only then given their names in the output
 //! folder.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +32,8 @@ pub(super) struct Workshop<'a> {
     pub(super) pool: &'a Pool,
     pub(super) blocks: &'a Arc<Blocks>,
     pub(super) layout: Mutex<Layout>,
+    /// Whose archive has which name.
+    pub(super) names: Mutex<HashMap<String, String>>,
     pub(super) cancel: &'a CancellationToken,
 }
 
@@ -64,7 +68,7 @@ impl Workshop<'_> {
             time: self.settings.time,
         };
         let tgz_name = match members.as_slice() {
-            [only] if request.tgz => Some(check::tgz_name(&only.list.manifest)?),
+            [only] if request.tgz => Some(self.claim(check::tgz_name(&only.list.manifest)?, &request.id)?),
             _ => None,
         };
         let Archives { layer, tgz } = self.archives(request, &members, &description)?;
@@ -92,6 +96,21 @@ impl Workshop<'_> {
 
     fn layout(&self) -> MutexGuard<'_, Layout> {
         self.layout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the name of an archive for the artifact `id`: another one's would replace it.
+    fn claim(&self, name: String, id: &str) -> Result<String, PackageFailure> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.entry(name.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(id.to_owned());
+                Ok(name)
+            }
+            Entry::Occupied(other) => {
+                let text = format!("the archive of `{}` is named `{name}`, too", other.get());
+                Err(failure("same-archive", text, "give one of the two packages another `name`, and export it again"))
+            }
+        }
     }
 
     fn forget(&self, image: &str) -> std::io::Result<()> {
@@ -181,7 +200,7 @@ impl Workshop<'_> {
             }
         }
         if let Some(Image { written, config, manifest, .. }) = image {
-            let bytes = ImageBytes { name: &request.image, manifest, config, layer: &written.read_back };
+            let bytes = ImageBytes { name: &request.image, folder: None, manifest, config, layer: &written.read_back };
             let (found, found_inside) = rehearse::image(&bytes, &self.releases);
             insides.extend(found_inside);
             findings = rehearse::merge(found, findings);

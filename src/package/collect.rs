@@ -109,7 +109,8 @@ fn copy_image(
         let layer = digest(Some(layer)).ok_or_else(no_digest)?;
         copy_blob(&blobs.join(layer.hex()), layout, &layer, u64::MAX, false)?;
         let contents = Contents::read(&mut fs_err::File::open(layout.blob_path(&layer)).map_err(io)?);
-        let bytes = ImageBytes { name: &image.name, manifest: &manifest, config: &config, layer: &contents };
+        let bytes =
+            ImageBytes { name: &image.name, folder: None, manifest: &manifest, config: &config, layer: &contents };
         let (mut findings, _) = rehearse::image(&bytes, releases);
         Allowance::apply(allow, &mut findings);
         if let Some(finding) = findings.into_iter().find(Finding::is_fatal) {

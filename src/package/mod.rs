@@ -31,7 +31,7 @@ pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
 pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
 pub use run::package;
-pub(crate) use tgz::file_name as tgz_name;
+pub(crate) use tgz::{file_name as tgz_name, folder_name as tgz_folder, is_plain_name};
 
 /// The compression level of archives where the configuration gives none: the one that is never larger than npm's.
 pub const DEFAULT_LEVEL: u32 = 9;
@@ -119,7 +119,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Release(#[from] NotARelease),
     /// `SOURCE_DATE_EPOCH` is set to something else than a number of seconds.
-    #[error("SOURCE_DATE_EPOCH is `{0}`, which is no number of seconds since 1970")]
+    #[error("SOURCE_DATE_EPOCH is `{0}`, which is no number of seconds since 1970 that an archive can hold")]
     #[diagnostic(
         code("source-date-epoch"),
         help("set it with `export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)`, or unset it")

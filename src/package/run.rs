@@ -53,6 +53,7 @@ pub fn package(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result
         pool: &pool,
         blocks: &request.blocks,
         layout: Mutex::new(layout),
+        names: Mutex::default(),
         cancel,
     };
     let next = AtomicUsize::new(0);

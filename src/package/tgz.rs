@@ -4,9 +4,24 @@ use std::path::Path;
 
 use crate::digest::Integrity;
 
+/// The longest name of a file or folder, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
+
 /// `@acme/plugin-todo` 1.0.0 is `acme-plugin-todo-1.0.0.tgz`.
 pub(crate) fn file_name(name: &str, version: &str) -> String {
     format!("{}-{version}.tgz", name.strip_prefix('@').unwrap_or(name).replace('/', "-"))
+}
+
+/// The folder that RHDH's installer makes for it, after the archive's name as `npm pack` gives it. npm replaces one slash
+/// only: names with more of them, and versions with one, make no folder.
+pub(crate) fn folder_name(name: &str, version: &str) -> String {
+    format!("{}-{version}", name.strip_prefix('@').unwrap_or(name).replacen('/', "-", 1))
+}
+
+/// Whether a file or folder can have this name, directly in the folder of all plugins, with `ending`.
+pub(crate) fn is_plain_name(name: &str, ending: &str) -> bool {
+    let is_special = matches!(name, "" | "." | "..") || name.contains(['/', '\0']);
+    !is_special && name.len() + ending.len() <= MAX_NAME
 }
 
 /// The file that holds the integrity of the archive `file_name`.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::artifact::unpack::unpack;
+use crate::artifact::unpack::{self, unpack};
 use crate::export::Variables;
 use crate::export::child::{Command, Ended};
 use crate::export::environment::Environment;
@@ -30,8 +30,13 @@ pub enum Loaded {
     Loaded,
     /// It is a frontend: browsers load it, and its manifest was looked at instead.
     Frontend,
-    /// It could not be tried.
+    /// It was not tried, or not to the end: what RHDH provides is not here.
     NotRun {
+        /// Why.
+        reason: String,
+    },
+    /// This machine cannot try it.
+    Unable {
         /// Why.
         reason: String,
     },
@@ -74,14 +79,19 @@ pub(super) struct Subject<'a> {
 impl Loader<'_> {
     /// Loads a backend plugin.
     pub(super) async fn load(&self, subject: &Subject<'_>) -> Loaded {
-        self.try_load(subject).await.unwrap_or_else(|reason| Loaded::NotRun { reason })
+        self.try_load(subject).await.unwrap_or_else(|reason| Loaded::Unable { reason })
     }
 
-    /// The error is why it could not be tried.
+    /// The error is why this machine cannot try it.
     async fn try_load(&self, subject: &Subject<'_>) -> Result<Loaded, String> {
         let place = Place::new(self.node_modules.as_deref()).map_err(|error| error.to_string())?;
-        let unpacked = unpack(subject.archive, subject.folder, &place.plugin);
-        unpacked.map_err(|error| format!("it cannot be unpacked: {error}"))?;
+        match unpack(subject.archive, subject.folder, &place.plugin) {
+            Ok(_) => {}
+            Err(unpack::Error::Archive(error)) => {
+                return Ok(Loaded::Failed { reason: format!("it cannot be unpacked: {error}") });
+            }
+            Err(unpack::Error::Folder(error)) => return Err(error.to_string()),
+        }
         let mut environment = Environment::for_workspace(&Variables::of_process(), place.root.path());
         environment.set("HOME", place.root.path());
         let node = Node::find(&environment, self.cancel).await.map_err(|error| error.to_string())?;
@@ -101,7 +111,7 @@ impl Loader<'_> {
         match place.read_report() {
             Some(Report::Loaded) => Ok(Loaded::Loaded),
             Some(Report::NoFeature { exports }) => Ok(Loaded::NoFeature { exports }),
-            Some(Report::Failed { message, missing }) => self.failed(subject, message, missing),
+            Some(Report::Failed { message, missing }) => Ok(self.failed(subject, message, missing)),
             // `process.exit()` at the top of a module, or a crash.
             None => {
                 Ok(Loaded::Failed { reason: format!("node ended before the plugin was loaded{}", last_line(&log)) })
@@ -110,7 +120,7 @@ impl Loader<'_> {
     }
 
     /// Whether the plugin is to blame, or that a package is not here which RHDH would have.
-    fn failed(&self, subject: &Subject<'_>, message: String, missing: Option<String>) -> Result<Loaded, String> {
+    fn failed(&self, subject: &Subject<'_>, message: String, missing: Option<String>) -> Loaded {
         let package = missing.as_deref().map(package_name).unwrap_or_default();
         let peers: BTreeMap<String, serde_json::Value> = subject
             .manifest
@@ -118,13 +128,15 @@ impl Loader<'_> {
             .and_then(|peers| serde_json::from_value(peers.clone()).ok())
             .unwrap_or_default();
         if !peers.contains_key(package) && !package.starts_with("@backstage/") {
-            return Ok(Loaded::Failed { reason: message });
+            return Loaded::Failed { reason: message };
         }
         let place = match &self.node_modules {
             Some(folder) => format!("is not in `{}`", folder.display()),
             None => "is not here".to_owned(),
         };
-        Err(format!("`{package}`, which RHDH provides, {place}: name a folder that has it with `--node-modules DIR`"))
+        let reason =
+            format!("`{package}`, which RHDH provides, {place}: name a folder that has it with `--node-modules DIR`");
+        Loaded::NotRun { reason }
     }
 }
 

@@ -125,6 +125,7 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
     };
     let bytes = ImageBytes {
         name: image.name.as_deref().unwrap_or_default(),
+        folder: image.folder.as_deref(),
         manifest: &image.manifest,
         config: &image.config,
         layer: &contents,
@@ -135,10 +136,6 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
     }
     if let Some(index) = &image.index {
         findings.splice(0..0, rehearse::index(index, releases).0);
-    }
-    if let Some(wanted) = image.folder.as_ref().filter(|wanted| !insides.contains_key(*wanted)) {
-        let text = format!("the image announces no plugin `{wanted}`");
-        findings.push(Finding::new(Rule::DynamicPackages, ArchiveKind::Image, Some(wanted), releases, text));
     }
     if let Some(expected) = options.digest.as_ref().filter(|expected| **expected != image.digest) {
         let text = format!("the image is `{}`, and `{expected}` is expected", image.digest);
@@ -163,9 +160,19 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
 
 async fn of_archive(archive: &Archive, options: &Options, loader: &Loader<'_>) -> Verified {
     let releases = &options.releases;
-    let (contents, problem) = read(&archive.file);
+    let (contents, mut problem) = read(&archive.file);
     let folder = archive.name.strip_suffix(".tgz").unwrap_or(&archive.name);
     let (mut findings, _) = rehearse::tgz(&contents, &archive.name, folder, releases);
+    if contents.is_of_images() {
+        problem = Some(Problem {
+            message: "it holds images, not a plugin's package".to_owned(),
+            help: Some(format!(
+                "`skopeo copy oci-archive:{name} oci:DIR` (or `docker-archive:{name}`) unpacks one; then name `oci:DIR`",
+                name = archive.name
+            )),
+        });
+        findings.clear();
+    }
     if let Some(expected) = &options.integrity {
         let found = fs_err::File::open(&archive.file).and_then(|mut file| expected.of(&mut file));
         let found = found.unwrap_or_else(|error| error.to_string());

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+pub(crate) mod bench;
 pub(crate) mod certificates;
 pub(crate) mod faults;
 pub(crate) mod forges;

@@ -1,6 +1,6 @@
 //! What npm's rules read of a plugin's `package.json`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The fields that decide which files are packed.
 #[derive(Clone, Debug, Default)]
@@ -30,20 +30,39 @@ impl Fields {
         let text = |key: &str| manifest.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let browser = match manifest.get("browser") {
             // npm-packlist 10 makes a rule even of an object, by JavaScript's way to turn it into text.
-            Some(Value::Object(_)) => Some("[object Object]"),
-            _ => text("browser"),
+            Some(Value::Object(_)) => Some("[object Object]".to_owned()),
+            Some(Value::Array(files)) => Some(files.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
+            _ => text("browser").map(str::to_owned),
         };
         let bin = match manifest.get("bin") {
-            Some(Value::String(target)) => vec![target.as_str()],
-            Some(Value::Object(targets)) => targets.values().filter_map(Value::as_str).collect(),
-            Some(Value::Array(targets)) => targets.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(target)) => vec![command_path(target)],
+            Some(Value::Object(targets)) => targets_of(targets),
+            Some(Value::Array(targets)) => targets.iter().filter_map(Value::as_str).map(command_path).collect(),
             _ => Vec::new(),
         };
         Ok(Self {
             files,
             main: text("main").map(str::to_owned),
-            browser: browser.map(str::to_owned),
-            bin: bin.into_iter().map(super::normalise).filter(|target| !target.is_empty()).collect(),
+            browser,
+            bin: bin.into_iter().filter(|target| !target.is_empty()).collect(),
         })
     }
+}
+
+/// npm takes both of `\` and `/` for what separates folders here.
+fn command_path(target: &str) -> String {
+    super::normalise(&target.replace('\\', "/"))
+}
+
+/// npm names each command by the last part of its key; of those of one name, the last one counts.
+fn targets_of(commands: &Map<String, Value>) -> Vec<String> {
+    let mut targets: Vec<(String, String)> = Vec::new();
+    for (key, target) in commands {
+        let key = command_path(key);
+        let name = key.rsplit('/').next().unwrap_or(&key).to_owned();
+        let Some(target) = target.as_str().map(command_path).filter(|_| !name.is_empty()) else { continue };
+        targets.retain(|(other, _)| *other != name);
+        targets.push((name, target));
+    }
+    targets.into_iter().map(|(_, target)| target).collect()
 }

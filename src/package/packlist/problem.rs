@@ -42,6 +42,9 @@ pub enum Problem {
     #[error("cannot read `{path}`: {cause}")]
     #[diagnostic(code("unreadable"), help("make it readable, e.g. `chmod -R u+rX dist-dynamic`"))]
     Unreadable { path: String, cause: String },
+    #[error("`{path}` is no file, and patterns are read from it")]
+    #[diagnostic(code("unreadable"), help("rename or remove it"))]
+    IgnoreFile { path: String },
     #[error("`{path}` changed while it was being packed")]
     #[diagnostic(
         code("file-changed"),

@@ -79,8 +79,9 @@ pub(super) struct Folder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     File,
+    /// Or a link, which may lead to one.
     Directory,
-    /// A link, a pipe, …: npm takes none of them.
+    /// A pipe, a device, …: npm takes none of them.
     Other,
     /// Nothing: npm takes the entry as a pattern.
     Missing,
@@ -88,9 +89,9 @@ pub(super) enum Found {
 
 /// The rules of a text, one a line.
 pub(super) fn parse(text: &str) -> Result<Rules, PatternTooLarge> {
-    // JavaScript's `trim` takes a byte order mark for white space.
-    let trim =
-        |line: &'_ str| -> String { line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_owned() };
+    // JavaScript's `trim` takes a byte order mark for white space, and U+0085 for none.
+    let is_space = |c: char| c.is_whitespace() && c != '\u{85}' || c == '\u{feff}';
+    let trim = |line: &str| line.trim_matches(is_space).to_owned();
     text.split('\n')
         .map(trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))

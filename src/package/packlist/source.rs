@@ -89,6 +89,8 @@ impl Source {
             Ok(_) | Err(_) if outside => Found::Missing,
             Ok(metadata) if metadata.is_file() => Found::File,
             Ok(metadata) if metadata.is_dir() => Found::Directory,
+            // npm takes no links. The walk follows them, and says what is wrong with one.
+            Ok(metadata) if metadata.is_symlink() => Found::Directory,
             Ok(_) => Found::Other,
             Err(_) => Found::Missing,
         }

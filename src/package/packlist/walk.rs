@@ -344,6 +344,10 @@ pub(super) fn ignore_file(
     let Some(name) = [".npmignore", ".gitignore"].into_iter().find(|name| exists(name)) else { return Ok(None) };
     let path = join(folder, name);
     let Some(target) = source.follow(&path)? else { return Ok(None) };
+    if !target.is_file() {
+        // npm stops there, too.
+        return Err(Problem::IgnoreFile { path });
+    }
     let (text, _) = source.read_small(&target, MAX_IGNORE_FILE)?;
     Ok(Some((path, String::from_utf8_lossy(&text).into_owned())))
 }

@@ -29,6 +29,8 @@ pub(crate) struct Contents {
     pub(crate) compression: Compression,
     /// Why it cannot be read to its end.
     pub(crate) broken: Option<String>,
+    /// Whether entries may be missing for that.
+    pub(crate) is_cut: bool,
 }
 
 /// How an archive is compressed, by its first bytes.
@@ -98,6 +100,7 @@ impl Contents {
             size: 0,
             uncompressed: 0,
             compression,
+            is_cut: broken.is_some() || matches!(compression, Compression::Other(_)),
             broken,
         };
         match compression {
@@ -107,14 +110,16 @@ impl Contents {
             Compression::None => contents.read_tar(&mut compressed),
             Compression::Other(_) => {}
         }
-        match io::copy(&mut compressed, &mut io::sink()) {
-            Ok(0) | Err(_) => {}
-            Ok(rest) => {
-                contents.broken.get_or_insert_with(|| format!("{rest} bytes follow its end"));
-            }
-        }
+        // Its size is known at its end; what is wrong on the way there is known already.
+        let _ = io::copy(&mut compressed, &mut io::sink());
         contents.size = compressed.get_ref().count;
         contents
+    }
+
+    /// Whether it holds images, not a plugin: as `skopeo copy` makes it for `oci-archive:` or `docker-archive:`.
+    pub(crate) fn is_of_images(&self) -> bool {
+        let has = |path: &str| self.entries.iter().any(|entry| entry.path == path && entry.kind == EntryKind::File);
+        has("oci-layout") || has("manifest.json") && !has("package.json") && !has("package/package.json")
     }
 
     /// The number of its files.
@@ -127,14 +132,28 @@ impl Contents {
         let mut archive = tar::Archive::new(counting);
         let result = self.read_entries(&mut archive);
         let mut rest = archive.into_inner();
-        // The checksum of a gzip member stands at its end.
-        let result = result.and_then(|()| io::copy(&mut rest, &mut io::sink()).map(|_| ()));
         if let Err(error) = result {
-            self.broken.get_or_insert_with(|| error.to_string());
+            self.is_cut = true;
+            let why = self.why_broken(&error);
+            self.broken.get_or_insert(why);
+        } else if let Err(error) = io::copy(&mut rest, &mut io::sink()) {
+            // The checksum of a gzip member stands at its end.
+            self.broken.get_or_insert_with(|| format!("at its end: {error}"));
         }
         self.uncompressed = rest.count;
         if let Some(sha256) = rest.sha256 {
             self.diff_id = Digest::from_sha256(sha256.finalize().into());
+        }
+    }
+
+    /// Without what the file says: it may be anything.
+    fn why_broken(&self, error: &io::Error) -> String {
+        if self.entries.is_empty() && self.compression == Compression::None {
+            return "it is no archive".to_owned();
+        }
+        match error.to_string() {
+            text if text.starts_with("numeric field was not a number") => "an entry's header is none".to_owned(),
+            text => text,
         }
     }
 
@@ -143,8 +162,9 @@ impl Contents {
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let is_sparse = is_sparse(&mut entry)?;
             let kind = match entry.header().entry_type() {
-                EntryType::Regular | EntryType::Continuous => EntryKind::File,
+                EntryType::Regular | EntryType::Continuous if !is_sparse => EntryKind::File,
                 EntryType::Directory => EntryKind::Folder,
                 EntryType::Symlink | EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
@@ -174,6 +194,13 @@ impl Contents {
         }
         Ok(())
     }
+}
+
+/// Whether it has holes, in the form of GNU tar that looks like a usual file: node's tar does not know it.
+fn is_sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else { return Ok(false) };
+    let mut known = extensions.flatten();
+    Ok(known.any(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")))
 }
 
 /// The sha256 of all that `reader` gives.

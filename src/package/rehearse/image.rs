@@ -9,11 +9,14 @@ use serde_json::{Map, Value};
 use super::contents::{Contents, EntryKind};
 use super::{ArchiveKind, DYNAMIC_PACKAGES, Finding, Findings, Release, Rule, layer, plugin};
 use crate::package::inventory::Inside;
+use crate::package::tgz::is_plain_name;
 
 /// An image as it lies in an OCI layout or in a registry.
 pub(crate) struct ImageBytes<'a> {
     /// The last part of its name.
     pub(crate) name: &'a str,
+    /// The plugin's folder, where the reference names it with `!folder`.
+    pub(crate) folder: Option<&'a str>,
     pub(crate) manifest: &'a [u8],
     pub(crate) config: &'a [u8],
     pub(crate) layer: &'a Contents,
@@ -37,17 +40,22 @@ pub(crate) fn image(image: &ImageBytes<'_>, releases: &[Release]) -> (Vec<Findin
         findings.add(Rule::LayerLargerThanConfig, None, None, text);
     }
     layer::archive(&mut findings, image.layer);
-    let announced = announced_folders(&mut findings, &manifest);
+    let announced = announced_folders(&mut findings, &manifest, image.folder);
     layer::entries(&mut findings, image.layer, |path| {
         path == "index.json" || announced.contains(path.split('/').next().unwrap_or(path))
     });
-    folder_rules(&mut findings, image, &announced);
+    // Of a part of the layer, nobody knows what is missing.
+    if !image.layer.is_cut {
+        folder_rules(&mut findings, image, &announced);
+    }
     let files = plugin::files(image.layer);
     let mut insides = BTreeMap::new();
     for folder in &announced {
         let sizes = image.layer.entries.iter().filter(|entry| entry.kind == EntryKind::File);
         let inside = image.layer.inventory.inside(folder, sizes.map(|entry| (entry.path.as_str(), entry.size)));
-        plugin::plugin(&mut findings, image.layer, &files, folder, &inside);
+        if !image.layer.is_cut {
+            plugin::plugin(&mut findings, image.layer, &files, folder, &inside);
+        }
         insides.insert(folder.clone(), inside);
     }
     (findings.found, insides)
@@ -94,8 +102,8 @@ pub(crate) fn dynamic_packages(value: &str) -> Result<Vec<Map<String, Value>>, S
     serde_json::from_slice(&json).map_err(|error| format!("it is no list of objects: {error}"))
 }
 
-/// The folders that the annotation names.
-fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<String> {
+/// The folders that the annotation names, and the one that the reference does.
+fn announced_folders(findings: &mut Findings<'_>, manifest: &Value, wanted: Option<&str>) -> BTreeSet<String> {
     let annotation = manifest.get("annotations").and_then(|all| all.get(DYNAMIC_PACKAGES)).and_then(Value::as_str);
     let read = || -> Result<BTreeSet<String>, String> {
         let value = annotation.ok_or("the manifest does not have it")?;
@@ -103,15 +111,25 @@ fn announced_folders(findings: &mut Findings<'_>, manifest: &Value) -> BTreeSet<
         let folders: BTreeSet<String> = list.into_iter().flatten().map(|(folder, _)| folder).collect();
         if folders.is_empty() { Err("it names no plugin".to_owned()) } else { Ok(folders) }
     };
-    read().unwrap_or_else(|why| {
-        findings.add(Rule::DynamicPackages, None, None, format!("the annotation `{DYNAMIC_PACKAGES}`: {why}"));
+    let mut folders = read().unwrap_or_else(|why| {
+        let text = format!("the annotation `{DYNAMIC_PACKAGES}`: {why}");
+        match wanted {
+            None => findings.add(Rule::DynamicPackages, None, None, text),
+            // Only the operator's script looks whether it is there: the others read it where no folder is named.
+            Some(_) => {
+                let is_operators = |release: Release| !release.has_python_installer();
+                findings.warn_for(Rule::DynamicPackages, text, is_operators);
+            }
+        }
         BTreeSet::new()
-    })
+    });
+    folders.extend(wanted.map(str::to_owned));
+    folders
 }
 
 fn folder_rules(findings: &mut Findings<'_>, image: &ImageBytes<'_>, announced: &BTreeSet<String>) {
     for folder in announced {
-        if folder.contains('/') || matches!(folder.as_str(), "." | ".." | "") {
+        if !is_plain_name(folder, "") {
             findings.add(Rule::PluginFolder, Some(folder), None, format!("the plugin's folder is `{folder}`"));
         }
         let prefix = format!("{folder}/");

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::contents::{Compression, Contents, EntryKind};
 use super::{Findings, Release, Rule};
+use crate::package::tgz::MAX_NAME;
 
 /// tar 7.5.22 `maxDecompressionRatio`.
 const MAX_RATIO: u64 = 1000;
@@ -37,6 +38,7 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
     let mut limited = Limited { counts: HashMap::new(), findings };
     let mut seen: HashSet<&str> = HashSet::with_capacity(contents.entries.len());
     let mut folded: HashMap<String, &str> = HashMap::with_capacity(contents.entries.len());
+    let folders = folders(contents);
     for entry in &contents.entries {
         let whole = entry.path.as_str();
         let plain = whole.trim_end_matches('/');
@@ -45,6 +47,8 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         let mut add = |rule: Rule, text: String| limited.add(rule, Some(top), path, text);
         if plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
             add(Rule::EntryPath, format!("the entry `{whole}` is not named plainly"));
+        } else if plain.contains('\0') || plain.split('/').any(|part| part.len() > MAX_NAME) {
+            add(Rule::EntryPath, format!("the entry `{whole}` has a name that no file can have"));
         } else if !is_expected(plain) {
             add(Rule::EntryPath, format!("the entry `{whole}` stands in no plugin's folder"));
         }
@@ -53,7 +57,7 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
                 add(Rule::EntryType, format!("`{path}` is a link to `{target}`, which installers leave out or refuse"));
             }
             EntryKind::Special => {
-                add(Rule::EntryType, format!("`{path}` is a device, a pipe or of an unknown type"));
+                add(Rule::EntryType, format!("`{path}` is a device, a pipe, a sparse file or of an unknown type"));
             }
             EntryKind::File | EntryKind::Folder => {}
         }
@@ -63,7 +67,9 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         if INSTALLER_FILES.contains(&inner) {
             add(Rule::ReservedName, format!("the installer writes `{path}` itself"));
         }
-        if !seen.insert(plain) {
+        if entry.kind == EntryKind::File && folders.contains(plain) {
+            add(Rule::DuplicateEntry, format!("`{path}` is there as a file and as a folder"));
+        } else if !seen.insert(plain) {
             add(Rule::DuplicateEntry, format!("`{path}` is there twice"));
         } else if let Some(other) = folded.insert(plain.to_lowercase(), path) {
             add(Rule::CaseConflict, format!("`{other}` and `{path}` differ in case only"));
@@ -75,6 +81,18 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         }
     }
     limited.finish();
+}
+
+/// The folders that entries stand in.
+fn folders(contents: &Contents) -> HashSet<&str> {
+    let mut folders = HashSet::new();
+    for entry in &contents.entries {
+        let mut path = entry.path.trim_end_matches('/');
+        while let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| folders.insert(*folder)) {
+            path = folder;
+        }
+    }
+    folders
 }
 
 /// Findings of which only the first few of a rule are listed.

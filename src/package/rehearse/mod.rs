@@ -150,6 +150,15 @@ impl<'a> Findings<'a> {
         self.add_for(rule, plugin, entry, text, |release| rule.holds_for(release));
     }
 
+    /// As [`Findings::add`], as a warning for the releases that `concerns` tells.
+    fn warn_for(&mut self, rule: Rule, text: String, concerns: impl Fn(Release) -> bool) {
+        let before = self.found.len();
+        self.add_for(rule, None, None, text, concerns);
+        for finding in &mut self.found[before..] {
+            finding.severity = Severity::Warn;
+        }
+    }
+
     /// As [`Findings::add`], for the releases that `concerns` tells.
     fn add_for(
         &mut self,

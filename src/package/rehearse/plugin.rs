@@ -35,18 +35,21 @@ pub(super) fn plugin(
 ) {
     let has = |path: &str| files.contains(format!("{folder}/{path}").as_str());
     let path = "package.json";
-    let manifest: Value =
-        match contents.manifests.get(&format!("{folder}/{path}")).map(|json| serde_json::from_slice(json)) {
-            None => {
-                let text = format!("`{path}` is not in the archive: RHDH does not see the plugin");
-                return findings.add(Rule::PackageJson, Some(folder), None, text);
-            }
-            Some(Err(error)) => {
-                let text = format!("`{path}` is no JSON: {error}");
-                return findings.add(Rule::PackageJson, Some(folder), Some(path), text);
-            }
-            Some(Ok(manifest)) => manifest,
-        };
+    let Some(json) = contents.manifests.get(&format!("{folder}/{path}")) else {
+        let text = format!("`{path}` is not in the archive: RHDH does not see the plugin");
+        return findings.add(Rule::PackageJson, Some(folder), None, text);
+    };
+    let manifest: Value = match serde_json::from_slice(json) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let why = match json.strip_prefix(b"\xef\xbb\xbf") {
+                Some(_) => "it begins with a byte order mark".to_owned(),
+                None => error.to_string(),
+            };
+            let text = format!("`{path}` is no JSON: {why}");
+            return findings.add(Rule::PackageJson, Some(folder), Some(path), text);
+        }
+    };
     let text_of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     for (pointer, key) in
         [("/name", "name"), ("/version", "version"), ("/main", "main"), ("/backstage/role", "backstage.role")]

@@ -17,7 +17,7 @@ pub struct Release {
 /// A text that is no release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("`{0}` is not an RHDH release")]
-#[diagnostic(code("not-a-release"), help("write it as `x.y`, e.g. `version = \"1.9\"`"))]
+#[diagnostic(code("not-a-release"), help("write it as `x.y`, e.g. `1.9`"))]
 pub struct NotARelease(String);
 
 impl Release {

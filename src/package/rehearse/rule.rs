@@ -92,7 +92,7 @@ rules! {
     /// Entries stand in a plugin's folder, and are named plainly: no `./`, no `/` in front, no `..`.
     EntryPath: Error, All, "package the plugin again with `rhdh-pack package`";
     /// There are files and folders only: links are skipped or fail, devices and pipes fail.
-    EntryType: Error, All, "replace the link by what it points to";
+    EntryType: Error, All, "replace links by what they point to, and leave out what is neither file nor folder";
     /// No file is over the size that the installer takes.
     EntrySize: Error, All, "split the file, or leave it out by a line in `files` of package.json";
     /// No file sets user or group id on execution, or may be written by everybody.
@@ -104,7 +104,7 @@ rules! {
     /// No file has the name of one that the installer writes beside it.
     ReservedName: Error, All, "rename the file";
     /// A plugin's folder is one name, without slash: nested ones are not found by the backend.
-    PluginFolder: Error, All, "set `image` of the plugin to one plain name";
+    PluginFolder: Error, All, "set `image` of the plugin to one plain name; for an archive, `name` and `version` of its package.json";
     /// No plugin's folder begins with the name of another's: the installer extracts both where one is wanted.
     FolderPrefix: Warn, Python, "set `image` of one of the two plugins to a name that does not begin with the other's";
     /// Every plugin has a `package.json` with name, version, `main` and a role that RHDH loads.

@@ -9,13 +9,15 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
-use super::{Contents, Finding, ImageBytes, Release, Rule, image, tgz};
+use super::{Contents, Finding, ImageBytes, Release, Rule, Severity, image, tgz};
 
 const DIR: &str = "acme-plugin-x";
 
 /// An image, to be broken.
 struct Draft {
     name: &'static str,
+    /// What follows `!` in the reference.
+    folder: Option<&'static str>,
     manifest: Value,
     config: Value,
     entries: Vec<(String, EntryType, u32, Vec<u8>)>,
@@ -43,6 +45,7 @@ impl Draft {
     fn new(manifest: &Value) -> Self {
         let mut draft = Self {
             name: DIR,
+            folder: None,
             manifest: json!({
                 "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": { "mediaType": "application/vnd.oci.image.config.v1+json" },
@@ -123,8 +126,13 @@ impl Draft {
             self.config["rootfs"] = json!({ "diff_ids": [contents.diff_id.as_str()] });
         }
         let (manifest, config) = (self.manifest.to_string(), self.config.to_string());
-        let bytes =
-            ImageBytes { name: self.name, manifest: manifest.as_bytes(), config: config.as_bytes(), layer: &contents };
+        let bytes = ImageBytes {
+            name: self.name,
+            folder: self.folder,
+            manifest: manifest.as_bytes(),
+            config: config.as_bytes(),
+            layer: &contents,
+        };
         image(&bytes, &parse(releases)).0
     }
 }
@@ -169,6 +177,48 @@ fn an_archive_may_be_of_several_gzip_members() {
     assert_eq!((members.diff_id, members.uncompressed), (whole.diff_id, whole.uncompressed));
     let garbage = super::Contents::read(&mut [gzip(&tar), b"garbage".to_vec()].concat().as_slice());
     assert!(garbage.broken.is_some());
+}
+
+/// What is said of an archive that is none says nothing of what the file says.
+#[test]
+fn files_that_are_no_archives() {
+    let secret = "root:x:0:0:secret of /etc/shadow".repeat(40);
+    for (bytes, why) in [
+        (secret.clone().into_bytes(), "the archive cannot be read: it is no archive"),
+        (b"<!doctype html>".to_vec(), "the archive cannot be read: it is no archive"),
+        (gzip(secret.as_bytes()), "the archive cannot be read: an entry's header is none"),
+        (
+            [&Draft::backend().tar()[..512], secret.as_bytes()].concat(),
+            "the archive cannot be read: an entry's header is none",
+        ),
+        ([b"BZh9", secret.as_bytes()].concat(), "the archive is compressed with bzip2"),
+        (gzip(&Draft::backend().tar()[..700]), "the archive cannot be read: failed to read entire block"),
+    ] {
+        let findings = tgz(&Contents::read(&mut bytes.as_slice()), "x.tgz", DIR, &parse(&ALL)).0;
+        let texts: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        let about_it: Vec<&&str> = texts.iter().filter(|text| text.starts_with("the archive ")).collect();
+        assert_eq!(about_it, [&why], "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("secret") || text.contains("package.json")), "{texts:?}");
+        let mut draft = Draft::backend();
+        draft.layer = Some(bytes);
+        let findings = draft.findings(&ALL);
+        assert!(!findings.iter().any(|finding| finding.text.contains("secret")), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.rule == Rule::DynamicPackages), "{findings:?}");
+    }
+}
+
+/// node's tar makes a folder `GNUSparseFile.0` of what GNU tar writes so.
+#[test]
+fn files_with_holes() {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_pax_extensions([("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"package/x")]).unwrap();
+    let mut header = Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "package/GNUSparseFile.0/x", &b"x"[..]).unwrap();
+    let contents = Contents::read(&mut tar.into_inner().unwrap().as_slice());
+    let findings = tgz(&contents, "x.tgz", DIR, &parse(&ALL)).0;
+    assert!(findings.iter().any(|finding| finding.rule == Rule::EntryType), "{findings:?}");
 }
 
 /// How to break a rule; and the releases whose installers mind, joined by commas.
@@ -226,6 +276,15 @@ fn cases() -> Vec<Case> {
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o4755, "x")),
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o666, "x")),
         (Rule::DuplicateEntry, EVERY, |d| d.file("package.json", backend().to_string())),
+        // In either order: Python's installer stops there, and node's loses one of the two.
+        (Rule::DuplicateEntry, EVERY, |d| {
+            d.file("both", "x");
+            d.file("both/y/z", "x");
+        }),
+        (Rule::DuplicateEntry, EVERY, |d| {
+            d.file("both/y/z", "x");
+            d.file("both", "x");
+        }),
         (Rule::CaseConflict, EVERY, |d| d.file("Package.json", "x")),
         (Rule::ReservedName, EVERY, |d| d.file("dynamic-plugin-config.hash", "x")),
         (Rule::PluginFolder, EVERY, |d| {
@@ -239,6 +298,7 @@ fn cases() -> Vec<Case> {
         }),
         (Rule::PackageJson, EVERY, |d| d.entries.retain(|(path, ..)| !path.ends_with("x/package.json"))),
         (Rule::PackageJson, EVERY, |d| d.entries[1].3 = b"{".to_vec()),
+        (Rule::PackageJson, EVERY, |d| d.entries[1].3 = format!("\u{feff}{}", backend()).into()),
         (Rule::PackageJson, EVERY, |d| d.entries[1].3 = backend().to_string().replace("\"main\"", "\"Main\"").into()),
         (Rule::PackageJson, EVERY, |d| {
             d.entries[1].3 = backend().to_string().replace("backend-plugin", "web-library").into()
@@ -301,6 +361,25 @@ fn every_rule_finds_what_breaks_it() {
     assert_eq!(missing, elsewhere.iter().collect::<Vec<_>>(), "rules of images without a case");
 }
 
+/// The installers read the annotation only where the reference names no folder; the operator's script wants it there.
+#[test]
+fn a_reference_may_name_the_folder() {
+    let mut draft = Draft::backend();
+    draft.manifest["annotations"] = json!({});
+    draft.folder = Some(DIR);
+    let findings = draft.findings(&ALL);
+    let [warning] = findings.as_slice() else { panic!("{findings:?}") };
+    let concerned: Vec<String> = warning.releases.iter().map(ToString::to_string).collect();
+    assert_eq!((warning.rule, warning.severity), (Rule::DynamicPackages, Severity::Warn));
+    assert_eq!(concerned, ["2.0", "2.1"]);
+
+    let mut draft = Draft::backend();
+    draft.folder = Some("elsewhere");
+    let findings = draft.findings(&ALL);
+    let missing = |finding: &Finding| finding.text.starts_with("the layer has no `elsewhere/`") && finding.is_fatal();
+    assert!(findings.iter().any(missing), "{findings:?}");
+}
+
 #[test]
 fn a_tgz_has_its_own_folder_and_name() {
     let mut draft = Draft::backend();
@@ -312,6 +391,19 @@ fn a_tgz_has_its_own_folder_and_name() {
     };
     assert_eq!(found(&draft, "acme-plugin-x-dynamic-1.0.0.tgz"), []);
     assert_eq!(found(&draft, "x.tgz"), [Rule::ArchiveName]);
+    for (name, version, file) in [
+        ("../../evil", "1.0.0", "..-..-evil-1.0.0.tgz"),
+        ("@a/b/c", "1.0.0", "a-b-c-1.0.0.tgz"),
+        ("x", "../../1", "x-../../1.tgz"),
+        ("a\0b", "1.0.0", "a\0b-1.0.0.tgz"),
+        (&"x".repeat(246), "1.0.0", &format!("{}-1.0.0.tgz", "x".repeat(246))),
+    ] {
+        let mut manifest = backend();
+        (manifest["name"], manifest["version"]) = (json!(name), json!(version));
+        draft.entries[1].3 = manifest.to_string().into();
+        assert_eq!(found(&draft, file), [Rule::PluginFolder], "{name} {version}");
+    }
+    draft.entries[1].3 = backend().to_string().into();
     draft.entry("index.json", EntryType::Regular, 0o644, "x");
     assert_eq!(found(&draft, "acme-plugin-x-dynamic-1.0.0.tgz"), [Rule::EntryPath]);
 }
