@@ -190,7 +190,7 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
 }
 
 /// Whether a text can be the id of a commit. Nothing else is handed to git, where it might be an option.
-fn is_commit(text: &str) -> bool {
+pub(crate) fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

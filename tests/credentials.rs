@@ -52,7 +52,7 @@ impl Home {
     }
 
     async fn find_whole(&self, registry: &str, host: &str, path: &str) -> Result<Option<Credential>, Error> {
-        Keychain::read(self.variables.clone(), 4_242_424)?.find(registry, host, path).await
+        Keychain::read(self.variables.clone(), 4_242_424).find(registry, host, path).await
     }
 }
 
@@ -179,10 +179,34 @@ async fn helpers_are_asked_without_our_secrets() {
     let environment = std::fs::read_to_string(home.path("bin/env")).unwrap();
     assert!(!environment.contains("RHDH_PACK_") && !environment.contains("GITHUB_TOKEN"), "{environment}");
 
-    let keychain = Keychain::read(home.variables.clone(), 0).unwrap();
+    let keychain = Keychain::read(home.variables.clone(), 0);
     std::fs::remove_file(home.path("bin/calls")).unwrap();
     for _ in 0..3 {
         keychain.find("r", "good.io", "x").await.unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(home.path("bin/calls")).unwrap(), "called\n");
+}
+
+/// Helpers that leave an agent behind, never stop talking, or fail.
+#[tokio::test]
+async fn helpers_that_misbehave_are_asked_once() {
+    let mut home = Home::new();
+    let bin = home.path("bin").display().to_string();
+    home.set("PATH", &format!("{bin}:/usr/bin:/bin"));
+    let answer = r#"echo '{"Username":"ann","Secret":"pw"}'"#;
+    script(&home.path("bin/docker-credential-agent"), &format!("{answer}\nsleep 600 & echo $! > {bin}/agent"));
+    script(&home.path("bin/docker-credential-endless"), "exec yes");
+    script(&home.path("bin/docker-credential-bad"), &format!("echo called >> {bin}/calls; exit 1"));
+    let helpers = json!({ "agent.io": "agent", "endless.io": "endless", "bad.io": "bad" });
+    home.write(".docker/config.json", &json!({ "credHelpers": helpers }));
+    assert_eq!(home.find("r", "agent.io", "x").await.unwrap(), "ann:pw");
+    let agent = std::fs::read_to_string(home.path("bin/agent")).unwrap();
+    std::process::Command::new("kill").arg(agent.trim()).status().unwrap();
+    let error = home.find_whole("r", "endless.io", "x").await.unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "its answer is longer than 64 KiB");
+    let keychain = Keychain::read(home.variables.clone(), 0);
+    for _ in 0..3 {
+        keychain.find("r", "bad.io", "x").await.unwrap_err();
     }
     assert_eq!(std::fs::read_to_string(home.path("bin/calls")).unwrap(), "called\n");
 }
@@ -210,7 +234,6 @@ async fn what_cannot_be_read_is_said_without_the_secret() {
         (r#"{"auths": {"quay.io": {"auth": "dG9wLXNlY3JldA!"}}}"#.to_owned(), "`quay.io` is not base64"),
         (r#"{"auths": {"quay.io": {"auth": "dG9wLXNlY3JldA=="}}}"#.to_owned(), "is not `user:password`"),
         (secret.to_owned(), "is not what podman and docker write"),
-        (String::new(), "ends too early"),
     ] {
         let home = Home::new();
         home.text(".docker/config.json", &content);
@@ -218,6 +241,24 @@ async fn what_cannot_be_read_is_said_without_the_secret() {
         let shown = format!("{error}: {}", std::error::Error::source(&error).unwrap());
         assert!(shown.contains(why), "{content}: {shown}");
         assert!(!shown.contains(secret) && !shown.contains("top-secret"), "{shown}");
+    }
+    // What is wrong with one host's entry, or with a file that is not needed, is no matter to others.
+    let mut home = Home::new();
+    home.text(
+        ".docker/config.json",
+        r#"{"auths": {"quay.io": {"auth": "!"}, "x.io": null, "y.io": {"auth": "YTpi"}}}"#,
+    );
+    assert_eq!(home.find("r", "x.io", "x").await.unwrap(), "-");
+    assert_eq!(home.find("r", "y.io", "x").await.unwrap(), "a:b");
+    home.find("r", "quay.io", "x").await.unwrap_err();
+    home.text(".docker/config.json", "{");
+    home.find("r", "y.io", "x").await.unwrap_err();
+    home.set("RHDH_PACK_R_USERNAME", "ann").set("RHDH_PACK_R_PASSWORD", "pw");
+    assert_eq!(home.find("r", "y.io", "x").await.unwrap(), "ann:pw");
+    // docker takes these for files that say nothing.
+    for nothing in ["", "\n", "{}", r#"{"auths": null, "credHelpers": null, "credsStore": null}"#] {
+        home.text(".docker/config.json", nothing);
+        assert_eq!(home.find("other", "y.io", "x").await.unwrap(), "-", "{nothing}");
     }
     let mut home = Home::new();
     home.set("REGISTRY_AUTH_FILE", "/nowhere/auth.json");

@@ -114,6 +114,47 @@ fn what_is_up_to_date_here_is_pushed_all_the_same() {
     }
 }
 
+/// The result comes from a job that runs anybody's code: it chooses no tag.
+#[test]
+fn what_a_result_makes_up_about_tags_is_refused() {
+    let repository = packaged(10);
+    let registry = Registry::start(Auth::Open);
+    let key = "0".repeat(64);
+    let cases: [(&str, Value, &str); 4] = [
+        ("/plugins/0/version", "9.9.9".into(), "`one` was packaged as version 9.9.9, and the repository has 1.0.0"),
+        ("/plugins/0/content_key", "latest".into(), "`latest` is no content key"),
+        ("/plugins/0/content_key", key.clone().into(), &format!("its content key is not `{key}`")),
+        ("/commit", "latest".into(), "has no value"),
+    ];
+    for (at, value, why) in cases {
+        let copy = copy_for(&repository, &format!("{}/made-up", registry.host));
+        let file = copy.path().join("rhdh-plugins.toml");
+        let config = fs_err::read_to_string(&file).unwrap();
+        fs_err::write(&file, config.replace("\"next\"]", "\"next\", \"{sha}\"]")).unwrap();
+        let mut result = result(copy.path());
+        result["commit"] = "a".repeat(40).into();
+        *result.pointer_mut(at).unwrap() = value;
+        fs_err::write(copy.path().join(".rhdh-pack/result.json"), result.to_string()).unwrap();
+        let output = push(copy.path()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).replace("\n", " ").replace(" │ ", "").replace("  ", " ");
+        assert!(!output.status.success() && stderr.contains(why), "{at}: {stderr}");
+        assert_eq!(registry.stored("made-up/acme-one", "1.0.0"), None, "{at}");
+    }
+}
+
+/// A registry in trouble is not the configuration's fault.
+#[test]
+fn a_registry_in_trouble_ends_with_3() {
+    let project = packaged(10);
+    for status in ["503 Service Unavailable", "302 Found"] {
+        let server = Server::start(move |_| answer(status, "Location: https://sso.example/\r\nRetry-After: 0\r\n", ""));
+        let copy = copy_for(&project, &format!("{}/acme", server.host));
+        let output = push(copy.path()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{status}: {stderr}");
+    }
+}
+
 #[test]
 fn killed_at_any_moment_nothing_is_half_published() {
     let registry = Registry::start(Auth::Open);

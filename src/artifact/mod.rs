@@ -268,7 +268,7 @@ impl Opener<'_> {
 
     /// The registry session with this user's credentials.
     fn registries(&self) -> Result<Arc<registry::Session>, Error> {
-        let keychain = registry::Keychain::from_env().map_err(registry::Error::from)?;
+        let keychain = registry::Keychain::from_env();
         let authorities = self.config.map(Config::authority_files).unwrap_or_default();
         Ok(registry::Session::trusting(authorities, keychain, registry::Limits::default(), self.ui))
     }

@@ -40,6 +40,17 @@ pub enum Error {
         #[source]
         source: MissingValue,
     },
+    /// What was packaged is another version than the repository's.
+    #[error("`{artifact}` was packaged as version {found}, and the repository has {wanted}")]
+    #[diagnostic(help("run `rhdh-pack plan` and `rhdh-pack package` again, on the commit that is to be published"))]
+    OtherVersion {
+        /// The plugin or bundle.
+        artifact: String,
+        /// What the result says.
+        found: String,
+        /// What the checkout says.
+        wanted: String,
+    },
     /// The tag of a release on GitHub cannot be made on this occasion.
     #[error("the registry `{registry}` has no tag for the release that `{artifact}` goes to")]
     #[diagnostic(help(
@@ -232,6 +243,7 @@ impl Error {
             | Error::Config(_)
             | Error::Channel(_)
             | Error::Tag { .. }
+            | Error::OtherVersion { .. }
             | Error::ReleaseTag { .. }
             | Error::Yaml(_)
             | Error::Code(_)

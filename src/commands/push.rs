@@ -189,9 +189,7 @@ pub(super) fn connect_with(
     ui: &Ui,
 ) -> Result<Arc<registry::Session>, Error> {
     let (variables, origins) = credentials::variables(session, login)?;
-    let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw())
-        .map_err(|error| push::Error::Registries { failures: vec![registry::Error::from(error)] })?
-        .given_in(origins);
+    let keychain = registry::Keychain::read(variables, rustix::process::getuid().as_raw()).given_in(origins);
     let authorities = session.project.config.authority_files();
     Ok(registry::Session::trusting(authorities, keychain, limits, ui))
 }
@@ -265,6 +263,7 @@ pub(super) async fn push(
             artifacts.push(ArtifactToPush {
                 id: artifact.label(),
                 image,
+                content_key: artifact.content_key.clone(),
                 source,
                 documents: attach::documents(session, channel, result, artifact)?,
                 tgz: artifact.tgz.clone(),

@@ -41,6 +41,7 @@ const EARLIER_RESULT: &str = "result.earlier.json";
 /// What the configuration says of a plugin's or bundle's artifact.
 pub(super) struct Declared<'a> {
     pub(super) image: &'a str,
+    pub(super) version: &'a str,
     pub(super) registries: &'a [String],
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) annotations: &'a BTreeMap<String, String>,
@@ -144,9 +145,10 @@ impl Session {
     /// What the configuration says of `artifact`.
     pub(super) fn declared(&self, artifact: &ArtifactResult) -> Result<Declared<'_>, Error> {
         macro_rules! declared {
-            ($image:expr, $config:expr) => {
+            ($image:expr, $version:expr, $config:expr) => {
                 Declared {
                     image: $image,
+                    version: $version,
                     registries: &$config.registries,
                     labels: &$config.labels,
                     annotations: &$config.annotations,
@@ -157,11 +159,11 @@ impl Session {
             };
         }
         if artifact.is_bundle() {
-            let bundle = &self.project.bundle(&artifact.id)?.config;
-            return Ok(declared!(&bundle.image, bundle));
+            let bundle = self.project.bundle(&artifact.id)?;
+            return Ok(declared!(&bundle.config.image, &bundle.version, bundle.config));
         }
         let plugin = self.project.plugin(&artifact.id)?;
-        Ok(declared!(&plugin.image, plugin.config))
+        Ok(declared!(&plugin.image, &plugin.version, plugin.config))
     }
 
     /// The channel with this name, from a plan or a result.

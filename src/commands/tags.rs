@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Error;
 use super::session::Session;
-use crate::ci::Event;
+use crate::ci::{Event, is_commit};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::config::template::{MissingValue, to_tag};
@@ -69,12 +69,18 @@ pub(super) fn of(
     Ok(artifact.content_key.as_ref().map(ContentKey::tag).into_iter().chain(tags).collect())
 }
 
+/// The result may be of a job that anybody's code ran in: what the checkout says, it must say, too.
 fn named<'a>(session: &'a Session, result: &'a RunResult, artifact: &'a ArtifactResult) -> Result<Named<'a>, Error> {
+    let declared = session.declared(artifact)?;
+    if artifact.version != declared.version {
+        let (found, wanted) = (artifact.version.clone(), declared.version.to_owned());
+        return Err(Error::OtherVersion { artifact: artifact.label(), found, wanted });
+    }
     Ok(Named {
-        image: session.declared(artifact)?.image,
-        version: &artifact.version,
+        image: declared.image,
+        version: declared.version,
         backstage: session.backstage(artifact),
-        commit: result.commit.as_deref(),
+        commit: result.commit.as_deref().filter(|commit| is_commit(commit)),
         started: result.started,
     })
 }

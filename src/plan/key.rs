@@ -37,9 +37,23 @@ const TAG_DIGITS: usize = 20;
 
 /// A content key: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct ContentKey(String);
+
+impl TryFrom<String> for ContentKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no content key: 64 hexadecimal digits"))
+    }
+}
+
+impl From<ContentKey> for String {
+    fn from(key: ContentKey) -> Self {
+        key.0
+    }
+}
 
 impl ContentKey {
     /// The key that an annotation holds; `None` where it is none.

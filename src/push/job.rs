@@ -64,7 +64,10 @@ impl Job {
                 };
                 let image = match (&source, layout) {
                     (Some(source), _) => remote(source, packaged).await?,
-                    (None, Some(layout)) => layout.image(packaged),
+                    (None, Some(layout)) => layout.image(packaged).and_then(|image| match &artifact.content_key {
+                        Some(key) => image.with_key(&packaged.name, key),
+                        None => Ok(image),
+                    }),
                     (None, None) => return Ok(None),
                 };
                 let (tags, size) = (artifact.tags.clone(), packaged.size);

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::package::PackagedImage;
+use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey};
 use crate::registry::{BlobFile, Cause};
 
 /// Registries take no larger manifests.
@@ -125,6 +126,14 @@ impl Layout {
 }
 
 impl Image {
+    /// The image, if it has the content key that a tag of it will name.
+    pub(super) fn with_key(self, name: &str, key: &ContentKey) -> Result<Self, Error> {
+        match self.annotations.get(CONTENT_KEY_ANNOTATION) {
+            Some(found) if found == key.as_str() => Ok(self),
+            _ => Err(Error::Manifest { name: name.to_owned(), why: format!("its content key is not `{key}`") }),
+        }
+    }
+
     /// Reads the manifest `bytes`, which should be that of `image`. `place` says where a blob is.
     pub(super) fn read(
         image: &PackagedImage,

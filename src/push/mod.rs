@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Registry;
 use crate::digest::{Digest, Integrity};
 use crate::package::{PackagedImage, PackagedTgz};
+use crate::plan::ContentKey;
 use crate::registry::{self, Session};
 use crate::ui::Ui;
 use job::Job;
@@ -80,6 +81,8 @@ pub struct ArtifactToPush {
     pub id: String,
     /// Its image, for OCI registries.
     pub image: Option<PackagedImage>,
+    /// The content key of what was packaged: the image must have it, too.
+    pub content_key: Option<ContentKey>,
     /// The OCI registry where the image stands already, and from where it is copied; `None`: it is in the layout.
     pub source: Option<(String, Registry)>,
     /// What is attached to the image.

@@ -18,8 +18,8 @@ const MAX_SIZE: u64 = 4 * 1024 * 1024;
 /// What a file says, ready for questions.
 pub(super) struct AuthFile {
     pub(super) path: PathBuf,
-    /// By `host[:port][/path]`, without scheme.
-    auths: BTreeMap<String, Credential>,
+    /// By `host[:port][/path]`, without scheme. What is wrong with one matters to its host only.
+    auths: BTreeMap<String, Result<Credential, Error>>,
     /// By host: the helper's name.
     helpers: BTreeMap<String, String>,
     /// The helper for all other hosts.
@@ -28,30 +28,23 @@ pub(super) struct AuthFile {
 
 /// What a file has for one repository.
 pub(super) enum Entry<'a> {
-    Credential(&'a Credential),
+    Credential(&'a Result<Credential, Error>),
     Helper(&'a str),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Content {
-    #[serde(default)]
-    auths: BTreeMap<String, Auth>,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
-    #[serde(default)]
+    auths: Option<BTreeMap<String, Option<Auth>>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 struct Auth {
-    #[serde(default)]
     auth: Option<SecretString>,
-    #[serde(default)]
     username: Option<String>,
-    #[serde(default)]
     password: Option<SecretString>,
-    #[serde(default)]
     identitytoken: Option<SecretString>,
 }
 
@@ -59,33 +52,33 @@ impl AuthFile {
     /// Reads a file; `None` where there is none, unless it `must_exist`.
     pub(super) fn read(path: PathBuf, must_exist: bool) -> Result<Option<Self>, Error> {
         let Some(text) = text_of(&path, must_exist)? else { return Ok(None) };
-        let content: Content = serde_json::from_slice(&text).map_err(|error| malformed(&path, &error))?;
-        Self::from_content(path, content).map(Some)
+        let content = serde_json::from_slice(&text).map_err(|error| malformed(&path, &error))?;
+        Ok(Some(Self::from_content(path, content)))
     }
 
     /// Reads docker's old `.dockercfg`: the content of `auths` alone.
     pub(super) fn read_old(path: PathBuf) -> Result<Option<Self>, Error> {
         let Some(text) = text_of(&path, false)? else { return Ok(None) };
         let auths = serde_json::from_slice(&text).map_err(|error| malformed(&path, &error))?;
-        Self::from_content(path, Content { auths, cred_helpers: BTreeMap::new(), creds_store: None }).map(Some)
+        Ok(Some(Self::from_content(path, Content { auths, cred_helpers: None, creds_store: None })))
     }
 
-    fn from_content(path: PathBuf, content: Content) -> Result<Self, Error> {
+    fn from_content(path: PathBuf, content: Content) -> Self {
         let mut auths = BTreeMap::new();
-        for (key, auth) in content.auths {
-            match auth.credential(&path) {
-                Ok(Some(credential)) => _ = auths.insert(normalised(&key).to_owned(), credential),
-                // `{}` and `"auth": ""` say that the secret is in `credsStore`.
-                Ok(None) => {}
-                Err(why) => {
-                    let help = "log in again: `podman login <host>` or `docker login <host>`";
-                    return Err(Error::File { source: Cause(format!("the entry `{key}` {why}")), path, help });
-                }
+        for (key, auth) in content.auths.unwrap_or_default() {
+            let credential = auth.unwrap_or_default().credential(&path).map_err(|why| Error::File {
+                source: Cause(format!("the entry `{key}` {why}")),
+                path: path.clone(),
+                help: "log in again: `podman login <host>` or `docker login <host>`",
+            });
+            // `{}` and `"auth": ""` say that the secret is in `credsStore`.
+            if let Some(credential) = credential.transpose() {
+                auths.insert(normalised(&key).to_owned(), credential);
             }
         }
-        let helpers =
-            content.cred_helpers.into_iter().map(|(host, name)| (normalised(&host).to_owned(), name)).collect();
-        Ok(Self { path, auths, helpers, store: content.creds_store.filter(|store| !store.is_empty()) })
+        let helpers = content.cred_helpers.unwrap_or_default().into_iter();
+        let helpers = helpers.map(|(host, name)| (normalised(&host).to_owned(), name)).collect();
+        Self { path, auths, helpers, store: content.creds_store.filter(|store| !store.is_empty()) }
     }
 
     /// What the file has for the repository `path` on `host`.
@@ -162,7 +155,8 @@ fn text_of(path: &PathBuf, must_exist: bool) -> Result<Option<Vec<u8>>, Error> {
     };
     let mut text = Vec::new();
     match file.take(MAX_SIZE + 1).read_to_end(&mut text) {
-        Ok(size) if size as u64 <= MAX_SIZE => Ok(Some(text)),
+        // docker takes an empty one for none.
+        Ok(size) if size as u64 <= MAX_SIZE => Ok(Some(text).filter(|text| !text.trim_ascii().is_empty())),
         Ok(_) => Err(failed("it is larger than 4 MiB".to_owned(), "is this the right file?")),
         Err(error) => Err(failed(error.to_string(), "make the file readable, or remove it")),
     }

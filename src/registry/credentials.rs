@@ -117,14 +117,14 @@ pub enum Error {
 }
 
 /// A helper's answer, once it is there.
-type Asked = OnceCell<Option<Credential>>;
+type Asked = OnceCell<Result<Option<Credential>, Error>>;
 
-/// All credentials that this process can find. Files are read once.
+/// All credentials that this process can find. Files are read once; what is wrong with one is told when it is needed.
 pub struct Keychain {
     variables: HashMap<String, SecretString>,
     /// Where variables were really given, for messages; those that are not here, in the environment.
     origins: BTreeMap<String, String>,
-    files: Vec<AuthFile>,
+    files: Vec<Result<AuthFile, Error>>,
     /// `PATH`, where helpers are looked for.
     path: String,
     /// What helpers said, by helper and host: some take a second each time.
@@ -133,17 +133,15 @@ pub struct Keychain {
 
 impl std::fmt::Debug for Keychain {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let files: Vec<_> = self.files.iter().map(|file| &file.path).collect();
+        let files: Vec<_> = self.files.iter().flatten().map(|file| &file.path).collect();
         formatter.debug_struct("Keychain").field("files", &files).finish_non_exhaustive()
     }
 }
 
 impl Keychain {
     /// The credentials of this process's environment and user.
-    ///
-    /// # Errors
-    /// When a file is there and cannot be read, or is not what podman and docker write.
-    pub fn from_env() -> Result<Self, Error> {
+    #[must_use]
+    pub fn from_env() -> Self {
         let variables = std::env::vars_os();
         let text = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let user = rustix::process::getuid().as_raw();
@@ -151,10 +149,8 @@ impl Keychain {
     }
 
     /// The credentials that `variables` (an environment) lead to. `user` is the user's id on this machine.
-    ///
-    /// # Errors
-    /// As [`Keychain::from_env`].
-    pub fn read(variables: impl IntoIterator<Item = (String, String)>, user: u32) -> Result<Self, Error> {
+    #[must_use]
+    pub fn read(variables: impl IntoIterator<Item = (String, String)>, user: u32) -> Self {
         let variables: HashMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let variable = |name: &str| variables.get(name);
         let folder = |name: &str| variable(name).map(PathBuf::from);
@@ -171,15 +167,15 @@ impl Keychain {
         let docker = folder("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
 
         let mut files = Vec::new();
-        files.extend(AuthFile::read(primary, must_exist)?);
+        files.extend(AuthFile::read(primary, must_exist).transpose());
         if let Some(podman) = podman {
-            files.extend(AuthFile::read(podman.join("containers/auth.json"), false)?);
+            files.extend(AuthFile::read(podman.join("containers/auth.json"), false).transpose());
         }
         if let Some(docker) = docker {
-            files.extend(AuthFile::read(docker.join("config.json"), false)?);
+            files.extend(AuthFile::read(docker.join("config.json"), false).transpose());
         }
         if let Some(home) = home {
-            files.extend(AuthFile::read_old(home.join(".dockercfg"))?);
+            files.extend(AuthFile::read_old(home.join(".dockercfg")).transpose());
         }
         let path = variable("PATH").cloned().unwrap_or_default();
         let wanted = |name: &str| {
@@ -200,7 +196,7 @@ impl Keychain {
         };
         let kept = variables.into_iter().filter(|(name, _)| wanted(name));
         let variables = kept.map(|(name, value)| (name, SecretString::from(value))).collect();
-        Ok(Self { variables, origins: BTreeMap::new(), files, path, asked: tokio::sync::Mutex::default() })
+        Self { variables, origins: BTreeMap::new(), files, path, asked: tokio::sync::Mutex::default() }
     }
 
     /// The same, of which some variables stand for what was given elsewhere: by name, where that is, for messages.
@@ -214,23 +210,24 @@ impl Keychain {
     /// the registry's name in `rhdh-plugins.toml`, `host` is `host[:port]`, `path` the repository's name on it.
     ///
     /// # Errors
-    /// When only one of the two variables is set, or a credential helper fails.
+    /// When only one of the two variables is set, a credential helper fails, or a file that may have the credential cannot
+    /// be read, or is not what podman and docker write.
     pub async fn find(&self, registry: &str, host: &str, path: &str) -> Result<Option<Credential>, Error> {
         if let Some(credential) = self.named(registry)? {
             return Ok(Some(credential));
         }
         for file in &self.files {
-            match file.entry(host, path) {
+            match file.as_ref().map_err(Clone::clone)?.entry(host, path) {
                 Some(Entry::Helper(name)) => {
                     if let Some(credential) = self.ask(name, host).await? {
                         return Ok(Some(credential));
                     }
                 }
-                Some(Entry::Credential(credential)) => return Ok(Some(credential.clone())),
+                Some(Entry::Credential(credential)) => return credential.clone().map(Some),
                 None => {}
             }
         }
-        for name in self.files.iter().filter_map(|file| file.store.as_deref()) {
+        for name in self.files.iter().flatten().filter_map(|file| file.store.as_deref()) {
             if let Some(credential) = self.ask(name, host).await? {
                 return Ok(Some(credential));
             }
@@ -322,7 +319,7 @@ impl Keychain {
         let key = (name.to_owned(), host.to_owned());
         let answer = Arc::clone(self.asked.lock().await.entry(key).or_default());
         let hidden = self.secret_names();
-        answer.get_or_try_init(|| helper::get(name, host, &self.path, &hidden)).await.cloned()
+        answer.get_or_init(|| helper::get(name, host, &self.path, &hidden)).await.clone()
     }
 }
 

@@ -238,19 +238,15 @@ impl Error {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
 
-    /// True where neither the plugins nor the configuration are to blame but the environment: no registry there, not
-    /// logged in, no certificates (exit code 3).
+    /// True where neither the plugins nor the configuration are to blame but the environment: no registry there, or one
+    /// in trouble, not logged in, no certificates (exit code 3).
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(
-            self,
-            Self::Credentials(_)
-                | Self::Setup { .. }
-                | Self::Authority { .. }
-                | Self::Unreachable { .. }
-                | Self::Certificate { .. }
-                | Self::Unauthorized { .. }
-        )
+        match self {
+            Self::Refused { status, .. } => !status.is_client_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Name { .. } | Self::Differs { .. } | Self::Blob { .. } => false,
+            _ => true,
+        }
     }
 
     /// True where the registry refuses a manifest because it does not have one of its blobs.

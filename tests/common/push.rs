@@ -29,7 +29,7 @@ pub(crate) fn limits() -> Limits {
 /// The credentials of an environment with these variables and nothing else.
 pub(crate) fn keychain(variables: &[(&str, &str)]) -> Keychain {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Keychain::read(variables, 0).unwrap()
+    Keychain::read(variables, 0)
 }
 
 /// An output folder and what is to be pushed from it. Registries are named `r0`, `r1` …, as they are given.
@@ -101,6 +101,7 @@ pub(crate) fn artifact(
     let oci = |prefix: &&str| config::Registry::Oci { prefix: (*prefix).to_owned(), insecure: false };
     let registries = prefixes.iter().enumerate().map(|(position, prefix)| (format!("r{position}"), oci(prefix)));
     ArtifactToPush {
+        content_key: None,
         id: id.to_owned(),
         image,
         source: None,

@@ -60,6 +60,7 @@ impl Promotion<'_> {
                     artifacts.push(ArtifactToPush {
                         id: label,
                         image: Some(image),
+                        content_key: None,
                         source,
                         // This run did not build it: what was attached by the one that did goes along.
                         documents: self.to.channel.attach.iter().map(|kind| Document::Copied(*kind)).collect(),
