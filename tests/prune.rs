@@ -7,7 +7,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use common::http::{Request, Server, answer};
@@ -43,6 +43,10 @@ fn repository(host: &str) -> Repository {
 }
 
 fn prune(repository: &Repository, forge: &Server, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    ended(&mut prune_command(repository, forge, arguments))
+}
+
+fn prune_command(repository: &Repository, forge: &Server, arguments: &[&str]) -> Command {
     let mut command = common::rhdh_pack(repository.root());
     command
         .env("GITHUB_API_URL", format!("http://{}", forge.host))
@@ -50,7 +54,7 @@ fn prune(repository: &Repository, forge: &Server, arguments: &[&str]) -> (Option
         .env("GITHUB_TOKEN", "gh-token")
         .args(["prune", "--channel", "pr", "--closed"])
         .args(arguments);
-    ended(&mut command)
+    command
 }
 
 fn ended(command: &mut Command) -> (Option<i32>, Vec<String>, String) {
@@ -244,6 +248,36 @@ fn ten_thousand_tags_over_pages_and_a_registry_that_stops_halfway() {
     images.lock().unwrap().patience = None;
     let (code, deleted, said) = prune(&repository, &forge, &[]);
     assert_eq!((code, deleted.len()), (Some(0), before - 20 - of_seven), "{said}");
+}
+
+#[test]
+fn an_interrupted_prune_says_what_it_deleted() {
+    let forge = github(&[]);
+    let names: Vec<String> = (0..2_000).map(|at| format!("pr_{}__1.0.{at}", at % 250 + 1)).collect();
+    let images = Images { tags: names.iter().map(|tag| (tag.clone(), 'a')).collect(), page: 500, ..Images::default() };
+    let images = Arc::new(Mutex::new(images));
+    let (held, child) = (Arc::clone(&images), Arc::new(Mutex::new(None)));
+    let to_stop = Arc::clone(&child);
+    let server = Server::start(move |request| {
+        // At the third deletion, somebody loses patience.
+        if request.method == "DELETE"
+            && held.lock().unwrap().tags.len() == 1_998
+            && let Some(child) = to_stop.lock().unwrap().take()
+        {
+            rustix::process::kill_process(child, rustix::process::Signal::INT).unwrap();
+        }
+        registry_answer(request, &mut held.lock().unwrap())
+    });
+    let repository = repository(&server.host);
+    let mut command = prune_command(&repository, &forge, &[]);
+    let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    *child.lock().unwrap() = rustix::process::Pid::from_raw(started.id().try_into().unwrap());
+    let output = started.wait_with_output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let left = images.lock().unwrap().tags.len();
+    assert_eq!(stdout.lines().count(), 2_000 - left, "{stderr}");
+    assert!(left > 1_000, "{left}: {stderr}");
 }
 
 /// An image under each of `tags`, in the repository `acme-pr/todo` of a real registry; the same for the same letter.

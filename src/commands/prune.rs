@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrecy::SecretString;
 
 use super::session::Session;
-use super::{Error, push};
+use super::{Error, or_stop, push};
 use crate::ci::variable;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -127,9 +127,10 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     // First everything is looked at, in all repositories, with one question to the forge.
     let mut numbers = BTreeSet::new();
     let mut unclear = BTreeSet::new();
-    let look = Order { goes: &|_| true, keys: false, mode: Mode::Look };
+    let look = Order { goes: &|_| true, keys: false, mode: Mode::Look, stop: &session.cancel };
     for target in &targets {
-        let found = prune_target(&registries, target, &look, &session.ui).await?;
+        let looking = async { Ok(prune_target(&registries, target, &look, &session.ui).await?) };
+        let found = or_stop(&session.cancel, looking).await?;
         for reference in found.deleted {
             let Some((_, tag)) = reference.rsplit_once(':') else { continue };
             let of = pull_requests(target, tag);
@@ -143,7 +144,9 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
     let states = if numbers.is_empty() {
         BTreeMap::new()
     } else {
-        pulls::states(&forge, &numbers, &session.ui).await.map_err(|error| PruneError::Forge(Box::new(error)))?
+        let asking = pulls::states(&forge, &numbers, &session.ui);
+        or_stop(&session.cancel, async { Ok(asking.await.map_err(|error| PruneError::Forge(Box::new(error)))?) })
+            .await?
     };
     let closed: BTreeSet<u64> =
         states.iter().filter(|(_, state)| **state == State::Closed).map(|(number, _)| *number).collect();
@@ -163,7 +166,7 @@ pub(super) async fn command(session: &Session, options: &PruneOptions) -> Result
             let of = pull_requests(target, tag);
             of.len() == 1 && of.is_subset(&closed)
         };
-        let order = Order { goes: &goes, keys: options.keys, mode };
+        let order = Order { goes: &goes, keys: options.keys, mode, stop: &session.cancel };
         if session.cancel.is_cancelled() {
             break;
         }

@@ -73,7 +73,7 @@ pub async fn prune_package(package: &Package<'_>, order: &Order<'_>) -> Result<P
         Mode::Look | Mode::DryRun => Ok(()),
     };
     let mut attached = Vec::new();
-    for version in &versions {
+    for version in versions.iter().take_while(|_| !order.stop.is_cancelled()) {
         let holders = version.tags();
         if !holders.iter().any(|tag| doomed.contains(tag)) {
             continue;

@@ -11,6 +11,8 @@ mod repository;
 
 use std::collections::BTreeSet;
 
+use tokio_util::sync::CancellationToken;
+
 pub use ghcr::{Package, prune_package};
 pub use repository::prune_repository;
 
@@ -22,6 +24,8 @@ pub struct Order<'a> {
     pub keys: bool,
     /// How far to go.
     pub mode: Mode,
+    /// Ends the work before the next tag.
+    pub stop: &'a CancellationToken,
 }
 
 /// How far to go.

@@ -38,7 +38,7 @@ pub async fn prune_repository(repository: &Repository, order: &Order<'_>) -> Res
         doomed.extend(keys);
     }
     let subjects = work.subjects(&doomed).await?;
-    for tag in &doomed {
+    for tag in doomed.iter().take_while(|_| !order.stop.is_cancelled()) {
         if let Err(error) = work.delete(tag, &doomed).await {
             let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
             work.keep(tag, with_causes(&error), help);

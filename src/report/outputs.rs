@@ -74,9 +74,14 @@ fn whole_or_path(text: String, out: &Path, file: &str) -> String {
     if text.len() > MAX_DOCUMENT { out.join(file).display().to_string() } else { text }
 }
 
-/// A JSON object with what `value` gives for each plugin and bundle, by id.
+/// A JSON object with what `value` gives for each plugin and bundle, by id; for a bundle that has a plugin's id, by
+/// label.
 fn by_id<'a>(result: &'a RunResult, value: impl Fn(&'a ArtifactResult) -> Option<&'a str>) -> String {
-    let entries = result.artifacts().filter_map(|artifact| Some((artifact.id.clone(), Value::from(value(artifact)?))));
+    let key = |artifact: &ArtifactResult| {
+        let is_shared = artifact.is_bundle() && result.plugins.iter().any(|plugin| plugin.id == artifact.id);
+        if is_shared { artifact.label() } else { artifact.id.clone() }
+    };
+    let entries = result.artifacts().filter_map(|artifact| Some((key(artifact), Value::from(value(artifact)?))));
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 

@@ -9,7 +9,7 @@ use find::Promotion;
 
 use super::push::ToPush;
 use super::session::Session;
-use super::{Error, PlanOptions, ci, plan, push, report, tags};
+use super::{Error, PlanOptions, ci, or_stop, plan, push, report, tags};
 use crate::ci::Event;
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
@@ -113,7 +113,7 @@ pub(super) async fn command(session: &Session, options: &PromoteOptions) -> Resu
     say_what_stays(session, &to, &mut result)?;
 
     let promotion = Promotion { session, tested: &tested, from: &from, to: &to, registries: &registries };
-    let artifacts = promotion.find_all(&mut result).await?;
+    let artifacts = or_stop(&session.cancel, promotion.find_all(&mut result)).await?;
     result.dry_run = options.dry_run;
     if options.dry_run {
         for artifact in &artifacts {
