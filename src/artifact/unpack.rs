@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
 
+use crate::package::rehearse::is_folder;
+
 /// The largest file that any installer takes, in bytes.
 const MAX_FILE: u64 = 40_000_000;
 /// What a plugin may unpack to, in bytes: many times the largest that is known.
@@ -73,7 +75,7 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked,
             }
         };
         match entry.header().entry_type() {
-            EntryType::Directory => fs_err::create_dir_all(target).map_err(unwritten)?,
+            _ if is_folder(entry.header(), &path) => fs_err::create_dir_all(target).map_err(unwritten)?,
             EntryType::Regular | EntryType::Continuous => {
                 if entry.size() > MAX_FILE {
                     return Err(too_much(format!("`{path}` has {} bytes, more than an installer takes", entry.size())));
@@ -141,6 +143,8 @@ fn copy(content: &mut impl Read, file: &mut impl Write) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::rehearse::{self, Contents};
+    use crate::package::{Finding, Release};
 
     fn entry(archive: &mut tar::Builder<Vec<u8>>, path: &str, kind: EntryType, content: &[u8]) {
         let mut header = tar::Header::new_ustar();
@@ -176,5 +180,48 @@ mod tests {
         assert_eq!(unpacked.files, 2);
         assert!(into.join("package.json").is_file() && into.join("etc/passwd").is_file());
         assert!(!into.join("etc").is_symlink() && !folder.path().join("a/out").exists());
+    }
+
+    /// The rehearsal finds whatever would keep a plugin from being unpacked.
+    #[test]
+    fn what_breaks_no_rule_can_be_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = br#"{"name":"x","version":"1.0.0","main":"a","backstage":{"role":"backend-plugin"}}"#;
+        let long = "l".repeat(256);
+        let parts = ["a", "b", "A", "c.js", "ü", ".", "..", "", long.as_str()];
+        let kinds = [EntryType::Regular, EntryType::Regular, EntryType::Directory, EntryType::Symlink, EntryType::Fifo];
+        let mut state = 1_u32;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        let mut good = 0;
+        for round in 0..3000 {
+            let mut archive = tar::Builder::new(Vec::new());
+            entry(&mut archive, "package/package.json", EntryType::Regular, manifest);
+            entry(&mut archive, "package/a/index.js", EntryType::Regular, b"");
+            for _ in 0..=random(4) {
+                // Odd parts are rare, so that there are archives without any.
+                let mut part = || if random(12) == 0 { parts[random(parts.len())] } else { parts[random(5)] };
+                let path: Vec<&str> = (0..3).map(|_| part()).collect();
+                let path = format!("package/{}", path[..=random(3)].join("/"));
+                let kind = if random(8) == 0 { kinds[random(kinds.len())] } else { EntryType::Regular };
+                archive.append_pax_extensions([("path", path.as_bytes())]).unwrap();
+                entry(&mut archive, "x", kind, b"");
+            }
+            let bytes = archive.into_inner().unwrap();
+            let (findings, _) = rehearse::tgz(&Contents::read(&mut bytes.as_slice()), "x", "x", &Release::KNOWN);
+            if findings.iter().any(Finding::is_fatal) {
+                continue;
+            }
+            good += 1;
+            let file = folder.path().join("x.tgz");
+            fs_err::write(&file, bytes).unwrap();
+            let into = folder.path().join(round.to_string());
+            let unpacked = unpack(&file, "package", &into).unwrap();
+            assert_eq!(unpacked.left_out, [""; 0]);
+            fs_err::remove_dir_all(into).unwrap();
+        }
+        assert!(good > 300, "{good} archives break no rule");
     }
 }

@@ -164,8 +164,8 @@ impl Contents {
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let is_sparse = is_sparse(&mut entry)?;
             let kind = match entry.header().entry_type() {
+                _ if is_folder(entry.header(), &path) => EntryKind::Folder,
                 EntryType::Regular | EntryType::Continuous if !is_sparse => EntryKind::File,
-                EntryType::Directory => EntryKind::Folder,
                 EntryType::Symlink | EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
                     EntryKind::Link(String::from_utf8_lossy(&target).into_owned())
@@ -194,6 +194,11 @@ impl Contents {
         }
         Ok(())
     }
+}
+
+/// Whether an entry is a folder: before POSIX, one was a file whose name ends in a slash.
+pub(crate) fn is_folder(header: &tar::Header, path: &str) -> bool {
+    header.entry_type().is_dir() || header.as_old().linkflag == [0] && path.ends_with('/')
 }
 
 /// Whether it has holes, in the form of GNU tar that looks like a usual file: node's tar does not know it.

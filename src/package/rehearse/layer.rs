@@ -45,7 +45,8 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         let (top, inner) = plain.split_once('/').unwrap_or((plain, ""));
         let path = if inner.is_empty() { whole } else { inner };
         let mut add = |rule: Rule, text: String| limited.add(rule, Some(top), path, text);
-        if plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let is_odd = whole.ends_with('/') && entry.kind != EntryKind::Folder;
+        if is_odd || plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
             add(Rule::EntryPath, format!("the entry `{whole}` is not named plainly"));
         } else if plain.contains('\0') || plain.split('/').any(|part| part.len() > MAX_NAME) {
             add(Rule::EntryPath, format!("the entry `{whole}` has a name that no file can have"));

@@ -18,7 +18,7 @@ mod tgz;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use contents::Contents;
+pub(crate) use contents::{Contents, is_folder};
 pub(crate) use image::{ImageBytes, dynamic_packages, image};
 pub(crate) use index::index;
 pub use release::{NotARelease, Release};

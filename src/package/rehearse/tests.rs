@@ -266,6 +266,7 @@ fn cases() -> Vec<Case> {
         (Rule::EntryPath, EVERY, |d| d.entry("./acme-plugin-x/y", EntryType::Regular, 0o644, "x")),
         (Rule::EntryPath, EVERY, |d| d.entry("/acme-plugin-x/y", EntryType::Regular, 0o644, "x")),
         (Rule::EntryPath, EVERY, |d| d.entry("acme-plugin-x/../y", EntryType::Regular, 0o644, "x")),
+        (Rule::EntryPath, EVERY, |d| d.file("y/", "x")),
         (Rule::EntryPath, EVERY, |d| d.entry("elsewhere/y", EntryType::Regular, 0o644, "x")),
         (Rule::EntryType, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Symlink, 0o777, "dist/index.cjs.js")),
         (Rule::EntryType, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Link, 0o644, "acme-plugin-x/package.json")),
