@@ -260,7 +260,7 @@ fn credentials_that_cannot_be_read_stop_no_plan() {
     let output = run(&repo, &["--channel", "next"], &variables);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert_eq!(said.matches("no registry could be asked what it holds").count(), 1, "{said}");
+    assert_eq!(said.matches("registry `q` could not be asked what it holds").count(), 1, "{said}");
     assert!(said.contains("auth.json") && !said.contains("pushed"), "{said}");
     // Whoever pushes needs them.
     let pushed = rhdh_pack(&repo.root).args(["run", "--channel", "next"]).envs(variables).output().unwrap();
