@@ -12,6 +12,11 @@ use crate::digest::Digest;
 use crate::package::inventory::Inventory;
 use crate::package::packlist::MAX_MANIFEST;
 
+/// What a file begins with that stands for another one in Git LFS, and its size at most, in bytes: docs/spec.md of
+/// git-lfs 3.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const MAX_LFS_POINTER: u64 = 1024;
+
 /// What an archive holds.
 #[derive(Debug)]
 pub(crate) struct Contents {
@@ -54,6 +59,8 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
     /// The sha256 of a file.
     pub(crate) sha256: Option<[u8; 32]>,
+    /// Whether it is a file that stands for another one in Git LFS.
+    pub(crate) is_lfs_pointer: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,22 +182,23 @@ impl Contents {
             };
             let size = entry.size();
             let mode = entry.header().mode()?;
-            let mut sha256 = None;
+            let (mut sha256, mut is_lfs_pointer) = (None, false);
             if kind == EntryKind::File {
-                let manifest = size <= MAX_MANIFEST && is_manifest(&path);
-                if manifest || size <= MAX_MANIFEST && Inventory::wants(&path) {
+                let is_read = size <= MAX_MANIFEST && (is_manifest(&path) || Inventory::wants(&path));
+                if is_read || size <= MAX_LFS_POINTER {
                     let mut content = Vec::new();
                     entry.read_to_end(&mut content)?;
                     sha256 = Some(Sha256::digest(&content).into());
+                    is_lfs_pointer = content.starts_with(LFS_POINTER);
                     self.inventory.add(&path, &content);
-                    if manifest {
+                    if is_manifest(&path) {
                         self.manifests.insert(path.clone(), content);
                     }
                 } else {
                     sha256 = Some(hash(&mut entry, &mut buffer)?);
                 }
             }
-            self.entries.push(Entry { path, kind, size, mode, sha256 });
+            self.entries.push(Entry { path, kind, size, mode, sha256, is_lfs_pointer });
         }
         Ok(())
     }

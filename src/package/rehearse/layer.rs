@@ -65,6 +65,9 @@ pub(super) fn entries(findings: &mut Findings<'_>, contents: &Contents, is_expec
         if entry.mode & 0o6000 != 0 || entry.kind == EntryKind::File && entry.mode & 0o002 != 0 {
             add(Rule::EntryMode, format!("`{path}` has the mode {:o}", entry.mode));
         }
+        if entry.is_lfs_pointer {
+            add(Rule::GitLfs, format!("`{path}` is a pointer of Git LFS, not the file that it stands for"));
+        }
         if INSTALLER_FILES.contains(&inner) {
             add(Rule::ReservedName, format!("the installer writes `{path}` itself"));
         }

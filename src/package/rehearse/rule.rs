@@ -97,6 +97,8 @@ rules! {
     EntrySize: Error, All, "split the file, or leave it out by a line in `files` of package.json";
     /// No file sets user or group id on execution, or may be written by everybody.
     EntryMode: Warn, All, "package the plugin again with `rhdh-pack package`";
+    /// No file stands for another one that Git LFS never fetched.
+    GitLfs: Warn, All, "run `git lfs pull` before the plugin is built; for actions/checkout, set `lfs: true`";
     /// No entry is there twice.
     DuplicateEntry: Error, All, "package the plugin again with `rhdh-pack package`";
     /// No two names differ in case only: one would overwrite the other on macOS and Windows.

@@ -276,6 +276,9 @@ fn cases() -> Vec<Case> {
         (Rule::EntrySize, EVERY, |d| d.file("large", noise(40_000_001))),
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o4755, "x")),
         (Rule::EntryMode, EVERY, |d| d.entry("acme-plugin-x/y", EntryType::Regular, 0o666, "x")),
+        (Rule::GitLfs, EVERY, |d| {
+            d.file("logo.png", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n");
+        }),
         (Rule::DuplicateEntry, EVERY, |d| d.file("package.json", backend().to_string())),
         // In either order: Python's installer stops there, and node's loses one of the two.
         (Rule::DuplicateEntry, EVERY, |d| {
