@@ -16,25 +16,31 @@ const YARN_1: &str = "yarn/bin/yarn.js";
 /// A workspace of two packages, with all that makes lock files hard to read.
 fn workspace(yarn: &str) -> (tempfile::TempDir, Workspaces) {
     let folder = tempfile::tempdir().unwrap();
-    let patch =
-        if yarn == YARN_4 { r#", "is-odd": "patch:is-odd@npm%3A3.0.1#./.yarn/patches/is-odd.patch""# } else { "" };
+    let (patch, leven) = if yarn == YARN_4 {
+        (r#", "is-odd": "patch:is-odd@npm%3A3.0.1#./.yarn/patches/is-odd.patch""#, "catalog:old")
+    } else {
+        ("", "^3.0.0")
+    };
     write(
         folder.path(),
         "package.json",
         &format!(
             r#"{{"name": "root", "private": true, "workspaces": ["packages/*"],
                 "resolutions": {{"ms": "2.1.2", "express/qs": "6.11.0"{patch}}},
-                "devDependencies": {{"typescript": "~5.4.5", "react": "^18.0.0"}}}}"#
+                "devDependencies": {{"typescript": "~5.4.5", "react": "^18.0.0", "leven": "^4.0.0"}}}}"#
         ),
     );
     write(
         folder.path(),
         "packages/a/package.json",
-        r#"{"name": "@acme/a", "version": "1.0.0",
-            "dependencies": {"@acme/b": "^1.0.0", "express": "^4.17.0", "under": "npm:underscore@^1.13.0", "is-odd": "^3.0.0"},
-            "optionalDependencies": {"fsevents": "^2.3.2"},
-            "peerDependencies": {"react": "^17.0.0 || ^18.0.0"},
-            "devDependencies": {"resolve": "^1.20.0", "left-pad": "^1.0.0"}}"#,
+        &format!(
+            r#"{{"name": "@acme/a", "version": "1.0.0",
+                "dependencies": {{"@acme/b": "^1.0.0", "express": "^4.17.0", "under": "npm:underscore@^1.13.0",
+                                 "is-odd": "^3.0.0", "leven": "{leven}"}},
+                "optionalDependencies": {{"fsevents": "^2.3.2"}},
+                "peerDependencies": {{"react": "^17.0.0 || ^18.0.0"}},
+                "devDependencies": {{"resolve": "^1.20.0", "left-pad": "^1.0.0"}}}}"#
+        ),
     );
     write(
         folder.path(),
@@ -48,7 +54,8 @@ fn workspace(yarn: &str) -> (tempfile::TempDir, Workspaces) {
         "diff --git a/patched.txt b/patched.txt\nnew file mode 100644\nindex 0000000..1269488\n--- /dev/null\n\
          +++ b/patched.txt\n@@ -0,0 +1 @@\n+data\n",
     );
-    write(folder.path(), ".yarnrc.yml", "enableTelemetry: false\nnpmMinimalAgeGate: 0\nnodeLinker: node-modules\n");
+    let settings = "enableTelemetry: false\nnpmMinimalAgeGate: 0\nnodeLinker: node-modules\n";
+    write(folder.path(), ".yarnrc.yml", &format!("{settings}catalogs:\n  old:\n    leven: ^3.0.0\n"));
     let arguments: &[&str] = if yarn == YARN_4 {
         &["install", "--mode=update-lockfile"]
     } else {
@@ -131,7 +138,7 @@ fn yarn_4_agrees_about_every_closure() {
     let lockfile = read(folder.path(), workspace);
     let edges = edges(folder.path());
     for (path, name, direct) in [
-        ("packages/a", "@acme/a", &["express", "under", "is-odd", "fsevents", "react", "@acme/b"][..]),
+        ("packages/a", "@acme/a", &["express", "under", "is-odd", "leven", "fsevents", "react", "@acme/b"][..]),
         ("packages/b", "@acme/b", &["debug", "resolve"]),
     ] {
         let closure = closure(&lockfile, &roots(workspace, path)).unwrap();

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::glob::{ByLink, Patterns};
 use super::package_json::{self, PackageJson, parse_object, read_limited, take_text};
-use super::{Package, Workspace, Workspaces, graph};
+use super::{Catalogs, Package, Workspace, Workspaces, graph};
 use crate::repo_path::{Places, RepoPath, RepoPathError};
 
 /// Why a folder has no workspace.
@@ -226,7 +226,8 @@ fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
         folder.locate(root).ok()?;
         PackageJson::parse(&read(root, folder, "package.json").ok()?, &shown(folder, "package.json")).ok()
     });
-    Ok(Workspace { backstage: backstage_version(root, path)?, path: path.clone(), manifest, packages })
+    let (backstage, catalogs) = (backstage_version(root, path)?, Catalogs::of(&path.under(root)));
+    Ok(Workspace { path: path.clone(), manifest, packages, backstage, catalogs })
 }
 
 /// Where `folder` is in the repository, after following every link on the way.

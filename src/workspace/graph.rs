@@ -130,6 +130,7 @@ fn by_path(workspace: &RepoPath, folder: &RepoPath, range: &str) -> Option<RepoP
 mod tests {
     use std::sync::Arc;
 
+    use super::super::Catalogs;
     use super::*;
 
     fn workspace(manifests: &[(&str, &str)]) -> Workspace {
@@ -148,7 +149,7 @@ mod tests {
             };
             PackageJson::parse(manifest.as_bytes(), "package.json").ok()
         });
-        Workspace { path, manifest: Arc::default(), packages, backstage: None }
+        Workspace { path, manifest: Arc::default(), packages, backstage: None, catalogs: Catalogs::default() }
     }
 
     fn closure(workspace: &Workspace, folder: &str) -> Vec<String> {

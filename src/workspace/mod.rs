@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use crate::repo_path::RepoPath;
 
+mod catalogs;
 mod closure;
 mod discover;
 mod glob;
@@ -17,6 +18,7 @@ pub mod package_json;
 mod resolve;
 mod third_party;
 
+pub use catalogs::Catalogs;
 pub use closure::Closure;
 pub use discover::{Discovery, Error, discover};
 pub use lockfile::LockfileError;
@@ -35,6 +37,8 @@ pub struct Workspace {
     pub packages: IndexMap<RepoPath, Package>,
     /// The Backstage version of `backstage.json`, where there is one.
     pub backstage: Option<String>,
+    /// The catalogs of its `.yarnrc.yml`.
+    pub catalogs: Catalogs,
 }
 
 /// One package of a workspace.

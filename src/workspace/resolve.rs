@@ -67,7 +67,7 @@ impl Index {
     }
 
     /// Finds what a dependency on `name` with `range` is locked to; `entries` are those that the index was made from. A
-    /// dependency that is not locked by its own text (yarn rewrites ranges by `resolutions`, catalogs and plugins)
+    /// dependency that is not locked by its own text (yarn rewrites ranges by `resolutions` and plugins)
     /// counts as one on all locked packages of that name: better one too many than a change that is not seen.
     pub(super) fn find(&self, entries: &Entries, parent: Option<&str>, name: &str, range: &str) -> Found {
         let resolution = self.resolutions.iter().find(|resolution| resolution.is_for(parent, name, range));

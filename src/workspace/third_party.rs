@@ -50,7 +50,7 @@ pub struct Root<'a> {
     pub dependant: &'a str,
     /// The name of what it depends on.
     pub name: &'a str,
-    /// The range, as `package.json` has it.
+    /// The range, as `package.json` or a catalog has it.
     pub range: &'a str,
 }
 
@@ -391,7 +391,7 @@ impl Workspace {
         let dependant = own.name.as_deref().unwrap_or_default();
         let mut roots: Vec<Root<'a>> = Vec::new();
         for (name, range) in direct.chain(peers).chain(tools).filter(|(name, _)| !in_workspace(name)) {
-            let root = Root { dependant, name, range };
+            let root = Root { dependant, name, range: self.catalogs.range(name, range) };
             if !roots.contains(&root) {
                 roots.push(root);
             }
