@@ -97,7 +97,7 @@ fn installed(what: &str, workspaces: &Workspaces, workspace: &Workspace) -> Find
             if workspace.named(name).is_some() {
                 continue;
             }
-            let Some(locked) = lock.locked(Root { dependant, name, range }).next() else {
+            let Some(locked) = lock.locked(Root::new(dependant, name, range)).next() else {
                 if !["workspace:", "link:", "portal:", "file:"].iter().any(|local| range.starts_with(local)) {
                     unlocked.push(format!("{name}@{range}"));
                 }

@@ -45,6 +45,8 @@ struct View<'a> {
     workspaces: HashMap<&'a RepoPath, OfWorkspace>,
     /// What the files of each package say.
     contents: Vec<Content>,
+    /// For each package, those that it comes to by its lock file.
+    by_lock: Vec<Vec<usize>>,
 }
 
 pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, sight: &Sight) -> Result<Seen, Error> {
@@ -52,7 +54,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         let of_head = scope.spawn(|| OfHead::look(rules, sight.after()?));
         (ByTexts::look(request, rules, git, sight), of_head.join())
     });
-    let ByTexts { base, rhdh_cli, plugins: with_locks, moved, removed, mut notes } = by_texts?;
+    let ByTexts { base, rhdh_cli, by_lock, plugins: with_locks, moved, removed, mut notes } = by_texts?;
     let OfHead { after, existing, contents } = of_head.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     if sight.look.head.is_none() {
         sparse::refuse(request, after)?;
@@ -70,7 +72,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let workspaces = workspaces
         .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))
         .collect();
-    let view = View { rules, moved, workspaces, head: after, base, contents };
+    let view = View { rules, moved, workspaces, head: after, base, contents, by_lock };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
     let by_id: HashMap<&str, (&PluginToPlan<'_>, &(ContentKey, Vec<Reason>))> = request
@@ -88,6 +90,8 @@ struct ByTexts<'a> {
     base: Option<Texts<'a>>,
     /// The version of the RHDH CLI for each workspace, at the base and at the head.
     rhdh_cli: HashMap<&'a RepoPath, (String, String)>,
+    /// For each package, those that it comes to by its lock file.
+    by_lock: Vec<Vec<usize>>,
     /// For each plugin, the packages that it is made from, and what its lock file says.
     plugins: Vec<(Vec<usize>, OfPlugin)>,
     /// What came to a workspace, and what left it.
@@ -125,8 +129,12 @@ impl<'a> ByTexts<'a> {
             (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
         });
         let rhdh_cli = rhdh_cli.collect();
+        let numbers = |(package, folders): (usize, &[String])| {
+            folders.iter().filter_map(|folder| rules.beside(package, folder)).collect()
+        };
+        let by_lock: Vec<Vec<usize>> = locks.of_workspace().enumerate().map(numbers).collect();
         let plugins = parallel(&request.plugins, |plugin| {
-            let closure = rules.closure(plugin.config);
+            let closure = rules.closure(plugin.config, &by_lock);
             let of_lock = if closure.is_empty() { OfPlugin::Nothing } else { locks.plugin(&closure) };
             (closure, of_lock)
         });
@@ -137,7 +145,7 @@ impl<'a> ByTexts<'a> {
             ),
             _ => Default::default(),
         };
-        Ok(Self { base, rhdh_cli, plugins, moved, removed, notes })
+        Ok(Self { base, rhdh_cli, by_lock, plugins, moved, removed, notes })
     }
 }
 
@@ -186,8 +194,9 @@ impl View<'_> {
                     records.add("lock", rules.packages[package].1.path.as_str(), digest);
                 }
                 for patch in patch_files {
-                    let path = join(workspace.path.as_str(), patch).into_bytes();
-                    for (path, file) in rules.links.at(self.head, &path, |_| true) {
+                    // One that leads out of the repository is no file of it.
+                    let Ok(path) = workspace.path.join(patch) else { continue };
+                    for (path, file) in rules.links.at(self.head, path.as_str().as_bytes(), |_| true) {
                         records.add("file", path, describe(&file));
                         patches.insert(path, file);
                     }
@@ -292,8 +301,9 @@ impl View<'_> {
         let mut from: HashMap<usize, usize> = HashMap::new();
         let mut next = std::collections::VecDeque::from([own]);
         while let Some(at) = next.pop_front() {
-            for path in &self.rules.packages[at].1.depends_on {
-                if let Some(to) = self.rules.package(path).filter(|to| *to != own && !from.contains_key(to)) {
+            for to in self.rules.direct(at, &self.by_lock) {
+                let to = self.rules.package(&self.rules.packages[to].1.path);
+                if let Some(to) = to.filter(|to| *to != own && !from.contains_key(to)) {
                     from.insert(to, at);
                     next.push_back(to);
                 }

@@ -293,7 +293,7 @@ impl<'a> Rules<'a> {
                 found.extend(self.links.at(snapshot, path.as_str().as_bytes(), |_| true));
             }
             // They count for every plugin, as `resolutions` itself does.
-            for path in workspace.resolved_to_paths() {
+            for path in &workspace.resolved {
                 found.extend(self.links.at(snapshot, path.as_str().as_bytes(), |path| !self.is_ignored(path)));
             }
             if !self.global.1.is_empty() {
@@ -308,15 +308,27 @@ impl<'a> Rules<'a> {
         self.workspaces.by_path.values().map(of).collect()
     }
 
+    /// The packages that the package with this number depends on; `by_lock` are those that it comes to by its lock file.
+    pub(super) fn direct<'s>(&'s self, package: usize, by_lock: &'s [Vec<usize>]) -> impl Iterator<Item = usize> + 's {
+        self.depends_on[package].iter().chain(by_lock.get(package).into_iter().flatten()).copied()
+    }
+
+    /// The number of the package at `path` in the workspace of `package`.
+    pub(super) fn beside(&self, package: usize, path: &str) -> Option<usize> {
+        self.in_workspace(self.packages[package].0, &self.packages[package].0.path.join(path).ok()?)
+    }
+
+    fn in_workspace(&self, workspace: &Workspace, folder: &RepoPath) -> Option<usize> {
+        let first = self.packages.partition_point(|(other, _)| other.path < workspace.path);
+        Some(first + workspace.packages.get_index_of(folder)?)
+    }
+
     /// The packages that a plugin is made from: its own, those that it depends on, those that the configuration has
-    /// embedded, and what they depend on; its own first.
-    pub(super) fn closure(&self, plugin: &crate::config::Plugin) -> Vec<usize> {
+    /// embedded, and what they depend on; its own first. `by_lock` as in [`Rules::direct`].
+    pub(super) fn closure(&self, plugin: &crate::config::Plugin, by_lock: &[Vec<usize>]) -> Vec<usize> {
         let Some(own) = self.package(&plugin.path) else { return Vec::new() };
         let (workspace, _) = self.packages[own];
-        let in_workspace = |path: &RepoPath| {
-            let first = self.packages.partition_point(|(other, _)| other.path < workspace.path);
-            Some(first + workspace.packages.get_index_of(path)?)
-        };
+        let in_workspace = |path: &RepoPath| self.in_workspace(workspace, path);
         let embedded = plugin.embed_packages.iter().filter_map(|name| in_workspace(&workspace.named(name)?.path));
         let mut all = Vec::new();
         let mut seen = hashbrown::HashSet::new();
@@ -327,7 +339,7 @@ impl<'a> Rules<'a> {
             while let Some(package) = next.pop() {
                 if seen.insert(package) {
                     found.push(package);
-                    next.extend(&self.depends_on[package]);
+                    next.extend(self.direct(package, by_lock));
                 }
             }
             // Numbers go by folder.

@@ -157,6 +157,8 @@ struct Locked<'a> {
     digest: [u8; 32],
     /// The patch files that it is made with, relative to the workspace.
     patches: Vec<String>,
+    /// Folders, relative to the workspace, of packages of the workspace that it comes to by the lock file.
+    of_workspace: Vec<String>,
 }
 
 /// What a dependency is locked to, where that is one version.
@@ -221,6 +223,13 @@ impl<'a> LockView<'a> {
         }
     }
 
+    /// For each package, folders of packages of its workspace that it comes to by the lock file; they are relative to
+    /// the workspace.
+    pub(super) fn of_workspace(&self) -> impl Iterator<Item = &[String]> {
+        let locked = self.packages.iter().map(|package| package.as_ref()?.as_ref().ok());
+        locked.map(|locked| locked.map_or(&[][..], |locked| locked.of_workspace.as_slice()))
+    }
+
     /// What is said of a plugin that is made from the packages with these numbers, all of one workspace.
     pub(super) fn plugin(&self, packages: &[usize]) -> OfPlugin {
         let (mut digests, mut patches, mut unread) = (Vec::with_capacity(packages.len()), Vec::new(), None);
@@ -256,7 +265,8 @@ impl<'a> Locked<'a> {
         let direct = lockfile.direct(&roots).map_err(|error| error.to_string())?;
         let closure = lockfile.closure(&direct).map_err(|error| error.to_string())?;
         let patches = lockfile.patches(&closure).map(str::to_owned).collect();
-        Ok(Self { workspace, roots, digest: lockfile.digest(&closure), patches, direct, closure })
+        let of_workspace = lockfile.of_workspace(&direct, &closure).map(str::to_owned).collect();
+        Ok(Self { workspace, roots, digest: lockfile.digest(&closure), patches, of_workspace, direct, closure })
     }
 }
 

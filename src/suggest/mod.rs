@@ -157,7 +157,7 @@ impl<'a> Export<'a> {
             if !names.iter().any(|wanted| wanted == name) || self.parts.iter().any(|part| part.name == name) {
                 continue;
             }
-            if let Some(embedded) = self.part(Root { dependant, name, range }) {
+            if let Some(embedded) = self.part(Root::new(dependant, name, range)) {
                 let names: Vec<String> = names.iter().cloned().chain(siblings(embedded.name, embedded.role)).collect();
                 self.embed(embedded, &names);
             }
@@ -264,7 +264,7 @@ impl<'a> Export<'a> {
                     if self.is_shared(name) {
                         return Some(self.brings_along(name, &way));
                     }
-                    next.push_back((Root { dependant: locked.name, name, range }, way.clone()));
+                    next.push_back((Root::new(locked.name, name, range), way.clone()));
                 }
             }
         }
@@ -289,7 +289,7 @@ impl<'a> Export<'a> {
         let roots = self
             .parts
             .iter()
-            .flat_map(|part| part.dependencies.iter().map(|(name, range)| Root { dependant: part.name, name, range }));
+            .flat_map(|part| part.dependencies.iter().map(|(name, range)| Root::new(part.name, name, range)));
         let mut first: BTreeMap<(&str, &str), Root<'a>> = BTreeMap::new();
         for root in roots {
             first.entry((root.name, root.range)).or_insert(root);

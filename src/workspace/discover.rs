@@ -222,12 +222,12 @@ fn load(root: &Path, path: &RepoPath) -> Result<Workspace, Error> {
     }
     refuse_duplicates(root, &mut packages)?;
     let mut packages: IndexMap<RepoPath, Package> = packages.into_iter().collect();
-    graph::connect(path, &mut packages, |folder| {
+    let resolved = graph::connect(path, &mut packages, |folder| {
         folder.locate(root).ok()?;
         PackageJson::parse(&read(root, folder, "package.json").ok()?, &shown(folder, "package.json")).ok()
     });
     let (backstage, catalogs) = (backstage_version(root, path)?, Catalogs::of(&path.under(root)));
-    Ok(Workspace { path: path.clone(), manifest, packages, backstage, catalogs })
+    Ok(Workspace { path: path.clone(), manifest, packages, backstage, resolved, catalogs })
 }
 
 /// Where `folder` is in the repository, after following every link on the way.

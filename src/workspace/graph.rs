@@ -40,11 +40,6 @@ impl Workspace {
         self.packages.values().find(|package| package.manifest.name.as_deref() == Some(name))
     }
 
-    /// Where `resolutions` of the root lead by `portal:`, `link:`, `file:` or `workspace:`.
-    pub fn resolved_to_paths(&self) -> impl Iterator<Item = RepoPath> {
-        self.manifest.ranges("resolutions").filter_map(|(_, range)| by_path(&self.path, &self.path, range))
-    }
-
     /// The package in `folder`, then every package of the workspace that it depends on, directly or not, sorted by
     /// folder. Empty where `folder` is no package of the workspace.
     #[must_use]
@@ -63,13 +58,14 @@ impl Workspace {
     }
 }
 
-/// Fills in `depends_on` and `local` of every package; `workspace` is the folder of the workspace root, and `manifest_of`
-/// reads the `package.json` of a folder that is no package of it, where there is one.
+/// Fills in `depends_on` and `local` of every package, and returns where `resolutions` of the root lead by `portal:`,
+/// `link:` or `file:`, and these in turn. `workspace` is the folder of the root, and `manifest_of` reads the
+/// `package.json` of a folder that is no package of the workspace, where there is one.
 pub(super) fn connect(
     workspace: &RepoPath,
     packages: &mut IndexMap<RepoPath, Package>,
     manifest_of: impl Fn(&RepoPath) -> Option<PackageJson>,
-) {
+) -> Vec<RepoPath> {
     let by_name: HashMap<&str, &Package> =
         packages.values().filter_map(|package| Some((package.manifest.name.as_deref()?, package))).collect();
     let targets = |folder: &RepoPath, manifest: &PackageJson| -> Vec<RepoPath> {
@@ -81,37 +77,46 @@ pub(super) fn connect(
         });
         targets.collect()
     };
-    let edges: Vec<(BTreeSet<RepoPath>, BTreeSet<RepoPath>)> = packages
+    let reached = |mut next: Vec<RepoPath>| {
+        let mut seen = BTreeSet::new();
+        while let Some(target) = next.pop() {
+            if seen.contains(&target) {
+                continue;
+            }
+            // A folder that is no package of the workspace comes with what it depends on.
+            let outside = if packages.contains_key(&target) { None } else { manifest_of(&target) };
+            next.extend(outside.iter().flat_map(|manifest| targets(&target, manifest)));
+            seen.insert(target);
+        }
+        seen
+    };
+    let edges: Vec<(Vec<RepoPath>, Vec<RepoPath>)> = packages
         .values()
         .map(|package| {
-            let mut next = targets(&package.path, &package.manifest);
-            let mut seen = BTreeSet::new();
-            while let Some(target) = next.pop() {
-                if target == package.path || seen.contains(&target) {
-                    continue;
-                }
-                // A folder that is no package of the workspace comes with what it depends on.
-                let outside = if packages.contains_key(&target) { None } else { manifest_of(&target) };
-                next.extend(outside.iter().flat_map(|manifest| targets(&target, manifest)));
-                seen.insert(target);
-            }
+            let mut seen = reached(targets(&package.path, &package.manifest));
+            seen.remove(&package.path);
             seen.into_iter().partition(|path| packages.contains_key(path))
         })
         .collect();
+    let resolutions = packages.get(workspace).into_iter().flat_map(|root| root.manifest.ranges("resolutions"));
+    let resolved = reached(resolutions.filter_map(|(_, range)| by_path(workspace, workspace, range)).collect());
     for (package, (depends_on, local)) in packages.values_mut().zip(edges) {
-        package.depends_on = depends_on.into_iter().collect();
-        package.local = local.into_iter().collect();
+        (package.depends_on, package.local) = (depends_on, local);
     }
+    resolved.into_iter().filter(|path| !packages.contains_key(path)).collect()
 }
 
 /// Whether a dependency on the name of `target` with this range is one on the package of the workspace, and not on
 /// one of the registry (yarn 4, `Workspace.accepts`).
 fn accepts(target: &Package, range: &str) -> bool {
-    let (protocol, range) = range.split_once(':').map_or((None, range), |(protocol, range)| (Some(protocol), range));
-    if protocol == Some("workspace") {
+    let range = match range.split_once(':') {
         // `workspace:^`, `workspace:1.x`, `workspace:packages/x`: yarn takes the package of this name or refuses.
-        return true;
-    }
+        Some(("workspace", _)) => return true,
+        Some(("npm", range)) => range,
+        // What `catalog:`, `backstage:` and the like lead to, the lock file says.
+        Some(_) => return false,
+        None => range,
+    };
     let version = target.manifest.version.as_deref().and_then(|version| Version::parse(version).ok());
     version.is_some_and(|version| Range::parse(range).is_ok_and(|range| range.satisfies(&version)))
 }
@@ -141,7 +146,7 @@ mod tests {
         });
         let mut packages: IndexMap<RepoPath, Package> = packages.collect();
         let path = RepoPath::default();
-        connect(&path, &mut packages, |folder| {
+        let resolved = connect(&path, &mut packages, |folder| {
             let manifest = match folder.as_str() {
                 "libs/one" => r#"{"dependencies": {"two": "portal:../two", "b": "*", "one": "link:."}}"#,
                 "libs/two" => r#"{"dependencies": {"one": "file:../one", "c": "link:../../p/c"}}"#,
@@ -149,7 +154,7 @@ mod tests {
             };
             PackageJson::parse(manifest.as_bytes(), "package.json").ok()
         });
-        Workspace { path, manifest: Arc::default(), packages, backstage: None, catalogs: Catalogs::default() }
+        Workspace { path, manifest: Arc::default(), packages, backstage: None, resolved, catalogs: Catalogs::default() }
     }
 
     fn closure(workspace: &Workspace, folder: &str) -> Vec<String> {

@@ -25,6 +25,8 @@ pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
     dependencies: Vec<(Span, Span)>,
     descriptors: Vec<Span>,
+    /// Whether yarn 1 wrote it.
+    pub(super) is_classic: bool,
 }
 
 /// A part of [`Entries::text`], in bytes; no lock file is larger than [`MAX_SIZE`].
@@ -255,7 +257,7 @@ fn v1(text: &str) -> Result<Entries, String> {
     {
         return Err("some of its lines are no entries".into());
     }
-    let mut entries = Entries::default();
+    let mut entries = Entries { is_classic: true, ..Entries::default() };
     for entry in &parsed.entries {
         let resolution = format!("{}@{}", entry.name, entry.resolved);
         let dependencies = entry.dependencies.iter().chain(&entry.optional_dependencies).copied();

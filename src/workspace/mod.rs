@@ -37,6 +37,9 @@ pub struct Workspace {
     pub packages: IndexMap<RepoPath, Package>,
     /// The Backstage version of `backstage.json`, where there is one.
     pub backstage: Option<String>,
+    /// Folders and archives of the repository that `resolutions` of the root lead to by `portal:`, `link:` or `file:`, and
+    /// what these depend on in such ways, sorted. What is a package of the workspace is not among them.
+    pub resolved: Vec<RepoPath>,
     /// The catalogs of its `.yarnrc.yml`.
     pub catalogs: Catalogs,
 }

@@ -22,10 +22,13 @@ pub(super) struct Index {
 /// One line of `resolutions` in the `package.json` of the workspace root: `parent/name@range` → `to`.
 #[derive(Debug)]
 struct Resolution {
+    /// A name, or a name and a version.
     parent: Option<String>,
     name: String,
     range: Option<String>,
     to: String,
+    /// Whether it also depends on what is above the parent, which is not looked at here.
+    has_more: bool,
 }
 
 impl Index {
@@ -34,7 +37,7 @@ impl Index {
             by_descriptor: HashTable::with_capacity(entries.list.len() * 2),
             hasher: DefaultHashBuilder::default(),
             patched: HashMap::new(),
-            resolutions: resolutions.filter_map(Resolution::parse).collect(),
+            resolutions: resolutions.filter_map(|line| Resolution::parse(line, entries.is_classic)).collect(),
         };
         for (number, entry) in (0u32..).zip(&entries.list) {
             for span in entries.descriptors(entry) {
@@ -66,11 +69,15 @@ impl Index {
         }
     }
 
-    /// Finds what a dependency on `name` with `range` is locked to; `entries` are those that the index was made from. A
-    /// dependency that is not locked by its own text (yarn rewrites ranges by `resolutions` and plugins)
+    /// Finds what a dependency on `name` with `range` is locked to; `entries` are those that the index was made from,
+    /// and `parent` is the name or the resolution of what has the dependency. A dependency that is not locked by its own text (yarn rewrites ranges by `resolutions` and plugins)
     /// counts as one on all locked packages of that name: better one too many than a change that is not seen.
-    pub(super) fn find(&self, entries: &Entries, parent: Option<&str>, name: &str, range: &str) -> Found {
-        let resolution = self.resolutions.iter().find(|resolution| resolution.is_for(parent, name, range));
+    pub(super) fn find(&self, entries: &Entries, parent: &str, name: &str, range: &str) -> Found {
+        let mut resolutions = self.resolutions.iter().filter(|resolution| resolution.is_for(parent, name, range));
+        let resolution = resolutions.next();
+        if resolution.into_iter().chain(resolutions).any(|resolution| resolution.has_more) {
+            return Found::AllOf(entries.named(name));
+        }
         let resolved = resolution.map(|resolution| self.locked(entries, name, &resolution.to)).unwrap_or_default();
         let own = if resolved == [None, None] { self.locked(entries, name, range) } else { resolved };
         if own == [None, None] { Found::AllOf(entries.named(name)) } else { Found::These(own) }
@@ -127,8 +134,9 @@ pub(super) fn find_pair(text: &str, first: char, next: &str) -> Option<usize> {
 }
 
 impl Resolution {
-    /// `name`, `name@range`, `parent/name`, `parent@range/name`, `**/name`: of a parent, only the name counts.
-    fn parse((pattern, to): (&str, &str)) -> Option<Self> {
+    /// `name`, `name@range`, `parent/name`, `parent@npm:1.0.0/name`, `**/name`; in yarn 1 also patterns of the whole way,
+    /// such as `a/**/name`.
+    fn parse((pattern, to): (&str, &str), is_classic: bool) -> Option<Self> {
         let parts: Vec<&str> = pattern.split('/').collect();
         // A scope and its name are one part, and so is a range with slashes behind the name.
         let mut names: Vec<String> = Vec::new();
@@ -145,19 +153,21 @@ impl Resolution {
             Some(name) => (name, last.get(name.len() + 1..)),
             None => (last.as_str(), None),
         };
-        let parent = names.pop().filter(|parent| !parent.contains('*'));
+        let parent = names.pop().filter(|parent| parent != "**" || !names.is_empty());
         Some(Self {
-            parent: parent.map(|parent| name_of(&parent).unwrap_or(&parent).to_owned()),
+            has_more: is_classic && parent.is_some(),
+            parent: parent.filter(|parent| !parent.contains('*')),
             name: name.to_owned(),
             range: range.map(str::to_owned),
             to: to.to_owned(),
         })
     }
 
-    fn is_for(&self, parent: Option<&str>, name: &str, range: &str) -> bool {
+    fn is_for(&self, parent: &str, name: &str, range: &str) -> bool {
         let plain = |range: &str| range.strip_prefix("npm:").unwrap_or(range).to_owned();
+        let is_parent = |wanted: &str| wanted == parent || Some(wanted) == name_of(parent);
         self.name == name
-            && self.parent.as_deref().is_none_or(|wanted| Some(wanted) == parent)
+            && self.parent.as_deref().is_none_or(is_parent)
             && self.range.as_deref().is_none_or(|wanted| plain(wanted) == plain(range))
     }
 }

@@ -2,10 +2,12 @@
 //! A `yarn.lock` and the names and ranges of a package come in; what goes out is a closure that can be hashed, and
 //! compared with the closure of another state of the lock file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
 use super::closure::Closure;
@@ -32,8 +34,10 @@ pub struct Lockfile {
     digests: Vec<[u8; 32]>,
     /// For each entry, whether it is a package of the workspace itself.
     in_workspace: Vec<bool>,
-    /// The patch files of the repository, by the entry that is made with one.
-    patches: BTreeMap<u32, String>,
+    /// Entries that are none, each with one that is and that it depends on.
+    back: Vec<(u32, u32)>,
+    /// The patch files of the repository, by the entry that is made with them.
+    patches: BTreeMap<u32, Vec<String>>,
     /// What the entries depend on, one after the other.
     edges: Vec<u32>,
     /// For each entry, where its dependencies end in `edges`.
@@ -43,7 +47,7 @@ pub struct Lockfile {
     index: Index,
 }
 
-/// A dependency on a package from outside the workspace.
+/// A dependency of a package of the workspace, on what the lock file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root<'a> {
     /// The name of the workspace's package that has it.
@@ -52,6 +56,16 @@ pub struct Root<'a> {
     pub name: &'a str,
     /// The range, as `package.json` or a catalog has it.
     pub range: &'a str,
+    /// Whether a package of the workspace fits it: the lock file of yarn 1 has only those that do not.
+    pub fits_workspace: bool,
+}
+
+impl<'a> Root<'a> {
+    /// One that no package of the workspace fits.
+    #[must_use]
+    pub fn new(dependant: &'a str, name: &'a str, range: &'a str) -> Self {
+        Self { dependant, name, range, fits_workspace: false }
+    }
 }
 
 /// One locked package, as another asks for it.
@@ -119,7 +133,7 @@ impl Lockfile {
         let (mut missing, mut patches) = (BTreeMap::new(), BTreeMap::new());
         for (number, entry) in (0u32..).zip(&entries.list) {
             for (name, range) in entries.dependencies(entry) {
-                let found = index.find(&entries, Some(entries.text(entry.name)), name, range);
+                let found = index.find(&entries, entries.text(entry.resolution), name, range);
                 if found.is_empty() && !is_local(range) {
                     missing.entry(number).or_insert_with(|| format!("{name}@{range}"));
                 }
@@ -130,12 +144,19 @@ impl Lockfile {
                 return Err(LockfileError::Malformed { path: path.to_owned(), cause });
             }
             edges_end.push(edges.len());
-            patches.extend(patch_file(entries.text(entry.resolution)).map(|file| (number, file)));
+            let files = patch_files(entries.text(entry.resolution));
+            patches.extend((!files.is_empty()).then_some((number, files)));
         }
         let digests = entries.list.iter().map(|entry| digest(&entries, entry)).collect();
-        let in_workspace = |entry: &Entry| find_pair(entries.text(entry.resolution), '@', "workspace:").is_some();
+        let in_workspace = |entry: &Entry| folder_in_workspace(entries.text(entry.resolution)).is_some();
         let in_workspace = entries.list.iter().map(in_workspace).collect();
-        Ok(Self { path: path.to_owned(), entries, digests, in_workspace, patches, edges, edges_end, missing, index })
+        let (path, back) = (path.to_owned(), Vec::new());
+        let mut read = Self { path, entries, digests, in_workspace, back, patches, edges, edges_end, missing, index };
+        let is_home = |entry: &u32| read.in_workspace[*entry as usize];
+        let others = (0u32..).take(read.entries.list.len()).filter(|entry| !is_home(entry));
+        let back = others.flat_map(|entry| read.edges(entry).iter().map(move |to| (entry, *to)));
+        read.back = back.filter(|(_, to)| is_home(to)).collect();
+        Ok(read)
     }
 
     /// What `roots` are locked to.
@@ -145,8 +166,8 @@ impl Lockfile {
     pub fn direct(&self, roots: &[Root<'_>]) -> Result<Direct, LockfileError> {
         let mut direct = Vec::new();
         for root in roots {
-            let found = self.index.find(&self.entries, Some(root.dependant), root.name, root.range);
-            if found.is_empty() && !is_local(root.range) {
+            let found = self.index.find(&self.entries, root.dependant, root.name, root.range);
+            if found.is_empty() && !root.fits_workspace && !is_local(root.range) {
                 return Err(self.incomplete(format!("{}@{}", root.name, root.range), root.dependant));
             }
             direct.extend(found.iter());
@@ -159,7 +180,7 @@ impl Lockfile {
     pub fn direct_of_known(&self, roots: &[Root<'_>]) -> Direct {
         let mut direct = Vec::with_capacity(roots.len());
         for root in roots {
-            direct.extend(self.index.find(&self.entries, Some(root.dependant), root.name, root.range).iter());
+            direct.extend(self.index.find(&self.entries, root.dependant, root.name, root.range).iter());
         }
         Direct(direct)
     }
@@ -189,6 +210,16 @@ impl Lockfile {
         closure
     }
 
+    /// The folders, relative to the workspace root, of packages of the workspace that a package comes to by its lock
+    /// file: what its direct dependencies are locked to, and what these and their closure depend on.
+    pub fn of_workspace<'a>(&'a self, direct: &'a Direct, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
+        let direct = direct.0.iter().copied().filter(|entry| self.in_workspace[*entry as usize]);
+        let back = self.back.iter().filter(|(entry, _)| closure.has(*entry)).map(|(_, to)| *to);
+        direct
+            .chain(back)
+            .filter_map(|entry| folder_in_workspace(self.entries.text(self.entries.list[entry as usize].resolution)))
+    }
+
     fn edges(&self, entry: u32) -> &[u32] {
         let entry = entry as usize;
         let start = entry.checked_sub(1).map_or(0, |before| self.edges_end[before]);
@@ -206,7 +237,7 @@ impl Lockfile {
     /// What a dependency is locked to; packages of the workspace are left out. Where it cannot be told which of several
     /// it is, all of them.
     pub fn locked(&self, root: Root<'_>) -> impl Iterator<Item = Locked<'_>> {
-        let found = self.index.find(&self.entries, Some(root.dependant), root.name, root.range);
+        let found = self.index.find(&self.entries, root.dependant, root.name, root.range);
         let found: Vec<u32> = found.iter().filter(|entry| !self.in_workspace[*entry as usize]).collect();
         found.into_iter().map(|entry| {
             let entry = &self.entries.list[entry as usize];
@@ -244,7 +275,8 @@ impl Lockfile {
 
     /// The patch files that members of a closure are made with, relative to the workspace root, as they are written.
     pub fn patches<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
-        self.patches.iter().filter(|(entry, _)| closure.has(**entry)).map(|(_, file)| file.as_str())
+        let patches = self.patches.iter().filter(|(entry, _)| closure.has(**entry));
+        patches.flat_map(|(_, files)| files).map(String::as_str)
     }
 
     /// Finds the entries of `base` again.
@@ -364,14 +396,14 @@ impl Workspace {
         let mut roots = packages.flat_map(|json| {
             let dependant = json.name.as_deref().unwrap_or_default();
             let ranges = ["dependencies", "devDependencies"].into_iter().flat_map(|field| json.ranges(field));
-            ranges.map(move |(name, range)| Root { dependant, name, range })
+            let range = |name, range| self.catalogs.range(name, range);
+            ranges.map(move |(name, text)| Root::new(dependant, name, range(name, text)))
         });
         roots.find(|root| root.name == name)
     }
 
-    /// What `package` gets from outside the workspace and what its build therefore depends on: its `dependencies` and
-    /// `optionalDependencies`; its `peerDependencies`, where its or the root's `devDependencies` say which version the
-    /// build sees; and the tools of `BUILD_TOOLS`.
+    /// What the build of `package` depends on: its `dependencies` and `optionalDependencies`; its `peerDependencies`,
+    /// where its or the root's `devDependencies` say which version the build sees; and the tools of `BUILD_TOOLS`.
     #[must_use]
     pub fn roots<'a>(&'a self, package: &'a Package) -> Vec<Root<'a>> {
         let own = &package.manifest;
@@ -381,17 +413,18 @@ impl Workspace {
             let mut ranges = places.flat_map(|(json, field)| json.ranges(field));
             ranges.find(|(name, _)| *name == wanted)
         };
-        let in_workspace = |wanted: &str| {
-            let targets = package.depends_on.iter().filter_map(|path| self.packages.get(path));
-            targets.into_iter().any(|target| target.manifest.name.as_deref() == Some(wanted))
+        let fits_workspace = |wanted: &str| {
+            let mut targets = package.depends_on.iter().filter_map(|path| self.packages.get(path));
+            targets.any(|target| target.manifest.name.as_deref() == Some(wanted))
         };
         let direct = ["dependencies", "optionalDependencies"].into_iter().flat_map(|field| own.ranges(field));
         let peers = own.ranges("peerDependencies").filter_map(|(name, _)| range_of(name));
         let tools = BUILD_TOOLS.into_iter().filter_map(range_of);
         let dependant = own.name.as_deref().unwrap_or_default();
         let mut roots: Vec<Root<'a>> = Vec::new();
-        for (name, range) in direct.chain(peers).chain(tools).filter(|(name, _)| !in_workspace(name)) {
-            let root = Root { dependant, name, range: self.catalogs.range(name, range) };
+        for (name, range) in direct.chain(peers).chain(tools) {
+            let (range, fits_workspace) = (self.catalogs.range(name, range), fits_workspace(name));
+            let root = Root { fits_workspace, ..Root::new(dependant, name, range) };
             if !roots.contains(&root) {
                 roots.push(root);
             }
@@ -400,14 +433,36 @@ impl Workspace {
     }
 }
 
-/// The patch file in a resolution such as `is-odd@patch:is-odd@npm%3A3.0.1#~/.yarn/patches/is-odd.patch::version=…`.
-fn patch_file(resolution: &str) -> Option<String> {
-    let at = find_pair(resolution, '@', "patch:")?;
-    let (_, patch) = resolution[at + "@patch:".len()..].split_once('#')?;
-    // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
-    let path = patch.split("::").next()?.rsplit('!').next()?;
-    let path = path.strip_prefix("~/").or_else(|| path.strip_prefix("./")).unwrap_or(path);
-    (!path.starts_with("builtin<")).then(|| path.to_owned())
+/// The patch files in a resolution, relative to the workspace root, such as that in
+/// `is-odd@patch:is-odd@npm%3A3.0.1#~/.yarn/patches/is-odd.patch::version=…`. Several are joined by `&`; what is patched
+/// may be patched itself.
+fn patch_files(resolution: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut rest = Cow::Borrowed(resolution);
+    while let Some(at) = find_pair(&rest, '@', "patch:") {
+        let Some((source, patch)) = rest[at + "@patch:".len()..].split_once('#') else { break };
+        let (paths, bound) = patch.split_once("::").unwrap_or((patch, ""));
+        let locator = bound.split('&').find_map(|binding| binding.strip_prefix("locator="));
+        let locator = locator.map(|locator| percent_decode_str(locator).decode_utf8_lossy());
+        let dependant = locator.as_deref().and_then(folder_in_workspace).filter(|folder| *folder != ".");
+        for path in paths.split('&').filter_map(|path| path.rsplit('!').next()) {
+            // `optional!builtin<compat/fsevents>` is a patch that yarn brings along.
+            if let Some(path) = path.strip_prefix("~/") {
+                files.push(path.to_owned());
+            } else if !path.starts_with("builtin<") {
+                let path = path.strip_prefix("./").unwrap_or(path);
+                files.push(dependant.map_or_else(|| path.to_owned(), |folder| format!("{folder}/{path}")));
+            }
+        }
+        rest = Cow::Owned(percent_decode_str(source).decode_utf8_lossy().into_owned());
+    }
+    files
+}
+
+/// The folder of a package of the workspace, relative to the root, by its resolution: `@acme/a@workspace:packages/a`.
+fn folder_in_workspace(resolution: &str) -> Option<&str> {
+    let at = find_pair(resolution, '@', "workspace:")?;
+    Some(&resolution[at + "@workspace:".len()..])
 }
 
 /// Ranges that name a folder: yarn 1 does not lock them, and the files there are inputs of their own.

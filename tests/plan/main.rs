@@ -7,6 +7,7 @@
 mod common;
 
 mod changes;
+mod dependencies;
 mod events;
 mod links;
 mod memory;
