@@ -266,7 +266,15 @@ impl<'a> Locked<'a> {
         let closure = lockfile.closure(&direct).map_err(|error| error.to_string())?;
         let patches = lockfile.patches(&closure).map(str::to_owned).collect();
         let of_workspace = lockfile.of_workspace(&direct, &closure).map(str::to_owned).collect();
-        Ok(Self { workspace, roots, digest: lockfile.digest(&closure), patches, of_workspace, direct, closure })
+        Ok(Self {
+            workspace,
+            roots,
+            digest: lockfile.digest(&direct, &closure),
+            patches,
+            of_workspace,
+            direct,
+            closure,
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! From what a `package.json` writes (a name and a range) to the entries of the lock file that stand for it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
+use percent_encoding::percent_decode_str;
 
 use super::lockfile::{Entries, Span, name_of};
 
@@ -46,11 +48,7 @@ impl Index {
                 if let Some(length) = find_pair(descriptor, ':', ":") {
                     index.insert(entries, span.first(length), number, false);
                 }
-                if let Some(at) = find_pair(descriptor, '@', "patch:") {
-                    let patch = &descriptor[at + "@patch:".len()..];
-                    let source = patch.split('#').next().unwrap_or(patch).replace("%3A", ":");
-                    index.patched.insert(source, number);
-                }
+                index.patched.extend(source_of_patch(descriptor).map(|source| (source.into_owned(), number)));
                 index.insert(entries, span, number, true);
             }
         }
@@ -94,6 +92,11 @@ impl Index {
         [plain, exact.1.or_else(|| self.patch_of(&text))]
     }
 
+    /// The entry of what a patched package is made from, by its resolution.
+    pub(super) fn source(&self, entries: &Entries, resolution: &str) -> Option<u32> {
+        self.descriptor(entries, &source_of_patch(resolution)?)
+    }
+
     fn descriptor(&self, entries: &Entries, text: &str) -> Option<u32> {
         let is_it = |(other, _): &(Span, u32)| entries.text(*other) == text;
         Some(self.by_descriptor.find(self.hasher.hash_one(text), is_it)?.1)
@@ -125,6 +128,12 @@ impl Found {
     pub(super) fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
+}
+
+/// What a patch is put on: `is-odd@npm:3.0.1` in `is-odd@patch:is-odd@npm%3A3.0.1#~/is-odd.patch`.
+pub(super) fn source_of_patch(descriptor: &str) -> Option<Cow<'_, str>> {
+    let patch = &descriptor[find_pair(descriptor, '@', "patch:")? + "@patch:".len()..];
+    Some(percent_decode_str(patch.split('#').next()?).decode_utf8_lossy())
 }
 
 /// Where `first` stands in `text` with `next` right behind it: what searching for both as one text finds, without the

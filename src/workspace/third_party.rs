@@ -3,17 +3,20 @@
 //! compared with the closure of another state of the lock file.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
-use hashbrown::HashMap;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
 use super::closure::Closure;
 use super::lockfile::{self, Entries, Entry, LockfileError};
-use super::resolve::{Index, find_pair};
+use super::resolve::{Index, find_pair, source_of_patch};
 use super::{Package, Workspace};
+
+mod changes;
+
+pub use changes::{Again, LockChange, MOST_CHANGES};
 
 /// Development dependencies that make what is shipped: `backstage-cli package build` and `tsc` write `dist`. All others
 /// (test libraries, linters) leave no trace in a plugin.
@@ -23,19 +26,22 @@ const BUILD_TOOLS: [&str; 2] = ["@backstage/cli", "typescript"];
 /// and a hostile file could have as many as the square of its lines.
 const MAX_EDGES: usize = 20_000_000;
 
-/// Changes of a lock file that are told one by one.
-pub const MOST_CHANGES: usize = 50;
-
 /// A `yarn.lock`, ready to be asked. Its entries have numbers, in the order of their resolutions.
 #[derive(Debug)]
 pub struct Lockfile {
     path: String,
     entries: Entries,
+    /// The sha256 of each entry's resolution, version and checksum.
     digests: Vec<[u8; 32]>,
+    /// For each entry, the sha256 of its digest and those of what it depends on; nobody needs them of a base.
+    digests_with_edges: OnceLock<Vec<[u8; 32]>>,
     /// For each entry, whether it is a package of the workspace itself.
     in_workspace: Vec<bool>,
     /// Entries that are none, each with one that is and that it depends on.
     back: Vec<(u32, u32)>,
+    /// Entries that nothing in the file leads to: yarn adds dependencies (`packageExtensions`, and those that it brings
+    /// along) and does not write who has them. They count for every package.
+    added: Vec<u32>,
     /// The patch files of the repository, by the entry that is made with them.
     patches: BTreeMap<u32, Vec<String>>,
     /// What the entries depend on, one after the other.
@@ -83,29 +89,6 @@ pub struct Locked<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Direct(Vec<u32>);
 
-/// What one lock file has in common with another, its base.
-#[derive(Clone, Debug)]
-pub struct Again {
-    /// For each entry of the base, the same entry here.
-    of_base: Vec<Option<u32>>,
-    /// The entries that are not in the base, or do not depend on the same there.
-    different: Closure,
-}
-
-/// A locked package that is different in two closures.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockChange {
-    /// The package's name.
-    pub name: String,
-    /// Its versions before; none where it was not there.
-    pub before: Vec<String>,
-    /// Its versions after; none where it is gone.
-    pub after: Vec<String>,
-    /// How the closure comes to it: names from a direct dependency to the package that depends on it; empty where it
-    /// is a direct dependency itself.
-    pub through: Vec<String>,
-}
-
 impl Lockfile {
     /// Reads a lock file; `path` is how errors name it, `resolutions` are those of the workspace root.
     ///
@@ -143,6 +126,7 @@ impl Lockfile {
                 let cause = format!("its packages depend on more than {MAX_EDGES} others");
                 return Err(LockfileError::Malformed { path: path.to_owned(), cause });
             }
+            edges.extend(index.source(&entries, entries.text(entry.resolution)));
             edges_end.push(edges.len());
             let files = patch_files(entries.text(entry.resolution));
             patches.extend((!files.is_empty()).then_some((number, files)));
@@ -150,13 +134,51 @@ impl Lockfile {
         let digests = entries.list.iter().map(|entry| digest(&entries, entry)).collect();
         let in_workspace = |entry: &Entry| folder_in_workspace(entries.text(entry.resolution)).is_some();
         let in_workspace = entries.list.iter().map(in_workspace).collect();
-        let (path, back) = (path.to_owned(), Vec::new());
-        let mut read = Self { path, entries, digests, in_workspace, back, patches, edges, edges_end, missing, index };
+        let mut read = Self {
+            path: path.to_owned(),
+            entries,
+            digests,
+            digests_with_edges: OnceLock::new(),
+            in_workspace,
+            back: Vec::new(),
+            added: Vec::new(),
+            patches,
+            edges,
+            edges_end,
+            missing,
+            index,
+        };
         let is_home = |entry: &u32| read.in_workspace[*entry as usize];
         let others = (0u32..).take(read.entries.list.len()).filter(|entry| !is_home(entry));
         let back = others.flat_map(|entry| read.edges(entry).iter().map(move |to| (entry, *to)));
         read.back = back.filter(|(_, to)| is_home(to)).collect();
+        read.added = read.entries_nothing_leads_to();
         Ok(read)
+    }
+
+    fn entries_nothing_leads_to(&self) -> Vec<u32> {
+        let all = || (0u32..).take(self.entries.list.len());
+        let mut next: Vec<u32> = all().filter(|entry| self.in_workspace[*entry as usize]).collect();
+        // The root has an entry, but not in yarn 1, where packages of the workspace have none.
+        if !next
+            .iter()
+            .any(|entry| self.entries.text(self.entries.list[*entry as usize].resolution).ends_with("@workspace:."))
+        {
+            return Vec::new();
+        }
+        let mut reached = Closure::default();
+        while let Some(entry) = next.pop() {
+            if reached.add(entry) {
+                next.extend(self.edges(entry));
+            }
+        }
+        all().filter(|entry| !reached.has(*entry)).collect()
+    }
+
+    fn digest_of(&self, entries: impl Iterator<Item = u32>) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        entries.for_each(|entry| hash.update(self.digests[entry as usize]));
+        hash.finalize().into()
     }
 
     /// What `roots` are locked to.
@@ -201,7 +223,7 @@ impl Lockfile {
     #[must_use]
     pub fn closure_of_known(&self, direct: &Direct) -> Closure {
         let mut closure = Closure::default();
-        let mut next = direct.0.clone();
+        let mut next = [direct.0.as_slice(), &self.added].concat();
         while let Some(entry) = next.pop() {
             if !self.in_workspace[entry as usize] && closure.add(entry) {
                 next.extend(self.edges(entry));
@@ -249,15 +271,19 @@ impl Lockfile {
         })
     }
 
-    /// The sha256 of a closure: of the resolution and checksum of each member.
+    /// The sha256 of what direct dependencies lead to: of the resolution and checksum of each, and who depends on whom.
     #[must_use]
-    pub fn digest(&self, closure: &Closure) -> [u8; 32] {
-        // In large pieces: hashing thousands of short ones takes longer.
+    pub fn digest(&self, direct: &Direct, closure: &Closure) -> [u8; 32] {
+        let with_edges = |entry: u32| self.digest_of(std::iter::once(entry).chain(self.edges(entry).iter().copied()));
+        let all = || (0u32..).take(self.entries.list.len()).map(with_edges).collect();
+        let digests = self.digests_with_edges.get_or_init(all);
         let mut hash = Sha256::new();
+        hash.update(self.digest_of(direct.0.iter().copied()));
+        // In large pieces: hashing thousands of short ones takes longer.
         let mut piece = [[0; 32]; 128];
         let mut filled = 0;
         for entry in closure.members() {
-            piece[filled] = self.digests[entry as usize];
+            piece[filled] = digests[entry as usize];
             filled += 1;
             if filled == piece.len() {
                 hash.update(piece.as_flattened());
@@ -277,114 +303,6 @@ impl Lockfile {
     pub fn patches<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
         let patches = self.patches.iter().filter(|(entry, _)| closure.has(**entry));
         patches.flat_map(|(_, files)| files).map(String::as_str)
-    }
-
-    /// Finds the entries of `base` again.
-    #[must_use]
-    pub fn again(&self, base: &Self) -> Again {
-        let ours: HashMap<&[u8; 32], u32> = self.digests.iter().zip(0u32..).collect();
-        let of_base: Vec<Option<u32>> = base.digests.iter().map(|digest| ours.get(digest).copied()).collect();
-        let mut same = Closure::default();
-        for (theirs, ours) in (0u32..).zip(&of_base) {
-            if let Some(ours) = ours {
-                let there = base.edges(theirs).iter().map(|entry| of_base[*entry as usize]);
-                if there.eq(self.edges(*ours).iter().copied().map(Some)) {
-                    same.add(*ours);
-                }
-            }
-        }
-        let mut different = Closure::default();
-        for entry in (0u32..).take(self.entries.list.len()).filter(|entry| !same.has(*entry)) {
-            different.add(entry);
-        }
-        Again { of_base, different }
-    }
-
-    /// What is different between a closure of `base` and one of this lock file, by name; each comes with the direct
-    /// dependencies that lead to it, and `again` is that of the two. Of more than [`MOST_CHANGES`], so many and one.
-    #[must_use]
-    pub fn changes_since(
-        &self,
-        (direct, closure): (&Direct, &Closure),
-        base: &Self,
-        (base_direct, base_closure): (&Direct, &Closure),
-        again: &Again,
-    ) -> Vec<LockChange> {
-        let mut gone = Vec::new();
-        let mut kept = Closure::default();
-        for entry in base_closure.members() {
-            match again.of_base[entry as usize].filter(|ours| closure.has(*ours)) {
-                Some(ours) => drop(kept.add(ours)),
-                None => gone.push(entry),
-            }
-        }
-        // For each name, the entries before and after that are not in both.
-        let mut different: BTreeMap<&str, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
-        for entry in gone {
-            different.entry(base.name(entry)).or_default().0.push(entry);
-        }
-        for entry in closure.members().filter(|entry| !kept.has(*entry)) {
-            different.entry(self.name(entry)).or_default().1.push(entry);
-        }
-        if different.is_empty() {
-            return Vec::new();
-        }
-        // A yarn that writes other checksums changes all there is, for every package that has it.
-        let different: BTreeMap<_, _> = different.into_iter().take(MOST_CHANGES + 1).collect();
-        let of_new = different.values().filter_map(|(_, new)| new.first().copied()).collect();
-        let of_old = different.values().filter(|(_, new)| new.is_empty()).filter_map(|(old, _)| old.first().copied());
-        let (ways, base_ways) = (self.ways(direct, of_new), base.ways(base_direct, of_old.collect()));
-        let changes = different.into_iter().map(|(name, (old, new))| LockChange {
-            through: match (new.first(), old.first()) {
-                (Some(entry), _) => self.way_to(&ways, *entry),
-                (None, Some(entry)) => base.way_to(&base_ways, *entry),
-                (None, None) => Vec::new(),
-            },
-            before: base.versions(&old),
-            after: self.versions(&new),
-            name: name.to_owned(),
-        });
-        changes.collect()
-    }
-
-    fn versions(&self, entries: &[u32]) -> Vec<String> {
-        let version = |entry: &u32| self.entries.text(self.entries.list[*entry as usize].version).to_owned();
-        let mut versions: Vec<String> = entries.iter().map(version).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        versions
-    }
-
-    /// For each entry on the ways to `wanted`, the one that led to it; a direct dependency leads to itself.
-    fn ways(&self, direct: &Direct, mut wanted: BTreeSet<u32>) -> Vec<Option<u32>> {
-        let mut from = vec![None; self.entries.list.len()];
-        let mut next: VecDeque<(u32, u32)> = direct.0.iter().map(|entry| (*entry, *entry)).collect();
-        // Breadth first: the way that is remembered is a shortest one.
-        while let Some((entry, by)) = next.pop_front().filter(|_| !wanted.is_empty()) {
-            if !self.in_workspace[entry as usize] && from[entry as usize].is_none() {
-                from[entry as usize] = Some(by);
-                wanted.remove(&entry);
-                next.extend(self.edges(entry).iter().map(|to| (*to, entry)));
-            }
-        }
-        from
-    }
-
-    fn way_to(&self, ways: &[Option<u32>], entry: u32) -> Vec<String> {
-        let from = |entry: u32| ways[entry as usize].filter(|by| *by != entry);
-        let mut way: Vec<String> =
-            std::iter::successors(from(entry), |entry| from(*entry)).map(|entry| self.name(entry).to_owned()).collect();
-        way.reverse();
-        way
-    }
-}
-
-impl Again {
-    /// Whether direct dependencies, and the closure that they lead to, are the same in the base as they are here.
-    #[must_use]
-    pub fn is_same(&self, (direct, closure): (&Direct, &Closure), base: &Direct) -> bool {
-        let base = base.0.iter().map(|entry| self.of_base[*entry as usize]);
-        !closure.meets(&self.different) && base.eq(direct.0.iter().copied().map(Some))
     }
 }
 
@@ -438,9 +356,10 @@ impl Workspace {
 /// may be patched itself.
 fn patch_files(resolution: &str) -> Vec<String> {
     let mut files = Vec::new();
-    let mut rest = Cow::Borrowed(resolution);
-    while let Some(at) = find_pair(&rest, '@', "patch:") {
-        let Some((source, patch)) = rest[at + "@patch:".len()..].split_once('#') else { break };
+    let mut next = Some(Cow::Borrowed(resolution));
+    while let Some(patched) = next.take() {
+        let Some(source) = source_of_patch(&patched) else { break };
+        let patch = patched.split_once('#').map_or("", |(_, patch)| patch);
         let (paths, bound) = patch.split_once("::").unwrap_or((patch, ""));
         let locator = bound.split('&').find_map(|binding| binding.strip_prefix("locator="));
         let locator = locator.map(|locator| percent_decode_str(locator).decode_utf8_lossy());
@@ -454,7 +373,7 @@ fn patch_files(resolution: &str) -> Vec<String> {
                 files.push(dependant.map_or_else(|| path.to_owned(), |folder| format!("{folder}/{path}")));
             }
         }
-        rest = Cow::Owned(percent_decode_str(source).decode_utf8_lossy().into_owned());
+        next = Some(Cow::Owned(source.into_owned()));
     }
     files
 }

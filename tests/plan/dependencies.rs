@@ -179,3 +179,55 @@ fn patches_are_found_wherever_they_are() {
         }
     }
 }
+
+/// The same packages are locked, but another one of them is at hand.
+#[test]
+fn who_gets_which_version_counts() {
+    let entries = |one: &str, other: &str| {
+        [
+            entry(&format!("three@npm:^3.0.0{one}"), "three@npm:3.0.0", &[]),
+            entry(&format!("three@npm:^4.0.0{other}"), "three@npm:4.0.0", &[]),
+            entry("third@npm:^1.0.0", "third@npm:1.0.0", &[("three", "npm:>=3"), ("fourth", "npm:^1.0.0")]),
+            entry("fourth@npm:^1.0.0", "fourth@npm:1.0.0", &[("three", "npm:^4.0.0")]),
+        ]
+    };
+    let (before, after) = (entries(", three@npm:>=3", ""), entries("", ", three@npm:>=3"));
+    for (on, reason) in [
+        (r#""third": "^1.0.0", "three": "^3.0.0""#, "three 3.0.0 → 4.0.0 (through third)"),
+        (
+            r#""fourth": "^1.0.0", "unused": "^1.0.0", "three": ">=3", "also": "npm:three@^3.0.0""#,
+            "three 3.0.0 → 4.0.0",
+        ),
+    ] {
+        let alias = |entries: &[String; 4]| {
+            entries.concat().replace("three@npm:^3.0.0", "also@npm:three@^3.0.0, three@npm:^3.0.0")
+        };
+        let repo = depending(on, &[alias(&before)]);
+        repo.commit("before");
+        let keys = repo.keys();
+        repo.write("yarn.lock", &(LOCK.to_owned() + &alias(&after)));
+        let plan = repo.since("HEAD");
+        assert_eq!(built(&plan), ["other"]);
+        assert_eq!(reasons(&plan, "other"), [reason]);
+        assert_ne!(repo.keys()["other"], keys["other"]);
+    }
+}
+
+/// What yarn adds by `packageExtensions` stands in the lock file, but not who has it.
+#[test]
+fn what_nobody_is_said_to_depend_on_counts_for_all() {
+    let root = entry(
+        "root@workspace:.",
+        "root@workspace:.",
+        &[("express", "npm:^4.0.0"), ("unused", "npm:^1.0.0"), ("third", "npm:^1.0.0")],
+    );
+    let third = entry("third@npm:^1.0.0", "third@npm:1.0.0", &[]);
+    let added = entry("added@npm:^2.0.0", "added@npm:2.0.4", &[("deep", "npm:^3.0.0")]);
+    let deep = entry("deep@npm:^3.0.0", "deep@npm:3.0.0", &[]);
+    let repo = depending(r#""third": "^1.0.0""#, &[root, third, added, deep]);
+    repo.commit("extended");
+    for (from, to) in [("added@npm:2.0.4", "added@npm:2.0.5"), ("deep@npm:3.0.0", "deep@npm:3.0.1")] {
+        assert_eq!(built_after(&repo, || repo.edit("yarn.lock", from, to)), ["todo", "todo-backend", "other"], "{to}");
+    }
+    assert_eq!(built_after(&repo, || repo.edit("yarn.lock", "third@npm:1.0.0", "third@npm:1.0.1")), ["other"]);
+}

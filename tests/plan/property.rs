@@ -221,7 +221,8 @@ impl Model {
                 }
             }
             for other in third_party {
-                let _ = writeln!(text, "t{other} {}", self.third_party[other].0);
+                let (version, dependencies) = &self.third_party[other];
+                let _ = writeln!(text, "t{other} {version} {dependencies:?}");
             }
         }
         Some(text)
