@@ -466,3 +466,38 @@ fn what_a_plugin_needs_is_in_whatever_files_say() {
         ["dist/configSchema.json", "dist/index/index.js", "dist/main.cjs.js", "package.json"]
     );
 }
+
+/// A pattern for the whole package names nothing, and what holds secrets is packed by no name.
+#[test]
+fn exports_bring_no_secrets() {
+    let folder = TempDir::new().unwrap();
+    let files = [
+        "dist/main.js",
+        ".npmrc",
+        ".env",
+        ".git/config",
+        "src/secret.js",
+        "lib/a.js",
+        "lib/.npmrc",
+        "lib/.git/config",
+        "lib/node_modules/.bin/x",
+    ];
+    let manifest = |exports: &str| {
+        format!(
+            r#"{{"name":"x","version":"1.0.0","main":"dist/main.js","files":["dist"],"exports":{exports},
+                "backstage":{{"role":"backend-plugin"}}}}"#
+        )
+    };
+    tree(
+        folder.path(),
+        &manifest(r#"{".":"./dist/main.js","./*":"./*","./js/*":"./*.js","./lib/*":"./lib/*"}"#),
+        &files,
+    );
+    assert_eq!(our_list(folder.path()), ["dist/main.js", "lib/a.js", "package.json"]);
+    tree(folder.path(), &manifest(r#"{".":"./dist/main.js","./npmrc":{"types":"./.npmrc"}}"#), &[]);
+    assert_eq!(our_list(folder.path()), ["dist/main.js", "package.json"]);
+    tree(folder.path(), &manifest(r#"{".":"./dist/main.js","./npmrc":"./.npmrc"}"#), &[]);
+    let request = common::plugins::request(&folder.path().join("output"), folder.path());
+    let failure = common::plugins::package_one(&request).unwrap_err().to_string();
+    assert!(failure.contains("it is never packed"), "{failure}");
+}

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::source::Source;
+use super::walk::NEVER;
 use super::{MAX_MANIFEST, Problem};
 
 /// Conditions of `exports` that node follows at run time.
@@ -60,7 +61,12 @@ impl<'a> Needs<'a> {
 
     /// Needs `path`, relative to `folder`.
     fn file(&mut self, folder: &str, path: &str, why: &str, required: bool) {
+        let is_never_packed = |path: &String| path.split('/').any(|name| NEVER.contains(&name));
         match super::inside(&super::walk::join(folder, path)) {
+            Some(path) if is_never_packed(&path) && required => {
+                self.problems.push(Problem::Missing { path, why: format!("{why}, and it is never packed") });
+            }
+            Some(path) if is_never_packed(&path) => {}
             Some(path) => self.found.push(Need { candidates: vec![path], why: why.to_owned(), required }),
             None if required => self
                 .problems

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::Problem;
 use super::rules::Found;
+use super::walk::NEVER;
 
 /// The folder that a package is made of.
 #[derive(Clone, Debug)]
@@ -104,17 +105,20 @@ impl Source {
     }
 
     /// The files that a target of `exports` such as `./dist/*.js` can mean: its `*` stands for anything, slashes too.
+    /// None for `./*`: that all of the package may be imported says nothing about what is needed of it.
     pub(super) fn matching(&self, target: &str) -> Vec<String> {
         let Some(target) = super::inside(target) else { return Vec::new() };
         let Some((before, after)) = target.split_once('*') else { return Vec::new() };
-        let folder = before.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let below = walkdir::WalkDir::new(self.path.join(folder)).into_iter().flatten();
+        let Some((folder, _)) = before.rsplit_once('/') else { return Vec::new() };
+        let is_left_out = |name: &OsStr| name == "node_modules" || NEVER.iter().any(|never| name == *never);
+        let below = walkdir::WalkDir::new(self.path.join(folder)).into_iter();
+        let below = below.filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry.file_name())).flatten();
         let files = below.filter(|entry| entry.file_type().is_file());
         let paths = files.filter_map(|entry| Some(entry.path().strip_prefix(&self.path).ok()?.to_str()?.to_owned()));
         let fits = |path: &String| {
             path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|middle| !middle.is_empty())
         };
-        paths.filter(|path| !path.starts_with("node_modules/")).filter(fits).collect()
+        paths.filter(fits).collect()
     }
 
     /// Opens the folder `name` in `parent`; a link is an error.

@@ -32,7 +32,7 @@ const PACKAGE_MANAGER_STATE: [&str; 5] =
     [".bin", ".cache", ".yarn-state.yml", ".package-lock.json", ".package-map.json"];
 
 /// Anywhere in `node_modules`: version control, and npm's credentials.
-const NEVER: [&str; 5] = [".git", ".svn", ".hg", "CVS", ".npmrc"];
+pub(super) const NEVER: [&str; 5] = [".git", ".svn", ".hg", "CVS", ".npmrc"];
 
 /// Why the entries of a folder are in.
 #[derive(Clone, Debug)]
