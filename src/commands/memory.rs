@@ -71,15 +71,18 @@ async fn ask_one(
         return Ok(found);
     };
     let repository = registries.client(name, prefix, *insecure)?.repository(&question.image).await?;
-    let own = repository.manifest(ManifestRef::Tag(&question.key_tag)).await?;
+    let mut own = repository.manifest(ManifestRef::Tag(&question.key_tag)).await?;
     for tag in &question.tags {
         let Some(digest) = repository.manifest_digest(ManifestRef::Tag(tag)).await? else { continue };
         let held = if own.as_ref().is_some_and(|own| own.digest == digest) {
             Some(question.content_key.clone())
         } else {
             let manifest = repository.manifest(ManifestRef::Tag(tag)).await?;
-            let annotations = manifest.map(|manifest| manifest.annotations()).unwrap_or_default();
-            annotations.get(CONTENT_KEY_ANNOTATION).and_then(|key| ContentKey::parse(key))
+            let annotations = manifest.as_ref().map(|manifest| manifest.annotations()).unwrap_or_default();
+            let held = annotations.get(CONTENT_KEY_ANNOTATION).and_then(|key| ContentKey::parse(key));
+            // Somebody may have deleted the tag of the key.
+            own = own.or(manifest.filter(|_| held.as_ref() == Some(&question.content_key)));
+            held
         };
         found.tags.insert(tag.clone(), held);
     }

@@ -40,7 +40,7 @@ pub struct Memory {
 pub struct Found {
     /// The registry's name in the configuration.
     pub registry: String,
-    /// The image under the tag of the content key, if it is there.
+    /// The image under the tag of the content key, or that with this key under a tag of the channel, if it is there.
     pub image: Option<Published>,
     /// The tags of the channel that exist, and the content key of the image that each holds, where it has one.
     pub tags: BTreeMap<String, Option<ContentKey>>,

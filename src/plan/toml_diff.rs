@@ -10,6 +10,10 @@ use crate::config::{DEFAULT_GLOBAL, DEFAULT_IGNORE};
 use crate::package::DEFAULT_LEVEL;
 use crate::repo_path::RepoPath;
 
+/// The keys of `[defaults]` that bundles have.
+const DEFAULTS_OF_BUNDLES: [&str; 6] =
+    ["registries", "labels", "annotations", "allow", "compression-level", "artifact-type"];
+
 /// One state of the file.
 #[derive(Debug)]
 pub(super) struct ConfigText(Table);
@@ -36,7 +40,8 @@ impl ConfigText {
         let (ours, theirs) = (self.table(&[kind, id])?, base.table(&[kind, id])?);
         let defaults = (self.table(&["defaults"]), base.table(&["defaults"]));
         let mut keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-        keys.extend([defaults.0, defaults.1].into_iter().flatten().flat_map(Table::keys));
+        let counts = |key: &&String| kind != "bundles" || DEFAULTS_OF_BUNDLES.contains(&key.as_str());
+        keys.extend([defaults.0, defaults.1].into_iter().flatten().flat_map(Table::keys).filter(counts));
         let changed = keys.into_iter().filter(|key| {
             let value = |own: &Table, defaults: Option<&Table>| -> Option<Value> {
                 let effective = match (own.get(*key), defaults.and_then(|table| table.get(*key))) {
@@ -153,6 +158,10 @@ mod tests {
         assert_eq!(changed(registries, "other"), Some(vec![]));
         let labels = BASE.replace("a = \"1\"", "a = \"3\"");
         assert_eq!(changed(labels, "other"), Some(vec!["labels".to_owned()]));
+        let bundle = |defaults: &str| parse(&format!("[defaults]\n{defaults}[bundles.all]\nplugins = [\"todo\"]\n"));
+        let changed = |defaults: &str| bundle(defaults).changed_keys(&bundle(""), "bundles", "all");
+        assert_eq!(changed("export-args = [\"--minify\"]\nscalprum-config = \"s.json\"\n"), Some(vec![]));
+        assert_eq!(changed("artifact-type = \"a/b\"\n"), Some(vec!["artifact-type".to_owned()]));
         assert_eq!(parse(BASE).changed_keys(&parse(""), "plugins", "todo"), None);
         assert_eq!(parse(BASE).ids("plugins"), ["todo", "other"]);
     }

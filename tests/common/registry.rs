@@ -107,6 +107,12 @@ impl Registry {
         }
     }
 
+    /// Removes a tag where the registry keeps it: it has no request for that.
+    pub(crate) fn untag(&self, repository: &str, tag: &str) {
+        let repository = self.data.join("docker/registry/v2/repositories").join(repository);
+        std::fs::remove_dir_all(repository.join("_manifests/tags").join(tag)).unwrap();
+    }
+
     /// Where a tag points, and that everything below it is there, read where the registry keeps it: much faster than by
     /// asking.
     pub(crate) fn stored(&self, repository: &str, tag: &str) -> Option<Digest> {

@@ -78,6 +78,12 @@ fn what_is_published_is_not_built_again() {
     assert_eq!(result["outcome"], "nothing-to-do");
     assert_eq!(result["plugins"][0]["state"], "up-to-date");
 
+    // The tag of the key is gone: the channel's tag says the same.
+    let key = result["plugins"][0]["content_key"].as_str().unwrap().to_owned();
+    registry.untag("acme/acme-todo-backend", &format!("key-{}", &key[..20]));
+    let run = push(&repo, &["plan"]);
+    assert_eq!(planned(&repo), [up_to_date.clone(), up_to_date.clone()], "{}", said(&run));
+
     repo.write("plugins/other/src/index.ts", "x");
     let run = push(&repo, &["run"]);
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::gzip::{self, DeflateFailed};
 
 /// Compressed bytes that are remembered at most.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 8 << 20;
 
 /// A block that was compressed.
 pub(crate) type Block = Result<Arc<Vec<u8>>, DeflateFailed>;
