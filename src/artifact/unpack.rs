@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
 
-use crate::package::rehearse::is_folder;
+use crate::package::rehearse::{Bounded, is_folder};
 
 /// The largest file that any installer takes, in bytes.
 const MAX_FILE: u64 = 40_000_000;
@@ -57,12 +57,15 @@ pub(crate) fn unpack(file: &Path, top: &str, into: &Path) -> Result<Unpacked, Er
 fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked, Error> {
     let too_much = |why: String| Error::Archive(io::Error::other(why));
     let mut unpacked = Unpacked::default();
-    let mut archive = tar::Archive::new(reader);
-    let mut entries = 0;
-    for entry in archive.entries().map_err(Error::Archive)? {
+    let (bounded, bound) = Bounded::new(reader);
+    let mut archive = tar::Archive::new(bounded);
+    let mut entries = archive.entries().map_err(Error::Archive)?;
+    let (mut count, mut unread) = (0, 0);
+    while let Some(entry) = bound.next(&mut entries, unread) {
         let mut entry = entry.map_err(Error::Archive)?;
-        entries += 1;
-        if entries > MAX_ENTRIES {
+        unread = entry.size();
+        count += 1;
+        if count > MAX_ENTRIES {
             return Err(too_much(format!("the archive has more than {MAX_ENTRIES} entries")));
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -88,6 +91,7 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked,
                 let is_program = entry.header().mode().map_err(Error::Archive)? & 0o100 != 0;
                 let mut file = create(&target, is_program).map_err(unwritten)?;
                 copy(&mut entry, &mut file)?;
+                unread = 0;
             }
             EntryType::XGlobalHeader => {}
             _ => unpacked.left_out.push(path),
@@ -180,6 +184,35 @@ mod tests {
         assert_eq!(unpacked.files, 2);
         assert!(into.join("package.json").is_file() && into.join("etc/passwd").is_file());
         assert!(!into.join("etc").is_symlink() && !folder.path().join("a/out").exists());
+    }
+
+    /// What an archive says that a name takes is not taken from memory; what is left out may have any size.
+    #[test]
+    fn headers_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("layer.tar");
+        let long = vec![b'a'; 3 << 20];
+        for (kind, is_good) in [
+            (EntryType::GNULongName, false),
+            (EntryType::GNULongLink, false),
+            (EntryType::XHeader, false),
+            (EntryType::XGlobalHeader, true),
+            (EntryType::new(b'?'), true),
+        ] {
+            let mut archive = tar::Builder::new(Vec::new());
+            entry(&mut archive, "todo/index.js", EntryType::Regular, &long);
+            entry(&mut archive, "todo/x", kind, &long);
+            entry(&mut archive, "todo/package.json", EntryType::Regular, b"{}");
+            let bytes = archive.into_inner().unwrap();
+            let contents = Contents::read(&mut bytes.as_slice());
+            let said = contents.broken.as_deref().is_some_and(|why| why.contains("headers of an entry have more than"));
+            assert_eq!(said, !is_good, "{kind:?}: {:?}", contents.broken);
+            fs_err::write(&file, bytes).unwrap();
+            let into = folder.path().join("todo");
+            assert_eq!(unpack(&file, "todo", &into).is_ok(), is_good, "{kind:?}");
+            assert_eq!(into.join("package.json").is_file(), is_good);
+            fs_err::remove_dir_all(into).unwrap();
+        }
     }
 
     /// The rehearsal finds whatever would keep a plugin from being unpacked.

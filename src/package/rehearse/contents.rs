@@ -8,6 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
+use super::bounded::{Bound, Bounded};
 use crate::digest::Digest;
 use crate::package::inventory::Inventory;
 use crate::package::packlist::MAX_MANIFEST;
@@ -136,9 +137,10 @@ impl Contents {
 
     fn read_tar(&mut self, reader: &mut dyn Read) {
         let counting = Counting { inner: reader, count: 0, sha256: Some(Sha256::new()) };
-        let mut archive = tar::Archive::new(counting);
-        let result = self.read_entries(&mut archive);
-        let mut rest = archive.into_inner();
+        let (bounded, bound) = Bounded::new(counting);
+        let mut archive = tar::Archive::new(bounded);
+        let result = self.read_entries(&mut archive, &bound);
+        let mut rest = archive.into_inner().into_inner();
         if let Err(error) = result {
             self.is_cut = true;
             let why = self.why_broken(&error);
@@ -164,9 +166,10 @@ impl Contents {
         }
     }
 
-    fn read_entries<R: Read>(&mut self, archive: &mut tar::Archive<R>) -> io::Result<()> {
+    fn read_entries<R: Read>(&mut self, archive: &mut tar::Archive<R>, bound: &Bound) -> io::Result<()> {
         let mut buffer = vec![0; 64 << 10];
-        for entry in archive.entries()? {
+        let (mut entries, mut unread) = (archive.entries()?, 0);
+        while let Some(entry) = bound.next(&mut entries, unread) {
             let mut entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let is_sparse = is_sparse(&mut entry)?;
@@ -177,10 +180,14 @@ impl Contents {
                     let target = entry.link_name_bytes().unwrap_or_default();
                     EntryKind::Link(String::from_utf8_lossy(&target).into_owned())
                 }
-                EntryType::XGlobalHeader => continue,
+                EntryType::XGlobalHeader => {
+                    unread = entry.size();
+                    continue;
+                }
                 _ => EntryKind::Special,
             };
             let size = entry.size();
+            unread = if kind == EntryKind::File { 0 } else { size };
             let mode = entry.header().mode()?;
             let (mut sha256, mut is_lfs_pointer) = (None, false);
             if kind == EntryKind::File {

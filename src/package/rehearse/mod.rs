@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod bounded;
 mod contents;
 mod image;
 mod index;
@@ -18,6 +19,7 @@ mod tgz;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bounded::Bounded;
 pub(crate) use contents::{Contents, is_folder};
 pub(crate) use image::{ImageBytes, dynamic_packages, image};
 pub(crate) use index::index;
