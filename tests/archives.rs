@@ -347,7 +347,9 @@ fn images_become_archives() {
 #[test]
 fn images_become_folders_of_plugins() {
     let packaged = packaged();
-    let deliveries = [Delivery { image: DIR.to_owned(), reference: String::new() }];
+    // As where a plugin is also a member of a bundle.
+    let delivery = Delivery { image: DIR.to_owned(), reference: String::new() };
+    let deliveries = [delivery.clone(), delivery];
     let folder = packaged.folder.path().join("local-plugins");
     write(&folder, &format!("{DIR}/old.js"), "of an older version");
     write(&folder, "another/index.js", "stays");
@@ -355,6 +357,8 @@ fn images_become_folders_of_plugins() {
     let mut listing = expected(&packaged.layer);
     listing.insert("another/index.js".to_owned(), extracted(&folder)["another/index.js"].clone());
     assert_eq!(extracted(&folder).keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>());
+    let index: Vec<Value> = serde_json::from_slice(&fs_err::read(folder.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index.iter().map(|plugin| plugin[DIR]["name"].is_string()).collect::<Vec<_>>(), [true]);
     let unknown = [Delivery { image: "unknown".to_owned(), reference: String::new() }];
     let error = deliver(&packaged.request.output, &unknown, &Destination::Dir(folder)).unwrap_err();
     assert!(matches!(error, deliver::Error::NoImage { .. }), "{error}");
