@@ -353,6 +353,11 @@ fn images_become_folders_of_plugins() {
     let folder = packaged.folder.path().join("local-plugins");
     write(&folder, &format!("{DIR}/old.js"), "of an older version");
     write(&folder, "another/index.js", "stays");
+    // It might be what the plugin is built from.
+    let error = deliver(&packaged.request.output, &deliveries, &Destination::Dir(folder.clone())).unwrap_err();
+    assert!(format!("{error:?}").contains("remove it yourself"), "{error:?}");
+    assert!(folder.join(DIR).join("old.js").is_file());
+    write(&folder, "index.json", format!(r#"[{{"{DIR}":{{}}}}]"#));
     deliver(&packaged.request.output, &deliveries, &Destination::Dir(folder.clone())).unwrap();
     let mut listing = expected(&packaged.layer);
     listing.insert("another/index.js".to_owned(), extracted(&folder)["another/index.js"].clone());

@@ -10,11 +10,14 @@ use serde_json::Value;
 
 use crate::package::layout::{self, StoredImage};
 
-/// Writes every plugin of `images` into `folder`, in place of what had its name, and an `index.json` of all of them.
+/// Writes every plugin of `images` into `folder`, in place of the plugin that had its name, and enters them in
+/// its `index.json`. Whatever else has such a name, such as the sources of a plugin, is an error.
 pub(super) fn plugins(images: &[(StoredImage, &str)], folder: &Path) -> io::Result<()> {
     fs_err::create_dir_all(folder)?;
-    // A plugin may also be a member of a bundle.
-    let mut index: IndexMap<String, Value> = IndexMap::new();
+    let path = folder.join("index.json");
+    let before: Vec<IndexMap<String, Value>> =
+        fs_err::read(&path).ok().and_then(|before| serde_json::from_slice(&before).ok()).unwrap_or_default();
+    let mut index: IndexMap<String, Value> = before.into_iter().flatten().collect();
     for (image, _) in images {
         let staging = tempfile::Builder::new().prefix(".partial-").tempdir_in(folder)?;
         let mut layer = tar::Archive::new(GzDecoder::new(File::open(image.blob_path(&image.layer))?));
@@ -25,16 +28,22 @@ pub(super) fn plugins(images: &[(StoredImage, &str)], folder: &Path) -> io::Resu
         let listed: Vec<IndexMap<String, Value>> = serde_json::from_slice(&listed)?;
         for (name, about) in listed.into_iter().flatten() {
             let target = folder.join(&name);
+            if !index.contains_key(&name) && target.symlink_metadata().is_ok() {
+                let why =
+                    format!("`{name}` is there, and `index.json` does not list it as a plugin: remove it yourself");
+                return Err(io::Error::other(why));
+            }
+            // First, so that a run that is killed here leaves nothing that the next one takes for somebody else's.
+            index.insert(name.clone(), about);
+            let listed: Vec<_> = index.iter().map(|entry| IndexMap::from([entry])).collect();
+            layout::write_whole(&path, &serde_json::to_vec_pretty(&listed)?)?;
             if target.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
                 fs_err::remove_dir_all(&target)?;
             } else if target.symlink_metadata().is_ok() {
                 fs_err::remove_file(&target)?;
             }
             fs_err::rename(staging.path().join(&name), target)?;
-            index.insert(name, about);
         }
     }
-    let index: Vec<IndexMap<String, Value>> = index.into_iter().map(|entry| IndexMap::from([entry])).collect();
-    let index = serde_json::to_vec_pretty(&index)?;
-    layout::write_whole(&folder.join("index.json"), &index)
+    Ok(())
 }
