@@ -8,6 +8,7 @@ use super::{Error, report};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::config::template::to_tag;
+use crate::doctor::listed;
 use crate::document;
 use crate::package::deliver::{self, Delivery, Destination};
 use crate::package::{self, Allowance, ArtifactRequest, Member};
@@ -35,10 +36,23 @@ pub(super) fn command(session: &Session, jobs: Option<usize>, destinations: &[De
     Ok(result.exit_code())
 }
 
-/// Brings what was packaged to each destination, under the image's name and the artifact's version.
+/// Brings the images that are in the output folder, be they of this run or of one before, to each destination, under
+/// the image's name and the artifact's version.
 fn deliver(session: &Session, destinations: &[Destination], result: &RunResult) -> Result<(), Error> {
-    let packaged = result.artifacts().filter(|artifact| artifact.state == State::Packaged);
-    let deliveries: Vec<Delivery> = packaged
+    if destinations.is_empty() {
+        return Ok(());
+    }
+    let wanted = result.artifacts().filter(|artifact| !matches!(artifact.state, State::Failed | State::Removed));
+    let (here, elsewhere): (Vec<_>, Vec<_>) = wanted.partition(|artifact| session.is_packaged(artifact));
+    if !elsewhere.is_empty() {
+        let ids = listed(elsewhere.iter().map(|artifact| artifact.id.as_str()));
+        session.ui.warn(&format!("packaged neither now nor before, so none of the outputs has it: {ids}"));
+    }
+    if here.is_empty() {
+        return Ok(());
+    }
+    let deliveries: Vec<Delivery> = here
+        .into_iter()
         .filter_map(|artifact| {
             let image = artifact.image.as_ref()?.name.clone();
             let reference = format!("{image}:{}", to_tag(&artifact.version));

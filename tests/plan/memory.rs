@@ -156,6 +156,35 @@ fn here(repo: &Repo, arguments: &[&str]) -> Output {
     rhdh_pack(&repo.root).args(arguments).output().unwrap()
 }
 
+/// Where nothing changed, outputs have the images of before; one that is nowhere is told, and makes no empty archive.
+#[test]
+fn outputs_have_what_was_packaged_before() {
+    let repo = local();
+    assert_eq!(here(&repo, &["run", "--all"]).status.code(), Some(0));
+    for stage in [&["plan", "--all"][..], &["export"]] {
+        assert_eq!(here(&repo, stage).status.code(), Some(0));
+    }
+    let package = |folder: &str| here(&repo, &["package", "--output", &format!("dir:{folder}")]);
+    let packaged = package("all");
+    assert_eq!(packaged.status.code(), Some(0), "{}", said(&packaged));
+    let names = |folder: &str| {
+        let index = std::fs::read_to_string(repo.root.join(folder).join("index.json")).unwrap_or_default();
+        ["acme-todo-backend", "acme-other"].map(|name| index.contains(&format!("\"{name}\"")))
+    };
+    assert_eq!(names("all"), [true, true], "{}", said(&packaged));
+
+    let image = result(&repo)["plugins"][1]["image"]["digest"].as_str().unwrap().to_owned();
+    repo.remove(&format!(".rhdh-pack/oci/blobs/sha256/{}", image.trim_start_matches("sha256:")));
+    let packaged = package("one");
+    assert_eq!(names("one"), [true, false], "{}", said(&packaged));
+    assert!(said(&packaged).contains("none of the outputs has it: `other`"), "{}", said(&packaged));
+    repo.remove(".rhdh-pack/oci");
+    let packaged = package("none");
+    assert!(said(&packaged).contains("none of the outputs has it: `todo-backend`, `other`"), "{}", said(&packaged));
+    assert_eq!(packaged.status.code(), Some(0), "{}", said(&packaged));
+    assert!(!repo.root.join("none").exists());
+}
+
 #[test]
 fn a_mere_plan_loses_nothing() {
     let repo = local();
