@@ -64,6 +64,11 @@ pub(super) fn find(git: &Git, head: Option<&str>, ci: &Ci, named: Option<&str>) 
     };
     if let Some(revision) = named {
         let missing = || NoSuchBase { revision: revision.to_owned() };
+        let is_id = matches!(revision.len(), 40 | 64) && revision.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if is_id && git.commit(revision).is_none() {
+            // It may be of any branch, whose history is not needed. What is wrong shows below.
+            let _ = fetch(git, git.is_shallow().then_some("--depth=1"), &[revision]);
+        }
         let id = until(git, &[head], || git.commit(revision)).map_err(|_| missing())?;
         return Ok(Base::Commit { id, reason: format!("`--base {revision}`") });
     }
@@ -85,7 +90,10 @@ pub(super) fn find(git: &Git, head: Option<&str>, ci: &Ci, named: Option<&str>) 
 /// `--base` names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("`--base {revision}` is no commit of this repository")]
-#[diagnostic(help("fetch it first: `git fetch origin {revision}`, or see `git log --oneline` for what is here"))]
+#[diagnostic(help(
+    "give the commit's whole id, which is fetched, or fetch its branch first (`git fetch origin main`); \
+     `git log --oneline --all` shows what is here"
+))]
 pub struct NoSuchBase {
     revision: String,
 }

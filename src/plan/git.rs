@@ -206,8 +206,8 @@ impl Git {
         // magic.
         command.envs([("GIT_OPTIONAL_LOCKS", "0"), ("GIT_TERMINAL_PROMPT", "0"), ("LC_ALL", "C")]);
         command.env("GIT_LITERAL_PATHSPECS", "1");
-        // A server that says nothing for a minute is not waited for any longer, unless somebody knows better.
-        for (name, value) in [("GIT_HTTP_LOW_SPEED_LIMIT", "1"), ("GIT_HTTP_LOW_SPEED_TIME", "60")] {
+        // A server that says nothing for half a minute is not waited for any longer, unless somebody knows better.
+        for (name, value) in [("GIT_HTTP_LOW_SPEED_LIMIT", "1"), ("GIT_HTTP_LOW_SPEED_TIME", "30")] {
             if std::env::var_os(name).is_none() {
                 command.env(name, value);
             }

@@ -319,6 +319,25 @@ fn everything_is_planned_whatever_the_base() {
     assert_eq!(plan.plugins[0].reasons[0].text, "everything is planned: `--all`");
 }
 
+/// Of a shallow clone of another branch; its history is not needed.
+#[test]
+fn a_base_that_is_named_by_its_id_is_fetched() {
+    let origin = Repo::new();
+    origin.git(&["checkout", "--quiet", "-b", "other"]);
+    let base = change(&origin, "todo", "1");
+    let before = change(&origin, "other", "2");
+    change(&origin, "other", "3");
+    origin.git(&["checkout", "--quiet", "main"]);
+    change(&origin, "todo-backend", "4");
+    let clone = origin.clone_with(&["--depth=1", "--branch=main"]);
+    for (base, expected) in
+        [(&base, &["todo", "todo-backend", "both"][..]), (&before, &["todo", "todo-backend", "other", "both"])]
+    {
+        assert_eq!(built(&clone.since(base)), expected);
+    }
+    assert_eq!(clone.git(&["rev-list", "--count", "HEAD"]), "1", "its own history was not fetched");
+}
+
 #[test]
 fn revisions_that_are_named_must_be_there() {
     let repo = Repo::new();

@@ -221,6 +221,22 @@ fn without_git_that_and_nothing_else_is_said() {
     assert!(output.status.code() == Some(3) && said.contains("install git") && !said.contains("is in none"), "{said}");
 }
 
+/// A server of git that takes connections and says nothing.
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for() {
+    let origin = Repo::new();
+    let base = origin.git(&["rev-parse", "HEAD"]);
+    origin.commit("second");
+    let repo = origin.clone_with(&["--depth=1"]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x.git", silent.local_addr().unwrap());
+    repo.git(&["remote", "set-url", "origin", &url]);
+    let plan = run(&repo, &["--base", &base], &[("GIT_HTTP_LOW_SPEED_TIME", "1")]);
+    assert_eq!(plan.status.code(), Some(2), "{}", stdout(&plan));
+    let said = String::from_utf8_lossy(&plan.stderr);
+    assert!(said.contains(&base), "{said}");
+}
+
 #[test]
 fn a_registry_that_cannot_be_reached_is_tried_once_for_all_plugins() {
     let repo = Repo::new();

@@ -178,7 +178,7 @@ fn normalise(path: &str) -> String {
 }
 
 /// `path` without `.`, `..` and double slashes, or `None` if it leaves the package.
-fn inside(path: &str) -> Option<String> {
+pub(crate) fn inside(path: &str) -> Option<String> {
     let (parts, leaves) = parts(path);
     (!leaves && !path.starts_with('/')).then(|| parts.join("/"))
 }

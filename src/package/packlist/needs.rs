@@ -81,7 +81,8 @@ impl<'a> Needs<'a> {
         if let Some(need) = self.found.last_mut().filter(|need| need.why == why) {
             let base = need.candidates.first().cloned().unwrap_or_default();
             let endings = [".js", ".json", ".node", "/index.js", "/index.json", "/index.node"];
-            need.candidates.extend(endings.map(|ending| format!("{base}{ending}")));
+            // Of `.`, what is in the package itself.
+            need.candidates.extend(endings.map(|ending| format!("{base}{ending}").trim_start_matches('/').to_owned()));
         }
     }
 

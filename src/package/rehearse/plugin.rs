@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::contents::{Contents, EntryKind};
 use super::{Findings, Rule};
 use crate::package::inventory::Inside;
+use crate::package::packlist;
 
 /// How many unused packages are named.
 const NAMED: usize = 10;
@@ -67,9 +68,9 @@ pub(super) fn plugin(
     if role.starts_with("frontend") {
         frontend(findings, contents, folder, &has);
     } else if let Some(main) = text_of("/main") {
-        let base = main.trim_start_matches("./").trim_end_matches('/');
+        let base = packlist::inside(main).unwrap_or_default();
         let endings = ["", ".js", ".json", ".node", "/index.js", "/index.json", "/index.node"];
-        if !endings.iter().any(|ending| has(&format!("{base}{ending}"))) {
+        if !endings.iter().any(|ending| has(format!("{base}{ending}").trim_start_matches('/'))) {
             let text = format!("`main` is `{main}`, which is not in the archive: the backend does not start it");
             findings.add(Rule::MainFile, Some(folder), Some(path), text);
         }
@@ -117,8 +118,8 @@ fn frontend(findings: &mut Findings<'_>, contents: &Contents, folder: &str, has:
                         findings.add(rule, Some(folder), Some(path), format!("`{path}` has no {what}"));
                     }
                 }
-                let mut missing = crate::package::packlist::named_files(&manifest);
-                missing.retain(|file| !has(&format!("{base}/{}", file.trim_start_matches("./"))));
+                let mut missing = packlist::named_files(&manifest);
+                missing.retain(|file| !packlist::inside(&format!("{base}/{file}")).is_some_and(|path| has(&path)));
                 if let Some(first) = missing.first() {
                     let others = missing.len() - 1;
                     let text = format!("`{path}` names `{first}` (and {others} others), which the archive lacks");

@@ -153,6 +153,16 @@ const ALL: [&str; 5] = ["1.8", "1.9", "1.10", "2.0", "2.1"];
 fn good_plugins_break_no_rule() {
     assert_eq!(Draft::backend().findings(&ALL), []);
     assert_eq!(Draft::frontend().findings(&ALL), []);
+    // As node reads them.
+    for main in ["dist//index.cjs.js", "./dist/../dist/index.cjs", "dist/index.cjs/"] {
+        let mut draft = Draft::backend();
+        draft.entries[1].3 = backend().to_string().replace("dist/index.cjs.js", main).into();
+        assert_eq!(draft.findings(&ALL), [], "{main}");
+    }
+    let mut draft = Draft::backend();
+    draft.entries[1].3 = backend().to_string().replace("dist/index.cjs.js", ".").into();
+    draft.file("index.js", "x");
+    assert_eq!(draft.findings(&ALL), []);
     // RHDH's installers, in Python and in TypeScript, took an image with such an annotation.
     let mut draft = Draft::backend();
     let folded = annotation(&[DIR]).as_str().unwrap().replace("=", "\n=") + "\n";
