@@ -196,6 +196,7 @@ fn removed_plugin(
         role,
         workspace: roots.next().unwrap_or_default(),
         path: path.clone(),
+        packages: Vec::new(),
         image: String::new(),
         published: Vec::new(),
     }))

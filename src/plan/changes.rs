@@ -29,6 +29,8 @@ use crate::workspace::{Package, Workspace};
 pub(super) struct Seen {
     pub(super) plugins: Vec<(ContentKey, Vec<Reason>)>,
     pub(super) bundles: Vec<(ContentKey, Vec<Reason>)>,
+    /// For each plugin, the numbers of the packages that it is made from, its own first.
+    pub(super) made_from: Vec<Vec<usize>>,
     pub(super) removed_plugins: Vec<PlannedPlugin>,
     pub(super) removed_bundles: Vec<PlannedBundle>,
     pub(super) notes: Vec<String>,
@@ -82,7 +84,8 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
         .map(|(plugin, seen)| (plugin.config.id.as_str(), (plugin, seen)))
         .collect();
     let bundles = request.bundles.iter().map(|bundle| view.bundle(bundle, &by_id)).collect();
-    Ok(Seen { bundles, plugins, removed_plugins: removed.0, removed_bundles: removed.1, notes })
+    let made_from = with_locks.into_iter().map(|(closure, _)| closure).collect();
+    Ok(Seen { bundles, plugins, made_from, removed_plugins: removed.0, removed_bundles: removed.1, notes })
 }
 
 /// What the lock files say, and other texts of the base; the files of the head need not be known for that.

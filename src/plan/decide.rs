@@ -188,6 +188,9 @@ impl Survey {
                 }
             }
         }
+        for plugin in plugins.iter_mut().filter(|plugin| plugin.action != Action::Build) {
+            plugin.packages.clear();
+        }
         let mut notes = self.notes;
         notes.extend(memory.notes.iter().cloned());
         Ok(Plan {

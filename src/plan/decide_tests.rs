@@ -23,6 +23,7 @@ fn survey_of(changed: bool, heals: bool, overwrite: bool) -> Survey {
         role: Role::BackendPlugin,
         path: RepoPath::default(),
         workspace: RepoPath::default(),
+        packages: Vec::new(),
         image: "acme-plugin-todo".to_owned(),
         published: Vec::new(),
     };

@@ -14,6 +14,7 @@ fn plan(plugins: &[(&str, Role, &str, Action)], bundles: &[(&str, &[&str])]) -> 
         role: *role,
         path: RepoPath::default(),
         workspace: RepoPath::new(workspace).unwrap(),
+        packages: Vec::new(),
         image: String::new(),
         published: Vec::new(),
     });
@@ -86,6 +87,27 @@ fn legs_are_balanced_by_cost_and_workspace() {
         ("d", BACKEND, "y", build),
     ];
     assert_eq!(shares(&matrix(&plan(&two, &[]), Legs::AtMost(2), &BTreeMap::new())), ["a c", "b d"]);
+}
+
+#[test]
+fn plugins_that_share_packages_go_together() {
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    let all = ids.map(|id| (id, BACKEND, "x", Action::Build));
+    let packages = |plan: &mut Plan, shared: [&str; 6]| {
+        for (plugin, package) in plan.plugins.iter_mut().zip(shared) {
+            plugin.packages = vec![RepoPath::new(package).unwrap()];
+        }
+    };
+    let mut plan = plan(&all, &[]);
+    packages(&mut plan, ["common", "common", "util", "util", "node", "node"]);
+    assert_eq!(shares(&matrix(&plan, Legs::AtMost(3), &BTreeMap::new())), ["a b", "c d", "e f"]);
+    packages(&mut plan, ["common", "util", "common", "util", "common", "util"]);
+    let legs = matrix(&plan, Legs::AtMost(2), &BTreeMap::new());
+    assert_eq!(shares(&legs), ["a c e", "b d f"]);
+    assert_eq!(legs[0].seconds, 3.0 * estimate(BACKEND) + WORKSPACE_SECONDS + PACKAGE_SECONDS);
+    // Not at the price of a leg that takes longer.
+    packages(&mut plan, ["common"; 6]);
+    assert_eq!(matrix(&plan, Legs::AtMost(2), &BTreeMap::new()).iter().map(|leg| leg.plugins.len()).max(), Some(3));
 }
 
 #[test]

@@ -127,6 +127,9 @@ pub struct PlannedPlugin {
     pub path: RepoPath,
     /// The root of its yarn workspace.
     pub workspace: RepoPath,
+    /// Of what is built, the folders of the other packages of the workspace that it is made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<RepoPath>,
     /// The name of its image, which is also its folder in images.
     pub image: String,
     /// Where the image stands already: where it is up to date, or is copied from.

@@ -216,7 +216,7 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
         bundles: Vec::new(),
         notes,
     };
-    for (plugin, (key, reasons)) in request.plugins.iter().zip(seen.plugins) {
+    for ((plugin, (key, reasons)), made_from) in request.plugins.iter().zip(seen.plugins).zip(seen.made_from) {
         let (changed, settled, reasons) = survey.settle(request.selection.of_plugin(&plugin.config.id), reasons);
         let planned = PlannedPlugin {
             id: plugin.config.id.clone(),
@@ -227,6 +227,11 @@ pub fn survey(request: &Request<'_>, sight: &Sight) -> Result<Survey, Error> {
             role: plugin.role,
             path: plugin.config.path.clone(),
             workspace: plugin.workspace.clone(),
+            packages: if changed || !plugin.target.registries.is_empty() {
+                made_from.iter().skip(1).map(|package| rules.packages[*package].1.path.clone()).collect()
+            } else {
+                Vec::new()
+            },
             image: plugin.image.clone(),
             published: Vec::new(),
         };
