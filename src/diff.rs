@@ -90,30 +90,15 @@ struct Tree {
     manifest: Value,
 }
 
-/// Why two artifacts cannot be compared.
+/// One of two artifacts is cut or broken, so that they cannot be compared.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum Error {
-    /// One of them is cut or broken.
-    #[error("`{artifact}` cannot be unpacked")]
-    #[diagnostic(code("readable"), help("take it from its source again, or package the plugin again"))]
-    Archive {
-        /// What it is called.
-        artifact: String,
-        /// What is wrong.
-        source: std::io::Error,
-    },
-    /// There is no room to unpack it.
-    #[error("unpacking `{artifact}` into a temporary folder")]
-    #[diagnostic(
-        code("unreadable-artifact"),
-        help("check the space left for temporary files with `df -h`, or name another folder with `TMPDIR`")
-    )]
-    Temporary {
-        /// What it is called.
-        artifact: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
+#[error("`{artifact}` cannot be unpacked")]
+#[diagnostic(code("readable"), help("take it from its source again, or package the plugin again"))]
+pub struct Error {
+    /// What it is called.
+    artifact: String,
+    /// What is wrong.
+    source: std::io::Error,
 }
 
 /// Compares what was opened twice. Plugins belong together by their package's name; where each has one, that one.
@@ -164,11 +149,8 @@ fn trees(opened: &Opened, verified: &[Verified]) -> Result<Vec<(String, Tree)>, 
             };
             let folder = if verified.kind == Some(ArchiveKind::Tgz) { "package" } else { plugin.dir.as_str() };
             let tree = Tree::read(archive, folder).map_err(|error| {
-                let artifact = verified.artifact.clone();
-                match error {
-                    unpack::Error::Archive(source) => Error::Archive { artifact, source },
-                    unpack::Error::Folder(source) => Error::Temporary { artifact, source },
-                }
+                let (unpack::Error::Archive(source) | unpack::Error::Folder(source)) = error;
+                Error { artifact: verified.artifact.clone(), source }
             })?;
             trees.push((name, tree));
         }
@@ -178,35 +160,31 @@ fn trees(opened: &Opened, verified: &[Verified]) -> Result<Vec<(String, Tree)>, 
 
 impl Tree {
     fn read(archive: &Path, folder: &str) -> Result<Self, unpack::Error> {
-        let place = tempfile::Builder::new().prefix("rhdh-pack-").tempdir().map_err(unpack::Error::Folder)?;
-        unpack::unpack(archive, folder, place.path())?;
-        Self::of_folder(place.path()).map_err(unpack::Error::Folder)
+        let mut tree = Self::default();
+        unpack::each(archive, folder, &mut |path, item| {
+            if let unpack::Item::File { content, .. } = item {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes).map_err(unpack::Error::Archive)?;
+                tree.add(path, &bytes);
+            }
+            Ok(())
+        })?;
+        Ok(tree)
     }
 
-    fn of_folder(place: &Path) -> std::io::Result<Self> {
-        let mut tree = Self::default();
-        for entry in walkdir::WalkDir::new(place) {
-            let entry = entry?;
-            if !entry.file_type().is_file() {
-                continue;
+    fn add(&mut self, path: &str, content: &[u8]) {
+        let manifest = || serde_json::from_slice::<Value>(content).unwrap_or_default();
+        if path == "package.json" {
+            self.manifest = manifest();
+        } else if path.contains("node_modules/") && path.ends_with("/package.json") {
+            let manifest = manifest();
+            let text = |key: &str| manifest.get(key).and_then(Value::as_str);
+            // Packages have manifests without a version inside, e.g. to choose between kinds of modules.
+            if let (Some(name), Some(version)) = (text("name"), text("version")) {
+                self.packages.entry(name.to_owned()).or_default().insert(version.to_owned());
             }
-            let content = fs_err::read(entry.path())?;
-            let path = entry.path().strip_prefix(place).unwrap_or(entry.path());
-            let path = path.to_string_lossy().into_owned();
-            let manifest = || serde_json::from_slice::<Value>(&content).unwrap_or_default();
-            if path == "package.json" {
-                tree.manifest = manifest();
-            } else if path.contains("node_modules/") && path.ends_with("/package.json") {
-                let manifest = manifest();
-                let text = |key: &str| manifest.get(key).and_then(Value::as_str);
-                // Packages have manifests without a version inside, e.g. to choose between kinds of modules.
-                if let (Some(name), Some(version)) = (text("name"), text("version")) {
-                    tree.packages.entry(name.to_owned()).or_default().insert(version.to_owned());
-                }
-            }
-            tree.files.insert(path, (content.len() as u64, Sha256::digest(&content).into()));
         }
-        Ok(tree)
+        self.files.insert(path.to_owned(), (content.len() as u64, Sha256::digest(content).into()));
     }
 
     fn size(&self) -> u64 {

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead as _, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
@@ -39,22 +39,45 @@ pub(crate) enum Error {
     Folder(io::Error),
 }
 
+/// What is unpacked.
+pub(crate) enum Item<'a> {
+    Folder,
+    File { is_program: bool, content: &'a mut dyn Read },
+}
+
+/// Takes what is unpacked, with its path below the folder, which is plain.
+type Take<'t> = &'t mut dyn FnMut(&str, Item<'_>) -> Result<(), Error>;
+
 /// Unpacks what stands below `top/` in the archive `file` into the folder `into`, which is made.
 ///
 /// # Errors
 /// When the archive cannot be read, is beyond the limits, or the folder cannot be written.
 pub(crate) fn unpack(file: &Path, top: &str, into: &Path) -> Result<Unpacked, Error> {
     fs_err::create_dir_all(into).map_err(Error::Folder)?;
+    each(file, top, &mut |path, item| match item {
+        Item::Folder => fs_err::create_dir_all(into.join(path)).map_err(unwritten),
+        Item::File { is_program, content } => {
+            let mut file = create(&into.join(path), is_program).map_err(unwritten)?;
+            copy(content, &mut file)
+        }
+    })
+}
+
+/// Gives everything to `take` that [`unpack`] would write, in the order of the archive; what is there twice, twice.
+///
+/// # Errors
+/// When the archive cannot be read, is beyond the limits, or with those of `take`.
+pub(crate) fn each(file: &Path, top: &str, take: Take<'_>) -> Result<Unpacked, Error> {
     let file = fs_err::File::open(file).map_err(Error::Archive)?;
     let mut reader = io::BufReader::with_capacity(64 << 10, file);
     if reader.fill_buf().map_err(Error::Archive)?.starts_with(&[0x1f, 0x8b]) {
-        unpack_tar(&mut MultiGzDecoder::new(reader), top, into)
+        each_of_tar(&mut MultiGzDecoder::new(reader), top, take)
     } else {
-        unpack_tar(&mut reader, top, into)
+        each_of_tar(&mut reader, top, take)
     }
 }
 
-fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked, Error> {
+fn each_of_tar(reader: &mut dyn Read, top: &str, take: Take<'_>) -> Result<Unpacked, Error> {
     let too_much = |why: String| Error::Archive(io::Error::other(why));
     let mut unpacked = Unpacked::default();
     let (bounded, bound) = Bounded::new(reader);
@@ -70,15 +93,12 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked,
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let Some(inner) = path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')) else { continue };
-        let target = match below(into, inner) {
-            Some(target) => target,
-            None => {
-                unpacked.left_out.push(path);
-                continue;
-            }
-        };
+        if !is_plain(inner) {
+            unpacked.left_out.push(path);
+            continue;
+        }
         match entry.header().entry_type() {
-            _ if is_folder(entry.header(), &path) => fs_err::create_dir_all(target).map_err(unwritten)?,
+            _ if is_folder(entry.header(), &path) => take(inner, Item::Folder)?,
             EntryType::Regular | EntryType::Continuous => {
                 if entry.size() > MAX_FILE {
                     return Err(too_much(format!("`{path}` has {} bytes, more than an installer takes", entry.size())));
@@ -89,8 +109,7 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked,
                 }
                 unpacked.files += 1;
                 let is_program = entry.header().mode().map_err(Error::Archive)? & 0o100 != 0;
-                let mut file = create(&target, is_program).map_err(unwritten)?;
-                copy(&mut entry, &mut file)?;
+                take(inner, Item::File { is_program, content: &mut entry })?;
                 unread = 0;
             }
             EntryType::XGlobalHeader => {}
@@ -100,11 +119,9 @@ fn unpack_tar(reader: &mut dyn Read, top: &str, into: &Path) -> Result<Unpacked,
     Ok(unpacked)
 }
 
-/// `inner` below `folder`; `None` for what is not named plainly.
-fn below(folder: &Path, inner: &str) -> Option<PathBuf> {
-    let inner = Path::new(inner);
-    let is_plain = inner.components().all(|part| matches!(part, Component::Normal(_)));
-    is_plain.then(|| folder.join(inner))
+/// Whether a path leads nowhere but below a folder.
+fn is_plain(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The folder is new, so that what stands in the way of a name is of the archive itself.
@@ -132,7 +149,7 @@ fn create(target: &Path, is_program: bool) -> io::Result<fs_err::File> {
 }
 
 /// As [`io::copy`], which does not tell on which side it failed.
-fn copy(content: &mut impl Read, file: &mut impl Write) -> Result<(), Error> {
+fn copy(content: &mut dyn Read, file: &mut impl Write) -> Result<(), Error> {
     let mut buffer = [0; 16 << 10];
     loop {
         match content.read(&mut buffer) {

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, print_json};
 use super::{Error, Request};
-use crate::diff::{self, compare};
+use crate::diff::compare;
 use crate::ui::Ui;
 use crate::verify::verify;
 
@@ -40,11 +40,10 @@ pub(super) async fn command(
     }
     let difference = match compare((&before, &verified_before), (&after, &verified_after)) {
         Ok(difference) => difference,
-        Err(error @ diff::Error::Archive { .. }) => {
+        Err(error) => {
             ui.report(&error);
             return Ok(1);
         }
-        Err(error) => return Err(error.into()),
     };
     if asked.json {
         print_json(&difference)?

@@ -194,10 +194,6 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Install(#[from] crate::install::Error),
-    /// Artifacts cannot be compared.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Diff(#[from] crate::diff::Error),
     /// A code that there is not.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -272,7 +268,6 @@ impl Error {
             | Error::Start(_)
             | Error::Waiting
             | Error::Stopped
-            | Error::Diff(_)
             | Error::NotLoaded
             | Error::Install(crate::install::Error::Io { .. } | crate::install::Error::Lock(_)) => true,
             Error::Plan(error) => error.is_environment(),
