@@ -132,10 +132,8 @@ impl<'a> ByTexts<'a> {
             (&workspace.path, (before, wanted.in_workspace(now.as_deref())))
         });
         let rhdh_cli = rhdh_cli.collect();
-        let numbers = |(package, folders): (usize, &[String])| {
-            folders.iter().filter_map(|folder| rules.beside(package, folder)).collect()
-        };
-        let by_lock: Vec<Vec<usize>> = locks.of_workspace().enumerate().map(numbers).collect();
+        let folders: Vec<(usize, &[String])> = locks.of_workspace().enumerate().collect();
+        let by_lock = parallel(&folders, |(package, folders)| rules.beside(*package, folders));
         let plugins = parallel(&request.plugins, |plugin| {
             let closure = rules.closure(plugin.config, &by_lock);
             let of_lock = if closure.is_empty() { OfPlugin::Nothing } else { locks.plugin(&closure) };

@@ -313,9 +313,12 @@ impl<'a> Rules<'a> {
         self.depends_on[package].iter().chain(by_lock.get(package).into_iter().flatten()).copied()
     }
 
-    /// The number of the package at `path` in the workspace of `package`.
-    pub(super) fn beside(&self, package: usize, path: &str) -> Option<usize> {
-        self.in_workspace(self.packages[package].0, &self.packages[package].0.path.join(path).ok()?)
+    /// The numbers of the packages in `folders` of the workspace of `package`, without those that it is known to depend
+    /// on.
+    pub(super) fn beside(&self, package: usize, folders: &[String]) -> Vec<usize> {
+        let (workspace, _) = self.packages[package];
+        let number = |folder: &String| self.in_workspace(workspace, &workspace.path.join(folder).ok()?);
+        folders.iter().filter_map(number).filter(|other| !self.depends_on[package].contains(other)).collect()
     }
 
     fn in_workspace(&self, workspace: &Workspace, folder: &RepoPath) -> Option<usize> {

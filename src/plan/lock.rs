@@ -40,7 +40,12 @@ impl Ahead {
     /// As it stands on disk, in the folder of `rhdh-plugins.toml`.
     pub(super) fn on_disk(root: &Path) -> Option<Self> {
         let manifest = std::fs::read(root.join("package.json")).ok()?;
-        Self::new(None, std::fs::read(root.join("yarn.lock")).ok()?, &manifest)
+        let ahead = Self::new(None, std::fs::read(root.join("yarn.lock")).ok()?, &manifest)?;
+        // Else all packages would wait for the first one's.
+        if let Ok(lockfile) = &ahead.lock.0 {
+            lockfile.digests_with_edges();
+        }
+        Some(ahead)
     }
 
     /// As it was at a commit, where that is not as the index has it.

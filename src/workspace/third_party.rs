@@ -175,6 +175,12 @@ impl Lockfile {
         all().filter(|entry| !reached.has(*entry)).collect()
     }
 
+    /// Computed once: best before many threads want it.
+    pub(crate) fn digests_with_edges(&self) -> &[[u8; 32]] {
+        let with_edges = |entry: u32| self.digest_of(std::iter::once(entry).chain(self.edges(entry).iter().copied()));
+        self.digests_with_edges.get_or_init(|| (0u32..).take(self.entries.list.len()).map(with_edges).collect())
+    }
+
     fn digest_of(&self, entries: impl Iterator<Item = u32>) -> [u8; 32] {
         let mut hash = Sha256::new();
         entries.for_each(|entry| hash.update(self.digests[entry as usize]));
@@ -274,9 +280,7 @@ impl Lockfile {
     /// The sha256 of what direct dependencies lead to: of the resolution and checksum of each, and who depends on whom.
     #[must_use]
     pub fn digest(&self, direct: &Direct, closure: &Closure) -> [u8; 32] {
-        let with_edges = |entry: u32| self.digest_of(std::iter::once(entry).chain(self.edges(entry).iter().copied()));
-        let all = || (0u32..).take(self.entries.list.len()).map(with_edges).collect();
-        let digests = self.digests_with_edges.get_or_init(all);
+        let digests = self.digests_with_edges();
         let mut hash = Sha256::new();
         hash.update(self.digest_of(direct.0.iter().copied()));
         // In large pieces: hashing thousands of short ones takes longer.
