@@ -14,7 +14,7 @@ use super::members::{Moved, moved};
 use super::parallel;
 use super::reasons::{differences, file_changes};
 use super::settings::{OfWorkspace, describe, level, options, unmatched};
-use super::sight::Sight;
+use super::sight::{Before, Sight};
 use super::snapshot::{File, Snapshot};
 use super::sparse;
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
@@ -61,7 +61,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     if sight.look.head.is_none() {
         sparse::refuse(request, after)?;
     }
-    let before = sight.before()?.snapshot.as_ref();
+    let before = sight.before()?.snapshot()?;
     let left = moved.values().flat_map(Moved::left).filter(|folder| rules.package(folder).is_none());
     let left = left.map(RepoPath::as_str).collect();
     let base = base.zip(before.map(|before| files_of(rules, (before, &left), (after, &existing))));
@@ -111,14 +111,18 @@ impl<'a> ByTexts<'a> {
         };
         // A commit that is planned has a lock file of its own.
         let ahead = sight.lock_ahead().filter(|_| sight.look.head.is_none());
-        let before = sight.before()?.snapshot.as_ref().zip(git);
-        let (locks, base) = std::thread::scope(|scope| {
+        let (locks, before) = std::thread::scope(|scope| {
             let locks =
                 scope.spawn(|| LockHead::new(&rules.packages, lock::read_all(request.workspaces, &texts, ahead)));
-            let base = before.map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
-            (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), base)
+            let before = sight.before().and_then(Before::snapshot).map(|before| before.zip(git));
+            let before = before.and_then(|before| {
+                let base = before.map(|(before, git)| texts_of(request, git, sight, before, &texts)).transpose();
+                Ok((before, base?))
+            });
+            (locks.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), before)
         });
-        let (base, base_locks) = base?.unzip();
+        let (before, base) = before?;
+        let (base, base_locks) = base.unzip();
         let note =
             |(workspace, why)| format!("{why}; every plugin of the workspace `{workspace}` depends on all of it");
         let mut notes: Vec<String> = locks.errors().map(note).collect();

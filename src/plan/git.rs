@@ -108,10 +108,15 @@ impl Git {
         let given: Vec<_> = given.collect();
         let plain = Self::at(folder.to_owned(), true);
         let with_given = Self { given: given.clone(), objects: Arc::default(), ..plain.clone() };
+        let mut located = Some(start(plain.command(&LOCATE), Stdio::null())?);
         // It is needed in nearly every repository, and takes its time to start.
         let _ = plain.begin_objects(&mut plain.lock_objects());
         for mut git in std::iter::once(plain).chain((!given.is_empty()).then_some(with_given)) {
-            match git.run(&LOCATE) {
+            let answer = match located.take() {
+                Some(child) => finish(child, &LOCATE, Vec::new()),
+                None => git.run(&LOCATE),
+            };
+            match answer {
                 Ok(answer) => {
                     git.locate(&answer)?;
                     return Ok(Some(git));

@@ -30,6 +30,8 @@ pub(super) struct Rules<'a> {
     by_place: hashbrown::HashMap<&'a str, usize>,
     /// For each package, the numbers of those of its workspace that it depends on.
     depends_on: Vec<Vec<usize>>,
+    /// For each package, the number of the first one of its workspace.
+    first: Vec<usize>,
     /// For each package, its number as that of its folder: a folder may be a package of two workspaces, one in the
     /// other, and counts as that of the last.
     of_folder: Vec<usize>,
@@ -77,10 +79,11 @@ impl<'a> Rules<'a> {
             numbered.clone().map(|(at, (_, package))| (package.path.as_str(), at)).collect();
         let of_folder = packages.iter().map(|(_, package)| by_folder[package.path.as_str()]).collect();
         let by_place = numbered.map(|(at, (_, package))| (package.place.as_str(), at)).collect();
-        let mut depends_on = Vec::with_capacity(packages.len());
+        let (mut depends_on, mut first) = (Vec::with_capacity(packages.len()), Vec::with_capacity(packages.len()));
         for workspace in workspaces.by_path.values() {
-            let first = depends_on.len();
-            let number = |path: &RepoPath| Some(first + workspace.packages.get_index_of(path)?);
+            let at = depends_on.len();
+            let number = |path: &RepoPath| Some(at + workspace.packages.get_index_of(path)?);
+            first.extend(std::iter::repeat_n(at, workspace.packages.len()));
             depends_on.extend(
                 workspace.packages.values().map(|package| package.depends_on.iter().filter_map(number).collect()),
             );
@@ -95,6 +98,7 @@ impl<'a> Rules<'a> {
             by_folder,
             by_place,
             depends_on,
+            first,
             of_folder,
             ignore: glob_set(inputs.ignore.iter()),
             global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
@@ -317,13 +321,13 @@ impl<'a> Rules<'a> {
     /// on.
     pub(super) fn beside(&self, package: usize, folders: &[String]) -> Vec<usize> {
         let (workspace, _) = self.packages[package];
-        let number = |folder: &String| self.in_workspace(workspace, &workspace.path.join(folder).ok()?);
+        let number = |folder: &String| self.in_workspace_of(package, &workspace.path.join(folder).ok()?);
         folders.iter().filter_map(number).filter(|other| !self.depends_on[package].contains(other)).collect()
     }
 
-    fn in_workspace(&self, workspace: &Workspace, folder: &RepoPath) -> Option<usize> {
-        let first = self.packages.partition_point(|(other, _)| other.path < workspace.path);
-        Some(first + workspace.packages.get_index_of(folder)?)
+    /// The number of the package in `folder`, as one of the workspace that `package` is of.
+    fn in_workspace_of(&self, package: usize, folder: &RepoPath) -> Option<usize> {
+        Some(self.first[package] + self.packages[package].0.packages.get_index_of(folder)?)
     }
 
     /// The packages that a plugin is made from: its own, those that it depends on, those that the configuration has
@@ -331,7 +335,7 @@ impl<'a> Rules<'a> {
     pub(super) fn closure(&self, plugin: &crate::config::Plugin, by_lock: &[Vec<usize>]) -> Vec<usize> {
         let Some(own) = self.package(&plugin.path) else { return Vec::new() };
         let (workspace, _) = self.packages[own];
-        let in_workspace = |path: &RepoPath| self.in_workspace(workspace, path);
+        let in_workspace = |path: &RepoPath| self.in_workspace_of(own, path);
         let embedded = plugin.embed_packages.iter().filter_map(|name| in_workspace(&workspace.named(name)?.path));
         let mut all = Vec::new();
         let mut seen = hashbrown::HashSet::new();

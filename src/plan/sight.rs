@@ -53,8 +53,15 @@ struct Opened {
 pub(super) struct Before {
     pub(super) head: Option<String>,
     pub(super) base: Base,
-    pub(super) snapshot: Option<Snapshot>,
+    snapshot: Pending<Result<Option<Snapshot>, Error>>,
     lock: Pending<Option<Ahead>>,
+}
+
+impl Before {
+    /// Its files; `None` where nothing is compared with.
+    pub(super) fn snapshot(&self) -> Result<Option<&Snapshot>, Error> {
+        self.snapshot.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
 }
 
 impl Sight {
@@ -101,8 +108,10 @@ impl Sight {
     /// Waits until no git is at work: it may hold a lock, so none outlives the program.
     pub fn end(&self) {
         if let Ok(opened) = &*self.opened {
-            let _ =
-                (LazyLock::force(&opened.before).as_ref().map(|before| LazyLock::force(&before.lock)), &*opened.after);
+            if let Ok(before) = &*opened.before {
+                let _ = (&*before.snapshot, &*before.lock);
+            }
+            let _ = &*opened.after;
             if let Some(git) = &opened.git {
                 git.look_again();
             }
@@ -114,7 +123,7 @@ impl Sight {
     #[must_use]
     pub fn had_package(&self, folder: &RepoPath) -> bool {
         let file = folder.join("package.json").unwrap_or_default();
-        let before = self.before().ok().and_then(|before| before.snapshot.as_ref());
+        let before = self.before().and_then(Before::snapshot).ok().flatten();
         let states = before.into_iter().chain(self.after().ok());
         states.into_iter().any(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
     }
@@ -148,7 +157,7 @@ fn open(look: &Look) -> Result<Opened, Error> {
             if look.everything { Base::Everything { reason: "`--all`".to_owned() } } else { Base::Unknown { reason } };
         let root = look.root.clone();
         let after = begin(move || Ok(Snapshot::of_folder(&root)));
-        let before = begin(|| Ok(Before { head: None, base, snapshot: None, lock: begin(|| None) }));
+        let before = begin(|| Ok(Before { head: None, base, snapshot: begin(|| Ok(None)), lock: begin(|| None) }));
         return Ok(Opened { git, before, after });
     };
     let (for_before, for_after) = (git.clone(), git.clone());
@@ -182,12 +191,16 @@ fn before(git: &Git, look: &Look, index: Option<Arc<Index>>) -> Result<Before, E
         _ => None,
     };
     let lock = begin(move || for_lock.and_then(|(git, commit, index)| Ahead::of_commit(&git, &commit, &index.files)));
-    let snapshot = match &base {
-        Base::Commit { id, .. } => Some(match &index {
-            Some(index) => Snapshot::of_commit_beside(git, id, index)?,
-            None => Snapshot::of_commit(git, id)?,
-        }),
+    let for_files = match &base {
+        Base::Commit { id, .. } => Some((git.clone(), id.clone())),
         Base::Everything { .. } | Base::Unknown { .. } => None,
     };
+    let snapshot = begin(move || {
+        let Some((git, id)) = for_files else { return Ok(None) };
+        Ok(Some(match &index {
+            Some(index) => Snapshot::of_commit_beside(&git, &id, index)?,
+            None => Snapshot::of_commit(&git, &id)?,
+        }))
+    });
     Ok(Before { head, base, snapshot, lock })
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rayon::{Scope, ThreadPoolBuilder};
+use rayon::Scope;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
@@ -44,9 +44,7 @@ struct Walk<'a> {
 /// Compares the files below `folder` with the index.
 pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
     let walk = Walk { index, root: File::open(folder)?.into(), found: Mutex::default(), failure: Mutex::default() };
-    // Threads of its own: what else is computed meanwhile shall not wait for thousands of folders.
-    let pool = ThreadPoolBuilder::new().build().map_err(io::Error::other)?;
-    pool.scope(|scope| walk.enter((0, 0..index.files.len()), scope));
+    rayon::scope(|scope| walk.enter((0, 0..index.files.len()), scope));
     let Walk { found, failure, .. } = walk;
     if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(failure.into());
