@@ -49,8 +49,8 @@ async fn show(session: &Session, options: &PlanOptions, output: &PlanOutput) -> 
         }
         PlanOutput::Explain(id) => {
             let Some(text) = plan.explain(id) else {
-                // Every plugin of the configuration is in the plan: this says which there are.
-                return session.project.plugin(id).map(|_| 2).map_err(Error::from);
+                // All of the configuration is in the plan.
+                return Err(session.project.unknown_artifact(id).into());
             };
             text.trim_end().to_owned()
         }

@@ -68,11 +68,11 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] config::Error),
-    /// A name that is neither in the configuration.
+    /// A name that the configuration does not have.
     #[error("there is no {what} `{id}` in `{}`", file.display())]
     #[diagnostic(help("{help}"))]
     Unknown {
-        /// `plugin` or `bundle`.
+        /// `plugin`, `bundle`, or both.
         what: &'static str,
         /// The name.
         id: String,
@@ -93,6 +93,14 @@ impl Project {
             let help = suggestion(id, "plugins", self.plugins.keys().map(String::as_str));
             Error::Unknown { what: "plugin", id: id.to_owned(), file: self.config.file.clone(), help }
         })
+    }
+
+    /// What to say of an id that is neither a plugin's nor a bundle's.
+    pub(super) fn unknown_artifact(&self, id: &str) -> Error {
+        let (what, names) =
+            if self.bundles.is_empty() { ("plugin", "plugins") } else { ("plugin or bundle", "plugins and bundles") };
+        let help = suggestion(id, names, self.plugins.keys().chain(self.bundles.keys()).map(String::as_str));
+        Error::Unknown { what, id: id.to_owned(), file: self.config.file.clone(), help }
     }
 
     /// Where the export of `plugin` is.

@@ -1,6 +1,7 @@
 //! `rhdh-plugins.toml`: text comes in; what goes out is one [`Config`] of effective values, or every problem of
 //! the file at once, each with its place in the text and what to do.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -72,6 +73,12 @@ pub struct Gone {
 }
 
 impl Config {
+    /// The name of the configuration file, without its folder.
+    #[must_use]
+    pub fn file_name(&self) -> Cow<'_, str> {
+        self.file.file_name().unwrap_or_default().to_string_lossy()
+    }
+
     /// A problem with the value of `key`, a path such as `["plugins", "todo", "path"]` (entries of a list are
     /// counted from `"0"`), for checks that need more than the configuration. Where the file has no such key, the
     /// table that lacks it is underlined.

@@ -21,6 +21,8 @@ use crate::workspace::{PackageJson, Workspace};
 /// What files of the base say, where they are not the same at the head.
 pub(super) struct Texts<'a> {
     pub(super) config: ConfigBefore,
+    /// The name of the configuration file.
+    pub(super) config_file: String,
     /// The root's `package.json` of each workspace.
     pub(super) manifests: HashMap<&'a RepoPath, PackageJson>,
 }
@@ -44,16 +46,27 @@ pub(super) enum ConfigBefore {
     Other(ConfigText, ConfigText),
 }
 
-impl ConfigBefore {
-    /// The keys of a plugin or bundle that changed; `None` where it is new.
-    pub(super) fn changed_keys(&self, kind: &str, id: &str) -> Result<Option<Vec<String>>, String> {
-        match self {
-            Self::Same => Ok(Some(Vec::new())),
-            Self::Unreadable => Err("rhdh-plugins.toml changed, and what it was before is not TOML".to_owned()),
-            Self::Other(base, head) => Ok(head.changed_keys(base, kind, id)),
+impl Texts<'_> {
+    /// What the configuration says of a plugin or bundle that it did not say at the base. `unwritten` are the values
+    /// that keys have where they are not written.
+    pub(super) fn config_reasons(&self, kind: &str, id: &str, unwritten: &[(&str, String)]) -> Vec<Reason> {
+        let file = &self.config_file;
+        match &self.config {
+            ConfigBefore::Same => Vec::new(),
+            ConfigBefore::Unreadable => {
+                vec![Reason::new("config", format!("{file} changed, and what it was before is not TOML"))]
+            }
+            ConfigBefore::Other(base, head) => match head.changed_keys(base, kind, id, unwritten) {
+                Some(keys) => {
+                    keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in {file}"))).collect()
+                }
+                None => vec![Reason::new("new", format!("new in {file}"))],
+            },
         }
     }
+}
 
+impl ConfigBefore {
     /// What `[rhdh]` said; `now` is what it says at the head.
     pub(super) fn rhdh(&self, now: &Rhdh) -> Rhdh {
         let Self::Other(base, _) = self else { return now.clone() };
@@ -86,7 +99,7 @@ pub(super) fn texts_of<'a>(
         wanted.push(id);
         Ok(Some(Some(wanted.len() - 1)))
     };
-    let config = want(&request.config.file.file_name().unwrap_or_default().to_string_lossy())?;
+    let config = want(&request.config.file_name())?;
     let mut workspaces = Vec::new();
     for workspace in request.workspaces.by_path.values() {
         let manifest = want(&join(workspace.path.as_str(), "package.json"))?;
@@ -122,7 +135,7 @@ pub(super) fn texts_of<'a>(
         locks.extend(lock.map(|lock| (workspace, lock)));
         manifests.extend(manifest.map(|manifest| (workspace, manifest)));
     }
-    Ok((Texts { config, manifests }, locks))
+    Ok((Texts { config, config_file: request.config.file_name().into_owned(), manifests }, locks))
 }
 
 /// The files of the base, and what became of them. `left` are folders that were packages; `head` are the files of the
@@ -147,24 +160,25 @@ pub(super) fn removed_since(
     config: &ConfigBefore,
 ) -> Result<(Vec<PlannedPlugin>, Vec<PlannedBundle>), Error> {
     let mut plugins = Vec::new();
+    let file = request.config.file_name();
     for (id, path) in &request.gone {
-        let why = format!("{path} was removed; take `[plugins.{id}]` out of rhdh-plugins.toml, too");
+        let why = format!("{path} was removed; take `[plugins.{id}]` out of {file}, too");
         plugins.extend(removed_plugin(git, before, id, path, &why)?);
     }
     let ConfigBefore::Other(base, _) = config else { return Ok((plugins, Vec::new())) };
-    let why = "removed from rhdh-plugins.toml";
+    let why = format!("removed from {file}");
     let is_gone = |id: &str| request.gone.iter().any(|(gone, _)| *gone == id);
     let ids = base.ids("plugins").into_iter();
     for id in ids.filter(|id| !request.config.plugins.contains_key(*id) && !is_gone(id)) {
         if let Some(path) = base.text(&["plugins", id], "path").and_then(|path| RepoPath::new(path).ok()) {
-            plugins.extend(removed_plugin(git, before, id, &path, why)?);
+            plugins.extend(removed_plugin(git, before, id, &path, &why)?);
         }
     }
     let bundles = base.ids("bundles").into_iter().filter(|id| !request.config.bundles.contains_key(*id));
     let bundles = bundles.map(|id| PlannedBundle {
         id: id.to_owned(),
         action: Action::Remove,
-        reasons: vec![Reason::new("removed", why)],
+        reasons: vec![Reason::new("removed", why.as_str())],
         content_key: None,
         version: String::new(),
         members: base.texts(&["bundles", id], "plugins"),

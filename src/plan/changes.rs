@@ -20,6 +20,7 @@ use super::sparse;
 use super::survey::{BundleToPlan, Error, PluginToPlan, Request};
 use super::{PlannedBundle, PlannedPlugin, Reason};
 use crate::config::Plugin;
+use crate::config::names::package_image_name;
 use crate::hidden;
 use crate::repo_path::RepoPath;
 use crate::rhdh::CliVersion;
@@ -243,12 +244,9 @@ impl View<'_> {
         let mut reasons = Vec::new();
         let own = closure.first().copied();
         let was_there = own.is_none_or(|own| base.existing[own]);
-        match texts.config.changed_keys("plugins", &plugin.id) {
-            Ok(Some(keys)) => reasons
-                .extend(keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml")))),
-            Ok(None) => reasons.push(Reason::new("new", "new in rhdh-plugins.toml")),
-            Err(why) => reasons.push(Reason::new("config", why)),
-        }
+        let name = own.and_then(|own| self.rules.packages[own].1.manifest.name.as_deref());
+        let image = name.map(|name| ("image", package_image_name(name)));
+        reasons.extend(texts.config_reasons("plugins", &plugin.id, image.as_slice()));
         if was_there {
             let files = own.into_iter().flat_map(|own| &base.packages[own]);
             let before = self.rules.extra(base.snapshot, plugin, self.linked(closure));
@@ -339,13 +337,11 @@ impl View<'_> {
         records.add("bundle", "compression-level", Value::from(level(config.compression_level)).to_string());
         let mut reasons = Vec::new();
         if let Some((texts, _)) = &self.base {
-            match texts.config.changed_keys("bundles", &config.id) {
-                Ok(Some(keys)) => reasons.extend(
-                    keys.iter().map(|key| Reason::new("config", format!("`{key}` changed in rhdh-plugins.toml"))),
-                ),
-                Ok(None) => reasons.push(Reason::new("new", "new in rhdh-plugins.toml")),
-                Err(why) => reasons.push(Reason::new("config", why)),
-            }
+            let members = config.plugins.iter().filter_map(|id| Some(&plugins.get(id.as_str())?.0.version));
+            let is_theirs = members.into_iter().all(|version| *version == bundle.version);
+            let version = is_theirs.then(|| ("version", bundle.version.clone()));
+            let unwritten: Vec<_> = version.into_iter().chain([("image", config.id.clone())]).collect();
+            reasons.extend(texts.config_reasons("bundles", &config.id, &unwritten));
         }
         for (position, id) in config.plugins.iter().enumerate() {
             let Some((plugin, (key, changed))) = plugins.get(id.as_str()) else { continue };

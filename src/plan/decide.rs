@@ -1,7 +1,7 @@
 //! The second step of a plan: what the registries hold. A survey and the answers of the registries come in; what goes
 //! out is the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use super::key::ContentKey;
@@ -101,11 +101,15 @@ impl Survey {
     /// What to ask the registries: one question for each artifact that they may hold.
     #[must_use]
     pub fn questions(&self) -> Vec<Question> {
-        let plugins = self.plugins.iter().map(|(plugin, standing)| (&plugin.image, &plugin.content_key, standing));
-        let bundles = self.bundles.iter().map(|(bundle, standing)| (&bundle.image, &bundle.content_key, standing));
-        let open = plugins.chain(bundles).filter(|(_, _, standing)| {
-            !standing.settled && !standing.target.registries.is_empty() && (standing.changed || self.heals)
-        });
+        let is_open = |standing: &Standing| !standing.settled && (standing.changed || self.heals);
+        let bundles = self.bundles.iter().filter(|(_, standing)| is_open(standing));
+        // A bundle that is built has its members built, too.
+        let members: HashSet<&String> = bundles.clone().flat_map(|(bundle, _)| &bundle.members).collect();
+        let plugins =
+            self.plugins.iter().filter(|(plugin, standing)| is_open(standing) || members.contains(&plugin.id));
+        let plugins = plugins.map(|(plugin, standing)| (&plugin.image, &plugin.content_key, standing));
+        let bundles = bundles.map(|(bundle, standing)| (&bundle.image, &bundle.content_key, standing));
+        let open = plugins.chain(bundles).filter(|(_, _, standing)| !standing.target.registries.is_empty());
         let questions = open.filter_map(|(image, key, standing)| {
             let content_key = key.clone()?;
             Some(Question {
@@ -172,13 +176,14 @@ impl Survey {
             }
             bundles.push(bundle);
         }
-        if !taken.is_empty() {
-            return Err(Error::TakenTags(taken));
-        }
         // A bundle is made of what its members' exports leave on disk: they must run, whatever the registries hold.
         for bundle in bundles.iter().filter(|bundle| bundle.action == Action::Build) {
             for plugin in plugins.iter_mut().filter(|plugin| bundle.members.contains(&plugin.id)) {
                 if matches!(plugin.action, Action::Skip | Action::Copy) {
+                    let (found, key) = (memory.found.get(&plugin.image), plugin.content_key.as_ref());
+                    if let (Action::Skip, false, Some(found), Some(key)) = (plugin.action, overwrite, found, key) {
+                        taken.extend(conflicts(&plugin.id, &plugin.version, key, found));
+                    }
                     plugin.action = Action::Build;
                     plugin.published.clear();
                     plugin.reasons.retain(|reason| reason.kind != "not-selected");
@@ -187,6 +192,9 @@ impl Survey {
                         .insert(0, Reason::new("bundle", format!("the bundle `{}` is built from it", bundle.id)));
                 }
             }
+        }
+        if !taken.is_empty() {
+            return Err(Error::TakenTags(taken));
         }
         for plugin in plugins.iter_mut().filter(|plugin| plugin.action != Action::Build) {
             plugin.packages.clear();
@@ -220,9 +228,9 @@ fn decide(
         states.iter().filter(|(_, state)| wanted(state)).map(|(name, _)| *name).collect()
     };
     let complete = names(|state| matches!(state, State::Complete));
-    // A registry that could not be asked is no reason to skip.
+    // A registry that could not be asked is no reason to skip what changed, nor to copy what did not.
     let all_asked = target.registries.iter().all(|name| found.iter().any(|found| found.registry == *name));
-    if complete.len() == states.len() && all_asked && !(changed && target.elsewhere) {
+    if complete.len() == states.len() && (all_asked || !changed) && !(changed && target.elsewhere) {
         reasons.insert(0, Reason::new("up-to-date", format!("up to date in {}", complete.join(", "))));
         return Action::Skip;
     }

@@ -122,12 +122,37 @@ fn what_goes_nowhere_else_is_up_to_date_in_the_output_folder() {
 }
 
 #[test]
-fn one_registry_that_did_not_answer_is_no_reason_to_skip() {
+fn one_registry_that_did_not_answer_is_no_reason_to_skip_what_changed() {
     let one = Memory {
         found: BTreeMap::from([("acme-plugin-todo".to_owned(), vec![holds("quay", true, Some("content"))])]),
         ..Memory::default()
     };
     assert_eq!(outcome(survey_of(true, true, true), &one).0, Action::Copy);
+    let (action, reasons) = outcome(survey_of(false, true, true), &one);
+    assert_eq!((action, reasons[0].as_str()), (Action::Skip, "up to date in quay"));
+}
+
+#[test]
+fn a_member_that_is_built_for_its_bundle_may_not_overwrite_either() {
+    let mut survey = survey_of(false, false, false);
+    let bundle = PlannedBundle {
+        id: "all".to_owned(),
+        action: Action::Build,
+        reasons: vec![Reason::new("config", "`labels` changed")],
+        content_key: Some(key("bundle")),
+        version: "1.0.0".to_owned(),
+        members: vec!["todo".to_owned()],
+        image: "all".to_owned(),
+        published: Vec::new(),
+    };
+    let standing = Standing { target: survey.plugins[0].1.target.clone(), changed: true, settled: false };
+    survey.bundles.push((bundle, standing));
+    let asked: Vec<String> = survey.questions().into_iter().map(|question| question.image).collect();
+    assert_eq!(asked, ["acme-plugin-todo", "all"]);
+    let error = survey.clone().decide(&memory([holds("quay", false, Some("old")), holds("ghcr", false, None)]));
+    assert!(matches!(error, Err(Error::TakenTags(taken)) if taken.len() == 1 && taken[0].id == "todo"));
+    let free = memory([holds("quay", true, Some("content")), holds("ghcr", false, None)]);
+    assert_eq!(outcome(survey, &free).0, Action::Build);
 }
 
 #[test]

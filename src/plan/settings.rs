@@ -50,7 +50,7 @@ impl OfWorkspace {
             reasons.push(Reason::new("rhdh-cli", format!("RHDH CLI {before} → {after}")));
         }
         if texts.config.inputs_changed() {
-            reasons.push(Reason::new("inputs", "`[inputs]` changed in rhdh-plugins.toml"));
+            reasons.push(Reason::new("inputs", format!("`[inputs]` changed in {}", texts.config_file)));
         }
         if let Some(before) = texts.manifests.get(&workspace.path) {
             let before = root_settings(before);

@@ -1,6 +1,6 @@
 //! What is different between two states of `rhdh-plugins.toml`, plugin by plugin. Only values count: comments, order
-//! and the way of writing do not, nor does a default that is written out. The texts are compared as TOML, not as a checked configuration: what the base says
-//! about folders that are gone by now is no error.
+//! and the way of writing do not, nor does a default that is written out. The texts are compared as TOML, not as a
+//! checked configuration: what the base says about folders that are gone by now is no error.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +35,14 @@ impl ConfigText {
     }
 
     /// The keys with another value than in `base`, for one plugin or bundle with the defaults that count for it;
-    /// `None` where `base` does not have it.
-    pub(super) fn changed_keys(&self, base: &Self, kind: &str, id: &str) -> Option<Vec<String>> {
+    /// `None` where `base` does not have it. `unwritten` are the values that keys have where they are not written.
+    pub(super) fn changed_keys(
+        &self,
+        base: &Self,
+        kind: &str,
+        id: &str,
+        unwritten: &[(&str, String)],
+    ) -> Option<Vec<String>> {
         let (ours, theirs) = (self.table(&[kind, id])?, base.table(&[kind, id])?);
         let defaults = (self.table(&["defaults"]), base.table(&["defaults"]));
         let mut keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
@@ -54,6 +60,7 @@ impl ConfigText {
                     (own, default) => own.or(default).cloned(),
                 };
                 as_it_counts(key, effective?)
+                    .filter(|value| !unwritten.iter().any(|(of, it)| of == key && value.as_str() == Some(it)))
             };
             value(ours, defaults.0) != value(theirs, defaults.1)
         });
@@ -122,7 +129,7 @@ mod tests {
                          todo = { embed-packages = [ # first\n \"a\",\n 'b'], path = \"plugins/todo\" } }\n\
                          [defaults]\nlabels.a = \"1\"\nregistries = ['quay']\n# the end\n";
         for id in ["todo", "other"] {
-            assert_eq!(parse(formatted).changed_keys(&parse(BASE), "plugins", id), Some(vec![]));
+            assert_eq!(parse(formatted).changed_keys(&parse(BASE), "plugins", id, &[]), Some(vec![]));
         }
     }
 
@@ -134,14 +141,24 @@ mod tests {
             .replace("labels = { b", "scalprum-config = 'x/s.json'\nlabels = { a = '1', b");
         let base = BASE.replace("labels = { b", "scalprum-config = 'x/./s.json'\nlabels = { b");
         for id in ["todo", "other"] {
-            assert_eq!(parse(&written).changed_keys(&parse(&base), "plugins", id), Some(vec![]));
+            assert_eq!(parse(&written).changed_keys(&parse(&base), "plugins", id, &[]), Some(vec![]));
         }
         let level = written.replace("level = 9", "level = 8");
-        let changed = parse(&level).changed_keys(&parse(&base), "plugins", "todo");
+        let changed = parse(&level).changed_keys(&parse(&base), "plugins", "todo", &[]);
         assert_eq!(changed, Some(vec!["compression-level".to_owned()]));
         // A plugin's own empty list is not the list of `defaults`.
         let own = BASE.replace("registries = []\n", "");
-        assert_eq!(parse(&own).changed_keys(&parse(BASE), "plugins", "other"), Some(vec!["registries".to_owned()]));
+        assert_eq!(
+            parse(&own).changed_keys(&parse(BASE), "plugins", "other", &[]),
+            Some(vec!["registries".to_owned()])
+        );
+        let image = BASE.replace("[\"a\", \"b\"]", "[\"a\", \"b\"]\nimage = 'acme-todo'");
+        let changed = |default: &str| {
+            let unwritten = [("image", default.to_owned())];
+            parse(&image).changed_keys(&parse(BASE), "plugins", "todo", &unwritten).unwrap()
+        };
+        assert!(changed("acme-todo").is_empty());
+        assert_eq!(changed("acme-other"), ["image"]);
         let inputs = |text: &str| parse(text).differs(&parse(""), "inputs", &["global", "ignore"]);
         assert!(!inputs("[inputs]\nignore = ['**/*.md', '**/*.test.*', 'dev/**']"));
         assert!(inputs("[inputs]\nignore = []"));
@@ -149,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_change_is_one_of_the_plugins_that_it_reaches() {
-        let changed = |text: String, id: &str| parse(&text).changed_keys(&parse(BASE), "plugins", id);
+        let changed = |text: String, id: &str| parse(&text).changed_keys(&parse(BASE), "plugins", id, &[]);
         let embed = BASE.replace("[\"a\", \"b\"]", "[\"a\"]");
         assert_eq!(changed(embed.clone(), "todo"), Some(vec!["embed-packages".to_owned()]));
         assert_eq!(changed(embed, "other"), Some(vec![]));
@@ -159,10 +176,10 @@ mod tests {
         let labels = BASE.replace("a = \"1\"", "a = \"3\"");
         assert_eq!(changed(labels, "other"), Some(vec!["labels".to_owned()]));
         let bundle = |defaults: &str| parse(&format!("[defaults]\n{defaults}[bundles.all]\nplugins = [\"todo\"]\n"));
-        let changed = |defaults: &str| bundle(defaults).changed_keys(&bundle(""), "bundles", "all");
+        let changed = |defaults: &str| bundle(defaults).changed_keys(&bundle(""), "bundles", "all", &[]);
         assert_eq!(changed("export-args = [\"--minify\"]\nscalprum-config = \"s.json\"\n"), Some(vec![]));
         assert_eq!(changed("artifact-type = \"a/b\"\n"), Some(vec!["artifact-type".to_owned()]));
-        assert_eq!(parse(BASE).changed_keys(&parse(""), "plugins", "todo"), None);
+        assert_eq!(parse(BASE).changed_keys(&parse(""), "plugins", "todo", &[]), None);
         assert_eq!(parse(BASE).ids("plugins"), ["todo", "other"]);
     }
 }

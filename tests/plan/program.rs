@@ -325,3 +325,28 @@ fn what_a_bundle_needs_is_asked_for() {
     let said = stdout(&run(&repo, &["--bundle", "both", "--explain", "todo"], &[]));
     assert!(said.contains("the bundle `both` is built from it") && !said.contains("not asked for"), "{said}");
 }
+
+#[test]
+fn a_configuration_with_another_name_is_called_by_it() {
+    let repo = Repo::new();
+    repo.git(&["mv", "rhdh-plugins.toml", "prod.toml"]);
+    let base = repo.commit("renamed");
+    // What was a default is none the less when it is written out.
+    repo.edit("prod.toml", "path = \"plugins/other\"", "path = \"plugins/other\"\nimage = \"acme-other\"");
+    repo.edit("prod.toml", "path = \"plugins/todo\"", "path = \"plugins/todo\"\nlabels = { a = \"b\" }");
+    let plan = stdout(&run(&repo, &["--config", "prod.toml", "--base", &base, "--format", "json"], &[]));
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let reasons: Vec<_> = plan["plugins"].as_array().unwrap().iter().map(|plugin| &plugin["reasons"][0]).collect();
+    assert_eq!(reasons[0]["text"], "`labels` changed in prod.toml");
+    assert_eq!(reasons[2]["kind"], "unchanged", "{plan}");
+}
+
+#[test]
+fn what_there_is_to_explain_is_said() {
+    let repo = Repo::new();
+    let output = run(&repo, &["--explain", "zzzzzz"], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr.contains("there is no plugin or bundle `zzzzzz`"), "{stderr}");
+    assert!(stderr.contains("the plugins and bundles are `todo`, `todo-backend`, `other`, `both`"), "{stderr}");
+}
