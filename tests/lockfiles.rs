@@ -101,7 +101,7 @@ fn read(folder: &Path, workspace: &Workspace) -> Lockfile {
 }
 
 fn closure(lockfile: &Lockfile, roots: &[Root<'_>]) -> Result<Closure, LockfileError> {
-    lockfile.closure(&lockfile.direct(roots)?)
+    lockfile.closure(&lockfile.direct(roots)?, |_| false)
 }
 
 fn resolutions(lockfile: &Lockfile, closure: &Closure) -> BTreeSet<String> {
@@ -202,6 +202,28 @@ fn yarn_1_is_read_too() {
     for name in ["express", "qs", "under", "fsevents", "react", "is-odd"] {
         assert!(a.contains(name), "{name} is not in {a:?}");
     }
+}
+
+/// `debug` depends on `ms`, and gets the workspace's: the lock file has no entry for it.
+#[test]
+fn yarn_1_locks_no_package_of_the_workspace() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "package.json", r#"{"name": "root", "private": true, "workspaces": ["packages/*"]}"#);
+    write(
+        folder.path(),
+        "packages/a/package.json",
+        r#"{"name": "a", "version": "1.0.0", "dependencies": {"debug": "4.3.4"}}"#,
+    );
+    write(folder.path(), "packages/ms/package.json", r#"{"name": "ms", "version": "2.1.2"}"#);
+    run(YARN_1, folder.path(), &["install", "--ignore-scripts", "--silent"]);
+    let (workspaces, errors) = workspace::discover(folder.path(), &[RepoPath::new("packages/a").unwrap()]);
+    assert_eq!(errors, []);
+    let workspace = only(&workspaces);
+    let lockfile = read(folder.path(), workspace);
+    let direct = lockfile.direct(&roots(workspace, "packages/a")).unwrap();
+    let closure = lockfile.closure(&direct, |name| workspace.named(name).is_some()).unwrap();
+    assert_eq!(lockfile.unlocked(&closure).collect::<Vec<_>>(), ["ms"]);
+    assert!(matches!(lockfile.closure(&direct, |_| false), Err(LockfileError::Incomplete { .. })));
 }
 
 /// A lock file that lost lines is refused, or says which package is missing; it never just has a smaller closure.

@@ -191,7 +191,7 @@ impl<'a> LockHead<'a> {
     /// `packages` are those of the rules, each with its workspace.
     pub(super) fn new(packages: &[(&'a Workspace, &'a Package)], locks: Locks<'a>) -> Self {
         let packages = parallel(packages, |(workspace, package)| {
-            Some(Locked::new(locks.get(&workspace.path)?, &workspace.path, workspace.roots(package)))
+            Some(Locked::new(locks.get(&workspace.path)?, workspace, workspace.roots(package)))
         });
         Self { locks, packages }
     }
@@ -265,14 +265,17 @@ impl<'a> LockView<'a> {
 
 impl<'a> Locked<'a> {
     /// What `roots` lead to; why not, where that cannot be told.
-    fn new(lock: &Lock, workspace: &'a RepoPath, roots: Vec<Root<'a>>) -> Result<Self, String> {
+    fn new(lock: &Lock, workspace: &'a Workspace, roots: Vec<Root<'a>>) -> Result<Self, String> {
         let lockfile = lock.0.as_ref().map_err(Clone::clone)?;
         let direct = lockfile.direct(&roots).map_err(|error| error.to_string())?;
-        let closure = lockfile.closure(&direct).map_err(|error| error.to_string())?;
+        let closure = lockfile.closure(&direct, |name| workspace.named(name).is_some());
+        let closure = closure.map_err(|error| error.to_string())?;
         let patches = lockfile.patches(&closure).map(str::to_owned).collect();
-        let of_workspace = lockfile.of_workspace(&direct, &closure).map(str::to_owned).collect();
+        let mut of_workspace: Vec<_> = lockfile.of_workspace(&direct, &closure).map(str::to_owned).collect();
+        let unlocked = lockfile.unlocked(&closure).filter_map(|name| workspace.named(name));
+        of_workspace.extend(unlocked.filter_map(|package| workspace.below(&package.path)));
         Ok(Self {
-            workspace,
+            workspace: &workspace.path,
             roots,
             digest: lockfile.digest(&direct, &closure),
             patches,

@@ -40,6 +40,14 @@ impl Workspace {
         self.packages.values().find(|package| package.manifest.name.as_deref() == Some(name))
     }
 
+    /// A folder's path relative to the root of the workspace; `None` where it is not below that.
+    #[must_use]
+    pub fn below(&self, folder: &RepoPath) -> Option<String> {
+        let path = folder.as_str();
+        let path = if self.path.is_root() { path } else { path.strip_prefix(self.path.as_str())?.strip_prefix('/')? };
+        Some(path.to_owned())
+    }
+
     /// The package in `folder`, then every package of the workspace that it depends on, directly or not, sorted by
     /// folder. Empty where `folder` is no package of the workspace.
     #[must_use]

@@ -48,8 +48,8 @@ pub struct Lockfile {
     edges: Vec<u32>,
     /// For each entry, where its dependencies end in `edges`.
     edges_end: Vec<usize>,
-    /// The first dependency that is not locked, by the entry that has it.
-    missing: BTreeMap<u32, String>,
+    /// The dependencies that are not locked, name and range, by the entry that has them.
+    missing: BTreeMap<u32, Vec<(String, String)>>,
     index: Index,
 }
 
@@ -113,12 +113,12 @@ impl Lockfile {
         let entries = lockfile::parse(text, path)?;
         let index = Index::new(&entries, resolutions);
         let (mut edges, mut edges_end) = (Vec::new(), Vec::with_capacity(entries.list.len()));
-        let (mut missing, mut patches) = (BTreeMap::new(), BTreeMap::new());
+        let (mut missing, mut patches) = (BTreeMap::<u32, Vec<_>>::new(), BTreeMap::new());
         for (number, entry) in (0u32..).zip(&entries.list) {
             for (name, range) in entries.dependencies(entry) {
                 let found = index.find(&entries, entries.text(entry.resolution), name, range);
                 if found.is_empty() && !is_local(range) {
-                    missing.entry(number).or_insert_with(|| format!("{name}@{range}"));
+                    missing.entry(number).or_default().push((name.to_owned(), range.to_owned()));
                 }
                 edges.extend(found.iter());
             }
@@ -213,16 +213,30 @@ impl Lockfile {
         Direct(direct)
     }
 
-    /// What the direct dependencies of a package lead to.
+    /// What the direct dependencies of a package lead to; `is_of_workspace` tells by its name whether a package is one of
+    /// the workspace.
     ///
     /// # Errors
     /// When the lock file lacks a package on the way. See [`Lockfile::closure_of_known`].
-    pub fn closure(&self, direct: &Direct) -> Result<Closure, LockfileError> {
+    pub fn closure(&self, direct: &Direct, is_of_workspace: impl Fn(&str) -> bool) -> Result<Closure, LockfileError> {
         let closure = self.closure_of_known(direct);
-        match self.missing.iter().find(|(entry, _)| closure.has(**entry)) {
-            Some((entry, descriptor)) => Err(self.incomplete(descriptor.clone(), self.name(*entry))),
-            None => Ok(closure),
+        let is_fine = |name: &str| self.entries.is_classic && is_of_workspace(name);
+        if let Some((entry, name, range)) = self.missing_of(&closure).find(|(_, name, _)| !is_fine(name)) {
+            return Err(self.incomplete(format!("{name}@{range}"), self.name(entry)));
         }
+        Ok(closure)
+    }
+
+    /// The names of what members of a closure depend on and the lock file lacks: that of yarn 1 has no entry where a
+    /// package of the workspace is taken.
+    pub fn unlocked<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = &'a str> {
+        self.missing_of(closure).map(|(_, name, _)| name)
+    }
+
+    /// What members of a closure depend on and the lock file lacks: the entry, then name and range.
+    fn missing_of<'a>(&'a self, closure: &'a Closure) -> impl Iterator<Item = (u32, &'a str, &'a str)> {
+        let missing = self.missing.iter().filter(|(entry, _)| closure.has(**entry));
+        missing.flat_map(|(entry, all)| all.iter().map(|(name, range)| (*entry, name.as_str(), range.as_str())))
     }
 
     /// As [`Lockfile::closure`], but what the lock file lacks is left out.

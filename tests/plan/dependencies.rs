@@ -125,6 +125,28 @@ fn resolutions_may_be_for_one_version_of_the_dependant() {
     assert_eq!(built_after(&repo, change), ["todo", "todo-backend"], "the bundle has both");
 }
 
+/// `other` → `third` of the registry → `@acme/todo-common`, which the lock file of yarn 1 has no entry for.
+#[test]
+fn a_package_of_the_registry_depends_on_one_of_the_workspace_in_yarn_1() {
+    let repo = depending(r#""third": "^3.0.0""#, &[]);
+    for plugin in ["todo", "todo-backend"] {
+        let file = format!("plugins/{plugin}/package.json");
+        repo.edit(&file, "workspace:^", "^1.0.0");
+    }
+    repo.edit("plugins/todo-backend/package.json", r#", "express": "^4.0.0""#, "");
+    repo.write(
+        "yarn.lock",
+        "# yarn lockfile v1\n\n\nthird@^3.0.0:\n  version \"3.0.1\"\n  resolved \"https://r/third-3.0.1.tgz#1\"\n  \
+         integrity sha512-1\n  dependencies:\n    \"@acme/todo-common\" \"^1.0.0\"\n",
+    );
+    repo.commit("third");
+    assert_eq!(built_after_common(&repo), ["todo", "todo-backend", "other"]);
+    // And not by all of the lock file.
+    repo.write("plugins/todo-backend/src/index.ts", "changed");
+    let plan = repo.since("HEAD");
+    assert!(plan.notes.is_empty() && !built(&plan).contains(&"other"), "{:?}", plan.notes);
+}
+
 /// Of yarn 1, whose patterns are for the whole way: both versions count for all.
 #[test]
 fn resolutions_may_be_for_a_way() {
