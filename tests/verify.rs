@@ -269,6 +269,22 @@ fn bytes_that_are_not_those_of_their_digest() {
 }
 
 #[test]
+fn what_is_not_expected_is_not_run() {
+    let bench = Bench::new();
+    let ran = bench.root().join("ran");
+    let code = format!(
+        "require('fs').writeFileSync({ran:?}, '');\nexports.default = {{ $$type: '@backstage/BackendFeature' }};\n"
+    );
+    let manifest = manifest("@acme/x", "1.0.0").replace("index.cjs.js", "other.cjs.js");
+    bench.archive("acme-x-1.0.0.tgz", &manifest, &[("package/dist/other.cjs.js", &code)]);
+    let integrity = format!("sha512-{}==", "A".repeat(86));
+    let text = bench.expect(1, &["verify", "acme-x-1.0.0.tgz", "--integrity", &integrity]);
+    assert!(text.contains("it is not what is expected") && !ran.exists(), "{text}");
+    bench.expect(0, &["verify", "acme-x-1.0.0.tgz"]);
+    assert!(ran.exists());
+}
+
+#[test]
 fn what_is_named_wrongly() {
     let bench = Bench::new();
     fs_err::create_dir(bench.root().join("empty")).unwrap();

@@ -114,6 +114,16 @@ pub enum Error {
         help("name the plugin's `dist-dynamic`, or a folder in which `oci-layout` stands")
     )]
     UnknownFolder(PathBuf),
+    /// An output folder without artifacts.
+    #[error("the last run packaged nothing: `{}` holds neither images nor archives", .0.display())]
+    #[diagnostic(
+        code("nothing-packaged"),
+        help(
+            "`summary.md` in it says why; what was up to date is named there, too: give its reference \
+             (`oci://quay.io/acme/todo@sha256:…`) in place of the folder"
+        )
+    )]
+    NothingPackaged(PathBuf),
     /// A folder that is no layout, where one is named.
     #[error("`{}` is no OCI layout: there is no `index.json` in it", .0.display())]
     #[diagnostic(code("unknown-folder"), help("name a folder in which `oci-layout` and `index.json` stand"))]

@@ -86,7 +86,8 @@ impl Place {
         } else if path.join("oci/oci-layout").is_file() || path.join("tgz").is_dir() {
             Ok(Self::Output(path.to_owned()))
         } else {
-            Err(Error::UnknownFolder(path.to_owned()))
+            let is_output = path.join("result.json").is_file();
+            Err(if is_output { Error::NothingPackaged(path.to_owned()) } else { Error::UnknownFolder(path.to_owned()) })
         }
     }
 }

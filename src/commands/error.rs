@@ -1,5 +1,7 @@
 //! Why a command could not do its work at all, and the exit code that this gives.
 
+use std::path::PathBuf;
+
 use super::{InitError, PromoteError, PruneError, SuggestError, project};
 use crate::config::channels::UnknownChannel;
 use crate::config::template::MissingValue;
@@ -16,6 +18,15 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] config::Error),
+    /// The output folder is that of a plugin, or around it.
+    #[error("the output folder `{}` holds the plugin `{plugin}`", out.display())]
+    #[diagnostic(help("name a folder of its own, such as `--out-dir .rhdh-pack`: nothing in it counts as an input"))]
+    OutputOfInputs {
+        /// The output folder.
+        out: PathBuf,
+        /// The plugin's id.
+        plugin: String,
+    },
     /// Stopped before anything was done.
     #[error("stopped while another rhdh-pack was at work in this repository")]
     #[diagnostic(help("run it again when that is done"))]
@@ -238,6 +249,7 @@ impl Error {
             Error::Project(_)
             | Error::Config(_)
             | Error::Channel(_)
+            | Error::OutputOfInputs { .. }
             | Error::Tag { .. }
             | Error::OtherVersion { .. }
             | Error::ReleaseTag { .. }

@@ -6,11 +6,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::verify::{Looker, print, show};
 use super::{Error, Request};
+use crate::artifact::Opened;
 use crate::document;
 use crate::hidden::shown;
 use crate::install::lock::Lock;
 use crate::install::{Entry, Installed, app_config, install};
 use crate::package::Release;
+use crate::push::PublishedImage;
+use crate::report::RunResult;
+use crate::report::result::SCHEMA_VERSION;
 use crate::ui::Ui;
 use crate::verify::{Verified, verify};
 
@@ -47,7 +51,7 @@ pub(super) async fn command(
     };
     for text in &what {
         let opened = match looker.open(text).await {
-            Ok(opened) => opened,
+            Ok(opened) => published(text, opened),
             Err(error) => {
                 fail(error);
                 if cancel.is_cancelled() {
@@ -106,6 +110,18 @@ pub(super) async fn command(
         Some(error) => Err(error),
         None => Ok(u8::from(is_bad)),
     }
+}
+
+/// What was opened, with the repositories that its images were pushed to, where it is the output folder of a run.
+fn published(text: &str, mut opened: Opened) -> Opened {
+    let file = Path::new(text).join("result.json");
+    let Ok(result) = document::read::<RunResult>(&file, SCHEMA_VERSION, "run") else { return opened };
+    let pushed: Vec<&PublishedImage> = result.artifacts().flat_map(|artifact| &artifact.images).collect();
+    for image in opened.images.iter_mut().filter(|image| image.repository.is_none()) {
+        let of_it = pushed.iter().find(|pushed| pushed.digest == image.digest);
+        image.repository = of_it.and_then(|pushed| Some(pushed.reference.rsplit_once('@')?.0.to_owned()));
+    }
+    opened
 }
 
 /// Says what was done for a plugin.

@@ -1,16 +1,17 @@
 //! What the registries of a channel already hold: the questions of a plan's survey go out, the answers come back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
 
 use super::session::Session;
 use crate::ci::Event;
-use crate::config::Registry;
+use crate::config::{ExportMode, Registry};
 use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey, Found, Memory, Published, Question};
 use crate::registry::{self, ManifestRef};
-use crate::report::RunResult;
+use crate::report::{ArtifactResult, RunResult};
 use crate::ui::with_causes;
 
 /// Artifacts that are asked for at once; requests to one host are limited by the session.
@@ -56,8 +57,32 @@ pub(super) fn of_output_folder(session: &Session) -> Option<BTreeMap<String, Con
         return None;
     }
     let before = session.newest_result();
-    let packaged = before.iter().flat_map(RunResult::artifacts).filter(|artifact| session.is_packaged(artifact));
+    let packaged = before
+        .iter()
+        .flat_map(RunResult::artifacts)
+        .filter(|artifact| session.is_packaged(artifact) && !is_built_again(session, artifact));
     Some(packaged.filter_map(|artifact| Some((artifact.image_name.clone(), artifact.content_key.clone()?))).collect())
+}
+
+/// Whether a build of the user's own touched what `artifact` was packaged from: of the same sources, it may have made
+/// other bytes.
+fn is_built_again(session: &Session, artifact: &ArtifactResult) -> bool {
+    let prebuilt = std::iter::once(&artifact.id)
+        .chain(&artifact.members)
+        .filter_map(|id| session.project.plugins.get(id).filter(|plugin| plugin.config.export == ExportMode::Prebuilt));
+    let mut folders = prebuilt.map(|plugin| session.project.dist_dynamic(plugin)).peekable();
+    if folders.peek().is_none() {
+        return false;
+    }
+    let Some(packaged) = session.packaged_at(artifact) else { return true };
+    folders.any(|folder| {
+        let Ok(folder) = folder.canonicalize() else { return false };
+        let mut entries = ignore::WalkBuilder::new(folder).standard_filters(false).build();
+        entries.any(|entry| {
+            let changed = entry.and_then(|entry| entry.metadata());
+            changed.map_or(true, |changed| (changed.ctime(), changed.ctime_nsec()) >= packaged)
+        })
+    })
 }
 
 async fn ask_one(

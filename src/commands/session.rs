@@ -2,6 +2,7 @@
 //! and the way to stop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
-use crate::package::{Blocks, Finding};
+use crate::package::{Blocks, Finding, is_in_layout};
 use crate::plan::{self, Action, Plan, Sight};
 use crate::repo_path::RepoPath;
 use crate::report::{self, ArtifactResult, RunResult, State};
@@ -61,6 +62,17 @@ fn removed_before(out: &Path) -> BTreeSet<String> {
     planned.chain(artifacts.filter(|plugin| plugin.state == State::Removed).map(|plugin| plugin.id)).collect()
 }
 
+/// Nothing in the output folder is an input, so no plugin may be in it.
+fn refuse_inputs(project: &Project, out: &Path) -> Result<(), Error> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let real_out = real(out);
+    let mut plugins = project.plugins.iter();
+    match plugins.find(|(_, plugin)| real(&plugin.config.path.under(&project.config.root)).starts_with(&real_out)) {
+        Some((id, _)) => Err(Error::OutputOfInputs { out: out.to_owned(), plugin: id.clone() }),
+        None => Ok(()),
+    }
+}
+
 impl Session {
     pub(super) fn open(request: &Request, ui: &Ui, cancel: &CancellationToken) -> Result<Self, Error> {
         let file = match &request.config {
@@ -78,6 +90,7 @@ impl Session {
             removed.contains(id) || sight.as_ref().is_some_and(|sight| sight.had_package(path))
         };
         let project = project::open(&file, &was_there)?;
+        refuse_inputs(&project, &out)?;
         let (ui, cancel) = (ui.clone(), cancel.clone());
         Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }
@@ -209,14 +222,22 @@ impl Session {
         result
     }
 
-    /// Whether the output folder holds what `artifact` says that packaging made.
+    /// Whether the output folder holds what `artifact` says that packaging made, as far as the sizes of files tell.
     pub(super) fn is_packaged(&self, artifact: &ArtifactResult) -> bool {
-        let blobs = self.out.join("oci/blobs/sha256");
-        let image = artifact.image.as_ref().map(|image| blobs.join(image.digest.hex()));
+        let size = |file: &Path| std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+        let image = artifact.image.as_ref().map(|image| is_in_layout(&self.out.join("oci"), image));
+        let tgz = artifact.tgz.as_ref().map(|tgz| size(&self.out.join(&tgz.file)) == Some(tgz.size));
+        let sbom = artifact.sbom.as_ref().map(|sbom| size(&self.out.join(&sbom.file)) == Some(sbom.size));
+        let mut parts = image.into_iter().chain(tgz).chain(sbom).peekable();
+        artifact.error.is_none() && parts.peek().is_some() && parts.all(|is_there| is_there)
+    }
+
+    /// When the newest file of `artifact` in the output folder was written: seconds since 1970, nanoseconds.
+    pub(super) fn packaged_at(&self, artifact: &ArtifactResult) -> Option<(i64, i64)> {
+        let image = artifact.image.as_ref().map(|image| self.out.join("oci/blobs/sha256").join(image.digest.hex()));
         let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
-        let sbom = artifact.sbom.as_ref().map(|sbom| self.out.join(&sbom.file));
-        let mut files = image.into_iter().chain(tgz).chain(sbom).peekable();
-        artifact.error.is_none() && files.peek().is_some() && files.all(|file| file.is_file())
+        let written = image.into_iter().chain(tgz).filter_map(|file| std::fs::metadata(file).ok());
+        written.map(|file| (file.mtime(), file.mtime_nsec())).max()
     }
 
     /// The Backstage version of the workspace that `artifact` comes from; a bundle's is that of its first plugin.

@@ -309,7 +309,9 @@ fn arguments(request: &Request, plugin: &PluginToExport) -> Result<Vec<String>, 
 /// A plugin whose `dist-dynamic` the user's own build made: no child runs.
 fn verify_only(request: &Request, workspaces: &Workspaces, plugin: &PluginToExport, ui: &Ui) -> Exported {
     let step = ui.step(&plugin.id, "verify");
-    let outcome = workspace_of(workspaces, plugin).and_then(|workspace| verified(request, workspace, plugin, ui));
+    let outcome = workspace_of(workspaces, plugin)
+        .and_then(|workspace| verified(request, workspace, plugin, ui))
+        .map_err(verify::of_own_build);
     match &outcome {
         Ok(_) => step.done("prebuilt"),
         Err(failure) => step.failed(&failure.message),

@@ -14,6 +14,16 @@ pub(super) struct Verified {
     pub(super) warnings: Vec<String>,
 }
 
+/// The failure, with what to do where it is no export that made `dist-dynamic`.
+pub(super) fn of_own_build(failure: ExportFailure) -> ExportFailure {
+    match failure.code {
+        "dist-dynamic-invalid" | "dependency-missing" => failure.with_help(
+            "with `export = \"prebuilt\"`, your own build makes `dist-dynamic`: correct that, and run it again",
+        ),
+        _ => failure,
+    }
+}
+
 /// Verifies the `dist-dynamic` in the plugin's `folder`; `manifest` is the plugin's own `package.json`.
 pub(super) fn verify(folder: &Path, manifest: &PackageJson, role: Role) -> Result<Verified, ExportFailure> {
     let path = folder.join("dist-dynamic");

@@ -180,7 +180,7 @@ impl Description<'_> {
         add("version", Some(self.version.to_owned()));
         add("description", agreed(|manifest| text(manifest.get("description"))));
         add("licenses", agreed(|manifest| text(manifest.get("license"))));
-        add("url", agreed(|manifest| text(manifest.get("homepage"))));
+        add("url", agreed(|manifest| text(manifest.get("homepage")).map(|url| without_login(&url))));
         add("source", agreed(|manifest| manifest.get("repository").and_then(source)));
         add("vendor", agreed(|manifest| manifest.get("author").and_then(person)));
         known
@@ -194,6 +194,14 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 
 fn text(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A URL without what stands before an `@`: it may be a password.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// The URL that a browser opens for `repository`: `git+https://…​.git` and npm's `github:owner/name` are made plain.
@@ -215,11 +223,7 @@ fn source(repository: &Value) -> Option<String> {
         return Some(plain(host, path));
     }
     if url.starts_with("https://") || url.starts_with("http://") {
-        // What stands before an `@` may be a password.
-        let (scheme, rest) = url.split_once("://")?;
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = host.rsplit('@').next().unwrap_or(host);
-        return Some(format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned());
+        return Some(without_login(url).trim_end_matches('/').to_owned());
     }
     (url.split('/').count() == 2 && !url.contains(':')).then(|| plain("github.com", url))
 }
@@ -254,6 +258,18 @@ mod tests {
             (json!("what is this"), None),
         ] {
             assert_eq!(source(&repository).as_deref(), url, "{repository}");
+        }
+    }
+
+    #[test]
+    fn no_login_is_shown() {
+        for (url, shown) in [
+            ("https://user:secret@acme.example/x?a@b", "https://acme.example/x?a@b"),
+            ("https://token@acme.example", "https://acme.example"),
+            ("https://acme.example/@acme/x", "https://acme.example/@acme/x"),
+            ("acme.example", "acme.example"),
+        ] {
+            assert_eq!(without_login(url), shown);
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use super::PackagedImage;
 use super::image::{Descriptor, MANIFEST};
 use crate::digest::Digest;
 
@@ -202,6 +203,15 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(content)?;
     persist(file, path)
+}
+
+/// Whether the layout in `folder` holds `image`, as far as the sizes of its files tell.
+pub(crate) fn is_in_layout(folder: &Path, image: &PackagedImage) -> bool {
+    let Some(stored) = Layout::read_image(folder, &image.name).filter(|stored| stored.manifest == image.digest) else {
+        return false;
+    };
+    let size = |blob: &Digest| std::fs::metadata(stored.blob_path(blob)).map(|file| file.len());
+    stored.blobs().iter().map(size).sum::<std::io::Result<u64>>().is_ok_and(|size| size == image.size)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub use ahead::compress_ahead;
 pub use archive::Blocks;
 pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
+pub(crate) use layout::is_in_layout;
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
 pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};
@@ -98,7 +99,7 @@ pub enum Error {
     #[error("cannot write to `{}`", folder.display())]
     #[diagnostic(
         code("output-folder"),
-        help("check its permissions and the space left, or choose another with `--output`")
+        help("check its permissions and the space left, or choose another with `--out-dir`")
     )]
     Output {
         /// The folder.
@@ -108,7 +109,7 @@ pub enum Error {
     },
     /// Another run writes to the output folder.
     #[error("another rhdh-pack is packaging into `{}`", .0.display())]
-    #[diagnostic(code("output-in-use"), help("wait until it has ended, or choose another folder with `--output`"))]
+    #[diagnostic(code("output-in-use"), help("wait until it has ended, or choose another folder with `--out-dir`"))]
     InUse(PathBuf),
     /// No thread could be started.
     #[error("cannot start a thread")]

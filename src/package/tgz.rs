@@ -20,7 +20,7 @@ pub(crate) fn folder_name(name: &str, version: &str) -> String {
 
 /// Whether a file or folder can have this name, directly in the folder of all plugins, with `ending`.
 pub(crate) fn is_plain_name(name: &str, ending: &str) -> bool {
-    let is_special = matches!(name, "" | "." | "..") || name.contains(['/', '\0']);
+    let is_special = matches!(name, "" | "." | "..") || name.contains('/') || name.contains(char::is_control);
     !is_special && name.len() + ending.len() <= MAX_NAME
 }
 

@@ -80,6 +80,13 @@ pub enum GitError {
         /// The folder of the configuration file.
         folder: String,
     },
+    /// A folder with tracked files cannot be looked into.
+    #[error("cannot look into a folder of the working tree: {why}")]
+    #[diagnostic(help("let this user read it: what changed in it cannot be told"))]
+    NoEntry {
+        /// The folder, and what the system says.
+        why: String,
+    },
     /// git printed something else than it documents.
     #[error("cannot understand what `git {command}` printed")]
     #[diagnostic(help("see whether the repository is damaged: `git fsck`, `git status`"))]

@@ -38,7 +38,7 @@ struct Walk<'a> {
     index: &'a Index,
     root: OwnedFd,
     found: Mutex<Found>,
-    failure: Mutex<Option<Errno>>,
+    failure: Mutex<Option<io::Error>>,
 }
 
 /// Compares the files below `folder` with the index.
@@ -47,7 +47,7 @@ pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
     rayon::scope(|scope| walk.enter((0, 0..index.files.len()), scope));
     let Walk { found, failure, .. } = walk;
     if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(failure.into());
+        return Err(failure);
     }
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.touched.sort_unstable();
@@ -59,6 +59,7 @@ pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
 
 impl Walk<'_> {
     fn enter<'s>(&'s self, job: Job, scope: &Scope<'s>) {
+        let start = (job.0, job.1.start);
         match self.folder(job, scope) {
             Ok(found) => {
                 let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +68,11 @@ impl Walk<'_> {
                 all.files.extend(found.files);
                 all.folders.extend(found.folders);
             }
-            Err(error) => *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+            Err(error) => {
+                let folder = String::from_utf8_lossy(&self.index.files.path(start.1)[..start.0]).into_owned();
+                let error = io::Error::new(io::Error::from(error).kind(), format!("`./{folder}`: {error}"));
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
         }
     }
 

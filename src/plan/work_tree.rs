@@ -83,7 +83,13 @@ fn by_walk(git: &Git, index: &Index, output: &RepoPath) -> Result<Option<Snapsho
         let found = walk(git.folder(), index);
         (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
     });
-    // What cannot be read, git has its own ways and words for.
+    // git says nothing of tracked files in a folder that it cannot look into.
+    if let Err(error) = &found
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(GitError::NoEntry { why: error.to_string() });
+    }
+    // What else cannot be read, git has its own ways and words for.
     let Some(mut found) = found.ok().filter(|_| is_usual) else { return Ok(None) };
     found.folders.retain(|folder| folder != output.as_str().as_bytes());
     // A file that only looks touched, and a submodule, is judged by git itself.

@@ -137,13 +137,15 @@ async fn of_image(image: &Image, options: &Options, loader: &Loader<'_>) -> Veri
     if let Some(index) = &image.index {
         findings.splice(0..0, rehearse::index(index, releases).0);
     }
-    if let Some(expected) = options.digest.as_ref().filter(|expected| **expected != image.digest) {
+    let other = options.digest.as_ref().filter(|expected| **expected != image.digest);
+    if let Some(expected) = other {
         let text = format!("the image is `{}`, and `{expected}` is expected", image.digest);
         findings.push(Finding::new(Rule::ExpectedDigest, ArchiveKind::Image, None, releases, text));
     }
     let folders: Vec<(&str, &str)> = insides.keys().map(|folder| (folder.as_str(), folder.as_str())).collect();
     let layer = image.layer.as_deref().unwrap_or(Path::new(""));
-    let looked_at = LookedAt { archive: layer, kind: ArchiveKind::Image, contents: &contents };
+    let looked_at =
+        LookedAt { archive: layer, kind: ArchiveKind::Image, contents: &contents, is_other: other.is_some() };
     let plugins = plugins(&looked_at, &folders, options, loader, &mut findings).await;
     Verified {
         artifact: image.label.clone(),
@@ -173,15 +175,17 @@ async fn of_archive(archive: &Archive, options: &Options, loader: &Loader<'_>) -
         });
         findings.clear();
     }
+    let mut is_other = false;
     if let Some(expected) = &options.integrity {
         let found = fs_err::File::open(&archive.file).and_then(|mut file| expected.of(&mut file));
         let found = found.unwrap_or_else(|error| error.to_string());
-        if found != expected.as_str() {
+        is_other = found != expected.as_str();
+        if is_other {
             let text = format!("the archive has the integrity `{found}`, and `{}` is expected", expected.as_str());
             findings.push(Finding::new(Rule::ExpectedIntegrity, ArchiveKind::Tgz, None, releases, text));
         }
     }
-    let looked_at = LookedAt { archive: &archive.file, kind: ArchiveKind::Tgz, contents: &contents };
+    let looked_at = LookedAt { archive: &archive.file, kind: ArchiveKind::Tgz, contents: &contents, is_other };
     let plugins = plugins(&looked_at, &[("package", folder)], options, loader, &mut findings).await;
     Verified {
         artifact: archive.name.clone(),
@@ -208,6 +212,8 @@ struct LookedAt<'a> {
     archive: &'a Path,
     kind: ArchiveKind,
     contents: &'a Contents,
+    /// Whether it is not what is expected: nothing of it is run then.
+    is_other: bool,
 }
 
 /// The plugins in `folders` (in the archive, and once installed), each loaded where it is a backend.
@@ -229,6 +235,7 @@ async fn plugins(
         let load = match role.as_str() {
             frontend if frontend.starts_with("frontend") => Loaded::Frontend,
             _ if !options.load => Loaded::NotRun { reason: "it was not asked for".to_owned() },
+            _ if looked_at.is_other => Loaded::NotRun { reason: "it is not what is expected".to_owned() },
             _ if looked_at.contents.broken.is_some() => {
                 Loaded::NotRun { reason: "the archive cannot be read".to_owned() }
             }

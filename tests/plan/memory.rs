@@ -1,5 +1,6 @@
 //! The registry as the memory of what was built, with the real CNCF registry.
 
+use std::io::Write as _;
 use std::process::Output;
 
 use crate::common::registry::{Auth, Registry};
@@ -183,6 +184,54 @@ fn outputs_have_what_was_packaged_before() {
     assert!(said(&packaged).contains("none of the outputs has it: `todo-backend`, `other`"), "{}", said(&packaged));
     assert_eq!(packaged.status.code(), Some(0), "{}", said(&packaged));
     assert!(!repo.root.join("none").exists());
+}
+
+/// git ignores both, so the content key is that of before.
+#[test]
+fn what_was_made_again_or_is_damaged_is_packaged_again() {
+    let repo = local();
+    let digest = || {
+        let run = here(&repo, &["run", "--all"]);
+        assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+        result(&repo)["plugins"][0]["image"]["digest"].as_str().unwrap().to_owned()
+    };
+    let first = digest();
+    repo.write("plugins/todo-backend/dist-dynamic/dist/index.cjs.js", "module.exports = { mended: true };\n");
+    let second = digest();
+    assert_ne!(first, second);
+    assert_eq!(planned(&repo)[1].0, "skip", "the other one is as it was");
+
+    let blobs = repo.root.join(".rhdh-pack/oci/blobs/sha256");
+    for blob in std::fs::read_dir(&blobs).unwrap() {
+        std::fs::OpenOptions::new().append(true).open(blob.unwrap().path()).unwrap().write_all(b"x").unwrap();
+    }
+    assert_eq!(digest(), second);
+    let verify = here(&repo, &["verify", ".rhdh-pack", "--no-load"]);
+    assert_eq!(verify.status.code(), Some(0), "{}", said(&verify));
+}
+
+#[test]
+fn what_was_pushed_is_installed_with_its_reference() {
+    let registry = Registry::start(Auth::Open);
+    let repo = prebuilt(&registry, true);
+    let backend = "module.exports.default = { $$type: '@backstage/BackendFeature' };\n";
+    for name in ["todo-backend", "other"] {
+        repo.write(&format!("plugins/{name}/dist-dynamic/dist/index.cjs.js"), backend);
+    }
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let installed = here(&repo, &["install", "--root", "root"]);
+    let entries = String::from_utf8_lossy(&installed.stdout).into_owned();
+    let digest = result(&repo)["plugins"][0]["images"][0]["digest"].as_str().unwrap().to_owned();
+    let entry = format!("oci://{}/acme/acme-todo-backend@{digest}!acme-todo-backend", registry.host);
+    assert!(entries.contains(&entry), "{entries}{}", said(&installed));
+
+    // Nothing is packaged: all is up to date in the registry.
+    repo.remove(".rhdh-pack");
+    let run = push(&repo, &["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let installed = here(&repo, &["install", "--root", "root"]);
+    assert!(said(&installed).contains("the last run packaged nothing"), "{}", said(&installed));
 }
 
 #[test]

@@ -350,3 +350,16 @@ fn what_there_is_to_explain_is_said() {
     assert!(stderr.contains("there is no plugin or bundle `zzzzzz`"), "{stderr}");
     assert!(stderr.contains("the plugins and bundles are `todo`, `todo-backend`, `other`, `both`"), "{stderr}");
 }
+
+/// Nothing in the output folder counts as an input.
+#[test]
+fn no_plugin_is_in_the_output_folder() {
+    let repo = Repo::new();
+    for folder in ["plugins", "plugins/other", "."] {
+        let output = run(&repo, &["--out-dir", folder], &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("holds the plugin"), "{stderr}");
+    }
+    assert_eq!(run(&repo, &["--out-dir", "plugins/other/out"], &[]).status.code(), Some(0));
+}
