@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
 
+use super::project::ProjectPlugin;
 use super::session::Session;
 use crate::ci::Event;
 use crate::config::{ExportMode, Registry};
@@ -70,6 +71,12 @@ fn is_built_again(session: &Session, artifact: &ArtifactResult) -> bool {
     let prebuilt = std::iter::once(&artifact.id)
         .chain(&artifact.members)
         .filter_map(|id| session.project.plugins.get(id).filter(|plugin| plugin.config.export == ExportMode::Prebuilt));
+    // The content key has the files that git knows of.
+    let is_known = |plugin: &&ProjectPlugin| {
+        let folder = plugin.config.path.join("dist-dynamic").unwrap_or_default();
+        session.sight.as_ref().is_some_and(|sight| sight.knows_package(&folder))
+    };
+    let prebuilt = prebuilt.filter(|plugin| !is_known(plugin));
     let mut folders = prebuilt.map(|plugin| session.project.dist_dynamic(plugin)).peekable();
     if folders.peek().is_none() {
         return false;

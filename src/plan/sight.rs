@@ -127,6 +127,13 @@ impl Sight {
         let states = before.into_iter().chain(self.after().ok());
         states.into_iter().any(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
     }
+
+    /// Whether git knows of the package in `folder` as it stands: then its files are in content keys.
+    #[must_use]
+    pub fn knows_package(&self, folder: &RepoPath) -> bool {
+        let file = folder.join("package.json").unwrap_or_default();
+        self.after().is_ok_and(|after| after.get(file.as_str().as_bytes()).is_some())
+    }
 }
 
 impl Drop for Sight {
