@@ -59,7 +59,7 @@ pub(super) fn walk(folder: &Path, index: &Index) -> io::Result<Found> {
 
 impl Walk<'_> {
     fn enter<'s>(&'s self, job: Job, scope: &Scope<'s>) {
-        let start = (job.0, job.1.start);
+        let folder = self.path(&job);
         match self.folder(job, scope) {
             Ok(found) => {
                 let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,18 +69,24 @@ impl Walk<'_> {
                 all.folders.extend(found.folders);
             }
             Err(error) => {
-                let folder = String::from_utf8_lossy(&self.index.files.path(start.1)[..start.0]).into_owned();
+                let folder = String::from_utf8_lossy(folder);
                 let error = io::Error::new(io::Error::from(error).kind(), format!("`./{folder}`: {error}"));
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         }
     }
 
+    /// The folder of `job`. Nothing may be tracked in the root.
+    fn path(&self, (length, tracked): &Job) -> &[u8] {
+        if *length == 0 { b"" } else { &self.index.files.path(tracked.start)[..*length] }
+    }
+
     /// Reads a folder, and has those below it read.
-    fn folder<'s>(&'s self, (length, tracked): Job, scope: &Scope<'s>) -> rustix::io::Result<Found> {
+    fn folder<'s>(&'s self, job: Job, scope: &Scope<'s>) -> rustix::io::Result<Found> {
         let mut found = Found::default();
         let files = &self.index.files;
-        let folder: &[u8] = if length == 0 { b"" } else { &files.path(tracked.start)[..length] };
+        let folder = self.path(&job);
+        let (length, tracked) = job;
         // With its `/`, a link that stands there by now would be followed.
         let path = folder.strip_suffix(b"/").unwrap_or(b".");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
