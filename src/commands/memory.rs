@@ -10,6 +10,7 @@ use super::project::ProjectPlugin;
 use super::session::Session;
 use crate::ci::Event;
 use crate::config::{ExportMode, Registry};
+use crate::package::Images;
 use crate::plan::{CONTENT_KEY_ANNOTATION, ContentKey, Found, Memory, Published, Question};
 use crate::registry::{self, ManifestRef};
 use crate::report::{ArtifactResult, RunResult};
@@ -57,17 +58,17 @@ pub(super) fn of_output_folder(session: &Session) -> Option<BTreeMap<String, Con
     if session.ci.event != Event::Local {
         return None;
     }
-    let before = session.newest_result();
+    let (before, images) = (session.newest_result(), session.images());
     let packaged = before
         .iter()
         .flat_map(RunResult::artifacts)
-        .filter(|artifact| session.is_packaged(artifact) && !is_built_again(session, artifact));
+        .filter(|artifact| session.is_packaged(artifact, &images) && !is_built_again(session, artifact, &images));
     Some(packaged.filter_map(|artifact| Some((artifact.image_name.clone(), artifact.content_key.clone()?))).collect())
 }
 
 /// Whether a build of the user's own touched what `artifact` was packaged from: of the same sources, it may have made
 /// other bytes.
-fn is_built_again(session: &Session, artifact: &ArtifactResult) -> bool {
+fn is_built_again(session: &Session, artifact: &ArtifactResult, images: &Images) -> bool {
     let prebuilt = std::iter::once(&artifact.id)
         .chain(&artifact.members)
         .filter_map(|id| session.project.plugins.get(id).filter(|plugin| plugin.config.export == ExportMode::Prebuilt));
@@ -81,7 +82,7 @@ fn is_built_again(session: &Session, artifact: &ArtifactResult) -> bool {
     if folders.peek().is_none() {
         return false;
     }
-    let Some(packaged) = session.packaged_at(artifact) else { return true };
+    let Some(packaged) = session.packaged_at(artifact, images) else { return true };
     folders.any(|folder| {
         let Ok(folder) = folder.canonicalize() else { return false };
         let mut entries = ignore::WalkBuilder::new(folder).standard_filters(false).build();

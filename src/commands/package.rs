@@ -43,7 +43,8 @@ fn deliver(session: &Session, destinations: &[Destination], result: &RunResult) 
         return Ok(());
     }
     let wanted = result.artifacts().filter(|artifact| !matches!(artifact.state, State::Failed | State::Removed));
-    let (here, elsewhere): (Vec<_>, Vec<_>) = wanted.partition(|artifact| session.is_packaged(artifact));
+    let images = session.images();
+    let (here, elsewhere): (Vec<_>, Vec<_>) = wanted.partition(|artifact| session.is_packaged(artifact, &images));
     if !elsewhere.is_empty() {
         let ids = listed(elsewhere.iter().map(|artifact| artifact.id.as_str()));
         session.ui.warn(&format!("packaged neither now nor before, so none of the outputs has it: {ids}"));

@@ -69,7 +69,7 @@ pub(super) async fn plan(
 ) -> Result<Plan, Error> {
     let survey = tokio::task::block_in_place(|| match &session.sight {
         Some(sight) => survey(session, channel, options, sight),
-        None => survey(session, channel, options, &begin(&session.project.config.root, &session.out, options)),
+        None => survey(session, channel, options, &look(session, options)),
     })?;
     let questions = survey.questions();
     let mut memory = if session.project.config.inputs.memory && !questions.is_empty() {
@@ -102,7 +102,7 @@ fn connect(session: &Session) -> Result<Arc<registry::Session>, Error> {
 /// Plans everything, asking nobody: for stages that are run without a plan.
 pub(super) fn everything(session: &Session, channel: &ChosenChannel) -> Result<Plan, Error> {
     let options = PlanOptions { all: true, ..PlanOptions::default() };
-    let sight = begin(&session.project.config.root, &session.out, &options);
+    let sight = look(session, &options);
     decide(session, survey(session, channel, &options, &sight)?, &Memory::default())
 }
 
@@ -114,19 +114,22 @@ fn decide(session: &Session, survey: Survey, memory: &Memory) -> Result<Plan, Er
     Ok(plan)
 }
 
-/// Begins to ask git what `options` need to know of the repository of the configuration file in `root`; `out` is the
-/// output folder.
-pub(super) fn begin(root: &Path, out: &Path, options: &PlanOptions) -> Sight {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let output = real(out).strip_prefix(real(root)).ok().and_then(|path| RepoPath::new(path.to_str()?).ok());
+/// Begins to ask git what `options` need to know of the repository of the configuration file in `root`; `output` is
+/// where the output folder is below that.
+pub(super) fn begin(root: &Path, output: Option<&RepoPath>, options: &PlanOptions) -> Sight {
     Sight::begin(Look {
         root: root.to_owned(),
-        output: output.unwrap_or_default(),
+        output: output.cloned().unwrap_or_default(),
         ci: Ci::from_env(),
         everything: options.all,
         base: options.base.clone(),
         head: options.head.clone(),
     })
+}
+
+/// As [`begin`], of an open session.
+pub(super) fn look(session: &Session, options: &PlanOptions) -> Sight {
+    begin(&session.project.config.root, session.out_in_root.as_ref(), options)
 }
 
 /// Looks at what there is to plan, asking nobody but git.

@@ -31,7 +31,10 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
     if result.channel != channel.name {
         // What was up to date for another channel, as in the output folder for one without registries, may not be so
         // here.
-        let held = |artifact: &&mut ArtifactResult| artifact.state == State::UpToDate && session.is_packaged(artifact);
+        let images = session.images();
+        let held = |artifact: &&mut ArtifactResult| {
+            artifact.state == State::UpToDate && session.is_packaged(artifact, &images)
+        };
         for artifact in result.artifacts_mut().filter(held) {
             artifact.state = State::Packaged;
             artifact.images.clear();

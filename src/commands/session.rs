@@ -16,7 +16,7 @@ use crate::ci::Ci;
 use crate::config;
 use crate::config::channels::{Because, ChosenChannel};
 use crate::document;
-use crate::package::{Blocks, Finding, is_in_layout};
+use crate::package::{Blocks, Finding, Images};
 use crate::plan::{self, Action, Plan, Sight};
 use crate::repo_path::RepoPath;
 use crate::report::{self, ArtifactResult, RunResult, State};
@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) project: Project,
     /// The output folder.
     pub(super) out: PathBuf,
+    /// Where that is below the root; `None` where it is elsewhere.
+    pub(super) out_in_root: Option<RepoPath>,
     pub(super) ci: Ci,
     /// What git says, where the command makes a plan.
     pub(super) sight: Option<Sight>,
@@ -62,12 +64,20 @@ fn removed_before(out: &Path) -> BTreeSet<String> {
     planned.chain(artifacts.filter(|plugin| plugin.state == State::Removed).map(|plugin| plugin.id)).collect()
 }
 
-/// Nothing in the output folder is an input, so no plugin may be in it.
-fn refuse_inputs(project: &Project, out: &Path) -> Result<(), Error> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let real_out = real(out);
-    let mut plugins = project.plugins.iter();
-    match plugins.find(|(_, plugin)| real(&plugin.config.path.under(&project.config.root)).starts_with(&real_out)) {
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Where the output folder is below `root`; `None` where it is elsewhere.
+fn output_in(root: &Path, out: &Path) -> Option<RepoPath> {
+    RepoPath::new(real(out).strip_prefix(real(root)).ok()?.to_str()?).ok()
+}
+
+/// Nothing in the output folder is an input, so no plugin may be in it. `output` is where it is below the root.
+fn refuse_inputs(project: &Project, out: &Path, output: Option<&RepoPath>) -> Result<(), Error> {
+    let is_around = output.is_none() && real(&project.config.root).starts_with(real(out));
+    let is_in_it = |place: &RepoPath| is_around || output.is_some_and(|output| place.is_in(output));
+    match project.plugins.iter().find(|(_, plugin)| is_in_it(&plugin.package.place)) {
         Some((id, _)) => Err(Error::OutputOfInputs { out: out.to_owned(), plugin: id.clone() }),
         None => Ok(()),
     }
@@ -83,16 +93,17 @@ impl Session {
         let root = absolute.parent().unwrap_or(&absolute);
         let out = request.out_dir.clone().unwrap_or_else(|| root.join(".rhdh-pack"));
         let out = std::path::absolute(out).map_err(document::Error::from)?;
-        let sight = request.command.planning().map(|options| super::plan::begin(root, &out, options));
+        let out_in_root = output_in(root, &out);
+        let sight = request.command.planning().map(|options| super::plan::begin(root, out_in_root.as_ref(), options));
         // A later stage goes by what the plan found out.
         let removed = if request.command.is_later_stage() { removed_before(&out) } else { BTreeSet::new() };
         let was_there = |id: &str, path: &RepoPath| {
             removed.contains(id) || sight.as_ref().is_some_and(|sight| sight.had_package(path))
         };
         let project = project::open(&file, &was_there)?;
-        refuse_inputs(&project, &out)?;
+        refuse_inputs(&project, &out, out_in_root.as_ref())?;
         let (ui, cancel) = (ui.clone(), cancel.clone());
-        Ok(Self { project, out, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
+        Ok(Self { project, out, out_in_root, ci: Ci::from_env(), sight, ui, blocks: Arc::default(), cancel })
     }
 
     /// The plan of `plan.json`, or a new one where there is none.
@@ -209,11 +220,12 @@ impl Session {
             artifact.plugin_config =
                 self.project.plugins.get(&artifact.id).and_then(|plugin| plugin.plugin_config.clone());
         }
+        let images = self.images();
         for artifact in result.artifacts_mut().filter(|artifact| artifact.state == State::UpToDate) {
             let same = |other: &&ArtifactResult| {
                 other.label() == artifact.label()
                     && other.content_key == artifact.content_key
-                    && self.is_packaged(other)
+                    && self.is_packaged(other, &images)
             };
             if let Some(before) = before.and_then(|before| before.artifacts().find(same)) {
                 artifact.carry_over(before);
@@ -222,19 +234,27 @@ impl Session {
         result
     }
 
-    /// Whether the output folder holds what `artifact` says that packaging made, as far as the sizes of files tell.
-    pub(super) fn is_packaged(&self, artifact: &ArtifactResult) -> bool {
+    /// The images that the output folder holds.
+    pub(super) fn images(&self) -> Images {
+        Images::read(self.out.join("oci"))
+    }
+
+    /// Whether the output folder, with these images, holds what `artifact` says that packaging made, as far as the sizes
+    /// of files tell.
+    pub(super) fn is_packaged(&self, artifact: &ArtifactResult, images: &Images) -> bool {
         let size = |file: &Path| std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
-        let image = artifact.image.as_ref().map(|image| is_in_layout(&self.out.join("oci"), image));
+        let image = artifact.image.as_ref().map(|image| images.hold(image));
         let tgz = artifact.tgz.as_ref().map(|tgz| size(&self.out.join(&tgz.file)) == Some(tgz.size));
         let sbom = artifact.sbom.as_ref().map(|sbom| size(&self.out.join(&sbom.file)) == Some(sbom.size));
         let mut parts = image.into_iter().chain(tgz).chain(sbom).peekable();
         artifact.error.is_none() && parts.peek().is_some() && parts.all(|is_there| is_there)
     }
 
-    /// When the newest file of `artifact` in the output folder was written: seconds since 1970, nanoseconds.
-    pub(super) fn packaged_at(&self, artifact: &ArtifactResult) -> Option<(i64, i64)> {
-        let image = artifact.image.as_ref().map(|image| self.out.join("oci/blobs/sha256").join(image.digest.hex()));
+    /// When the newest file of `artifact` in the output folder, with these images, was written: seconds since 1970,
+    /// nanoseconds.
+    pub(super) fn packaged_at(&self, artifact: &ArtifactResult, images: &Images) -> Option<(i64, i64)> {
+        let image =
+            artifact.image.as_ref().and_then(|image| images.get(&image.name)).map(|image| image.manifest_path());
         let tgz = artifact.tgz.as_ref().map(|tgz| self.out.join(&tgz.file));
         let written = image.into_iter().chain(tgz).filter_map(|file| std::fs::metadata(file).ok());
         written.map(|file| (file.mtime(), file.mtime_nsec())).max()

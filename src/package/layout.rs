@@ -28,6 +28,42 @@ pub(crate) struct StoredImage {
     pub(crate) layer: Digest,
 }
 
+/// The images that a layout holds.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// The layout's folder.
+    folder: PathBuf,
+    by_name: BTreeMap<String, Value>,
+}
+
+impl Images {
+    /// Those of the layout in `folder`; none where there is none.
+    pub(crate) fn read(folder: PathBuf) -> Self {
+        let by_name = std::fs::read(folder.join("index.json")).map(|index| read_index(&index)).unwrap_or_default();
+        Self { folder, by_name }
+    }
+
+    /// The image `name`; `None` where there is none, or no whole one.
+    pub(crate) fn get(&self, name: &str) -> Option<StoredImage> {
+        let digest = |value: &Value| value.as_str()?.parse::<Digest>().ok();
+        let manifest = digest(self.by_name.get(name)?.get("digest")?)?;
+        let content = std::fs::read(blob_path(&self.folder, &manifest)).ok()?;
+        let json: Value = serde_json::from_slice(&content).ok()?;
+        let config = digest(json.pointer("/config/digest")?)?;
+        let layer = digest(json.pointer("/layers/0/digest")?)?;
+        let (folder, size) = (self.folder.clone(), content.len() as u64);
+        let image = StoredImage { folder, manifest, size, config, layer };
+        image.blobs().iter().all(|blob| image.blob_path(blob).is_file()).then_some(image)
+    }
+
+    /// Whether `image` is here, as far as the sizes of its files tell.
+    pub(crate) fn hold(&self, image: &PackagedImage) -> bool {
+        let Some(stored) = self.get(&image.name).filter(|stored| stored.manifest == image.digest) else { return false };
+        let size = |blob: &Digest| std::fs::metadata(stored.blob_path(blob)).map(|file| file.len());
+        stored.blobs().iter().map(size).sum::<std::io::Result<u64>>().is_ok_and(|size| size == image.size)
+    }
+}
+
 impl StoredImage {
     /// Its descriptor in the index of another layout, under the name `reference`.
     pub(crate) fn descriptor(&self, reference: &str) -> Value {
@@ -43,7 +79,11 @@ impl StoredImage {
     }
 
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.hex())
+        blob_path(&self.folder, digest)
+    }
+
+    pub(crate) fn manifest_path(&self) -> PathBuf {
+        self.blob_path(&self.manifest)
     }
 }
 
@@ -68,19 +108,6 @@ impl Layout {
         layout.replace("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         layout.write_index()?;
         Ok(layout)
-    }
-
-    /// The image `name` of the layout in `folder`; `None` where there is none, or no whole one.
-    pub(crate) fn read_image(folder: &Path, name: &str) -> Option<StoredImage> {
-        let descriptor = read_index(&std::fs::read(folder.join("index.json")).ok()?).remove(name)?;
-        let digest = |value: &Value| value.as_str()?.parse::<Digest>().ok();
-        let manifest = digest(descriptor.get("digest")?)?;
-        let content = std::fs::read(folder.join("blobs/sha256").join(manifest.hex())).ok()?;
-        let json: Value = serde_json::from_slice(&content).ok()?;
-        let config = digest(json.pointer("/config/digest")?)?;
-        let layer = digest(json.pointer("/layers/0/digest")?)?;
-        let image = StoredImage { folder: folder.to_owned(), manifest, size: content.len() as u64, config, layer };
-        image.blobs().iter().all(|blob| image.blob_path(blob).is_file()).then_some(image)
     }
 
     /// A new file that becomes a blob when [`Layout::keep`] is called, and vanishes otherwise.
@@ -139,7 +166,7 @@ impl Layout {
 
     /// Where the blob `digest` is.
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.hex())
+        blob_path(&self.folder, digest)
     }
 
     fn write_index(&self) -> std::io::Result<()> {
@@ -150,6 +177,11 @@ impl Layout {
     fn replace(&self, name: &str, content: &[u8]) -> std::io::Result<()> {
         write_whole(&self.folder.join(name), content)
     }
+}
+
+/// Where the blob `digest` of the layout in `folder` is.
+fn blob_path(folder: &Path, digest: &Digest) -> PathBuf {
+    folder.join("blobs/sha256").join(digest.hex())
 }
 
 /// An `index.json` with these descriptors.
@@ -203,15 +235,6 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(content)?;
     persist(file, path)
-}
-
-/// Whether the layout in `folder` holds `image`, as far as the sizes of its files tell.
-pub(crate) fn is_in_layout(folder: &Path, image: &PackagedImage) -> bool {
-    let Some(stored) = Layout::read_image(folder, &image.name).filter(|stored| stored.manifest == image.digest) else {
-        return false;
-    };
-    let size = |blob: &Digest| std::fs::metadata(stored.blob_path(blob)).map(|file| file.len());
-    stored.blobs().iter().map(size).sum::<std::io::Result<u64>>().is_ok_and(|size| size == image.size)
 }
 
 #[cfg(test)]

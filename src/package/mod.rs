@@ -27,7 +27,7 @@ pub use ahead::compress_ahead;
 pub use archive::Blocks;
 pub use collect::{Error as CollectError, Incoming, collect};
 pub use inventory::{InnerPackage, Inside};
-pub(crate) use layout::is_in_layout;
+pub(crate) use layout::Images;
 pub use packlist::Problem;
 pub use rehearse::{Allowance, ArchiveKind, Finding, NotARelease, Release, Rule, Severity};
 pub use result::{Artifact, PackageFailure, Packaged, PackagedImage, PackagedSbom, PackagedTgz, PackedPlugin};

@@ -337,8 +337,8 @@ impl View<'_> {
         records.add("bundle", "compression-level", Value::from(level(config.compression_level)).to_string());
         let mut reasons = Vec::new();
         if let Some((texts, _)) = &self.base {
-            let members = config.plugins.iter().filter_map(|id| Some(&plugins.get(id.as_str())?.0.version));
-            let is_theirs = members.into_iter().all(|version| *version == bundle.version);
+            let mut members = config.plugins.iter().filter_map(|id| Some(&plugins.get(id.as_str())?.0.version));
+            let is_theirs = members.all(|version| *version == bundle.version);
             let version = is_theirs.then(|| ("version", bundle.version.clone()));
             let unwritten: Vec<_> = version.into_iter().chain([("image", config.id.clone())]).collect();
             reasons.extend(texts.config_reasons("bundles", &config.id, &unwritten));

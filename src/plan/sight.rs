@@ -118,22 +118,24 @@ impl Sight {
         }
     }
 
-    /// Whether git knows of a `package.json` in `folder`: in the state that is compared with, or, of a sparse checkout,
-    /// in the one that is planned.
+    /// Whether git knows of a package in `folder`: in the state that is compared with, or, of a sparse checkout, in the
+    /// one that is planned.
     #[must_use]
     pub fn had_package(&self, folder: &RepoPath) -> bool {
-        let file = folder.join("package.json").unwrap_or_default();
         let before = self.before().and_then(Before::snapshot).ok().flatten();
-        let states = before.into_iter().chain(self.after().ok());
-        states.into_iter().any(|snapshot| snapshot.get(file.as_str().as_bytes()).is_some())
+        before.is_some_and(|before| has_package(before, folder)) || self.knows_package(folder)
     }
 
     /// Whether git knows of the package in `folder` as it stands: then its files are in content keys.
     #[must_use]
     pub fn knows_package(&self, folder: &RepoPath) -> bool {
-        let file = folder.join("package.json").unwrap_or_default();
-        self.after().is_ok_and(|after| after.get(file.as_str().as_bytes()).is_some())
+        self.after().is_ok_and(|after| has_package(after, folder))
     }
+}
+
+fn has_package(snapshot: &Snapshot, folder: &RepoPath) -> bool {
+    let file = folder.join("package.json").unwrap_or_default();
+    snapshot.get(file.as_str().as_bytes()).is_some()
 }
 
 impl Drop for Sight {

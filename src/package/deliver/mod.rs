@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use miette::Diagnostic;
 
-use super::layout::{Layout, StoredImage};
+use super::layout::{Images, StoredImage};
 
 mod archives;
 mod engine;
@@ -132,12 +132,12 @@ impl FromStr for Engine {
 /// # Errors
 /// When an image is not there, or its destination cannot be written; a file is then not there either.
 pub fn deliver(output: &Path, deliveries: &[Delivery], destination: &Destination) -> Result<(), Error> {
-    let folder = output.join("oci");
+    let (folder, images) = (output.join("oci"), Images::read(output.join("oci")));
     let stored = deliveries
         .iter()
         .map(|Delivery { image, reference }| {
             let no_image = || Error::NoImage { layout: folder.clone(), image: image.clone() };
-            let stored = Layout::read_image(&folder, image).ok_or_else(no_image)?;
+            let stored = images.get(image).ok_or_else(no_image)?;
             Ok((stored, reference.as_str()))
         })
         .collect::<Result<Vec<(StoredImage, &str)>, Error>>()?;
