@@ -68,7 +68,7 @@ impl Promotion<'_> {
     fn changes_since(&self, commit: &str, artifact: &ArtifactResult) -> Result<Vec<String>, Error> {
         let options = PlanOptions { base: Some(commit.to_owned()), ..PlanOptions::default() };
         let survey = tokio::task::block_in_place(|| {
-            let sight = plan::look(&self.session, &options);
+            let sight = plan::look(self.session, &options);
             plan::survey(self.session, self.to, &options, &sight)
         })?;
         let plan = survey.decide(&Memory::default())?;
