@@ -188,9 +188,11 @@ fn on_small_disk(data: &Path, megabytes: u32) -> Command {
     command
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago; none of those that the kernel gives to connections and to servers without one of
+/// their own, which would take it before long.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..30_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Runs a tool of the tests; its stdout.
