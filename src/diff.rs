@@ -58,6 +58,8 @@ pub struct FileDifference {
     pub path: String,
     /// In bytes, before and after.
     pub size: [Option<u64>; 2],
+    /// Whether it is a program, before and after.
+    pub executable: [Option<bool>; 2],
 }
 
 /// A package of which other versions are there.
@@ -82,10 +84,18 @@ pub struct KeyDifference {
     pub after: Option<Value>,
 }
 
+/// What is compared of a file.
+#[derive(PartialEq, Eq)]
+struct File {
+    size: u64,
+    sha256: [u8; 32],
+    executable: bool,
+}
+
 /// One plugin's files.
 #[derive(Default)]
 struct Tree {
-    files: BTreeMap<String, (u64, [u8; 32])>,
+    files: BTreeMap<String, File>,
     packages: BTreeMap<String, BTreeSet<String>>,
     manifest: Value,
 }
@@ -162,17 +172,17 @@ impl Tree {
     fn read(archive: &Path, folder: &str) -> Result<Self, unpack::Error> {
         let mut tree = Self::default();
         unpack::each(archive, folder, &mut |path, item| {
-            if let unpack::Item::File { content, .. } = item {
+            if let unpack::Item::File { content, is_program } = item {
                 let mut bytes = Vec::new();
                 content.read_to_end(&mut bytes).map_err(unpack::Error::Archive)?;
-                tree.add(path, &bytes);
+                tree.add(path, &bytes, is_program);
             }
             Ok(())
         })?;
         Ok(tree)
     }
 
-    fn add(&mut self, path: &str, content: &[u8]) {
+    fn add(&mut self, path: &str, content: &[u8], executable: bool) {
         let manifest = || serde_json::from_slice::<Value>(content).unwrap_or_default();
         if path == "package.json" {
             self.manifest = manifest();
@@ -184,22 +194,26 @@ impl Tree {
                 self.packages.entry(name.to_owned()).or_default().insert(version.to_owned());
             }
         }
-        self.files.insert(path.to_owned(), (content.len() as u64, Sha256::digest(content).into()));
+        let file = File { size: content.len() as u64, sha256: Sha256::digest(content).into(), executable };
+        self.files.insert(path.to_owned(), file);
     }
 
     fn size(&self) -> u64 {
-        self.files.values().map(|(size, _)| size).sum()
+        self.files.values().map(|file| file.size).sum()
     }
 }
 
 fn of_plugin(name: String, old: &Tree, new: &Tree) -> PluginDifference {
     let paths: BTreeSet<&String> = old.files.keys().chain(new.files.keys()).collect();
     let is_other = |path: &&&String| old.files.get(**path) != new.files.get(**path);
-    let size = |tree: &Tree, path: &String| tree.files.get(path).map(|(size, _)| *size);
-    let changed_files = paths
-        .iter()
-        .filter(is_other)
-        .map(|path| FileDifference { path: (*path).clone(), size: [size(old, path), size(new, path)] });
+    let changed_files = paths.iter().filter(is_other).map(|path| {
+        let files = [old, new].map(|tree| tree.files.get(*path));
+        FileDifference {
+            path: (*path).clone(),
+            size: files.map(|file| file.map(|file| file.size)),
+            executable: files.map(|file| file.map(|file| file.executable)),
+        }
+    });
     let names: BTreeSet<&String> = old.packages.keys().chain(new.packages.keys()).collect();
     let versions = |tree: &Tree, name: &String| {
         tree.packages.get(name).map(|versions| versions.iter().cloned().collect::<Vec<_>>()).unwrap_or_default()
@@ -304,7 +318,12 @@ impl PluginDifference {
                 [Some(size), None] => format!("  - {path} ({})\n", human_size(size)),
                 [before, after] => {
                     let [before, after] = [before, after].map(|size| human_size(size.unwrap_or_default()));
-                    format!("  ~ {path} ({before} → {after})\n")
+                    let program = match file.executable {
+                        [Some(false), Some(true)] => ", now executable",
+                        [Some(true), Some(false)] => ", no longer executable",
+                        _ => "",
+                    };
+                    format!("  ~ {path} ({before} → {after}{program})\n")
                 }
             });
         }

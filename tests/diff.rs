@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use common::bench::Bench;
 use common::plugins::DIR;
 use serde_json::Value;
@@ -30,6 +32,20 @@ fn namesakes_are_told_apart() {
     assert!(text.contains(&format!("@acme/plugin-x-dynamic in {DIR}: no difference")), "{text}");
     assert!(text.contains("@acme/plugin-x-dynamic in other: 3 files"), "{text}");
     assert!(text.contains("~ dist/index.cjs.js"), "{text}");
+}
+
+/// Archives that differ in nothing else have different digests, too.
+#[test]
+fn programs_are_told_from_other_files() {
+    let bench = Bench::new();
+    let before = bench.npm_pack();
+    fs_err::copy(before, bench.root().join("before.tgz")).unwrap();
+    let file = bench.root().join("dist-dynamic/dist/index.cjs.js");
+    fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = bench.expect(0, &["diff", "before.tgz", "dist-dynamic"]);
+    assert!(text.contains("  ~ dist/index.cjs.js (") && text.contains(", now executable)\n"), "{text}");
+    let text = bench.expect(0, &["diff", "dist-dynamic", "before.tgz"]);
+    assert!(text.contains(", no longer executable)\n"), "{text}");
 }
 
 #[test]
