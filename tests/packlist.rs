@@ -467,6 +467,16 @@ fn what_a_plugin_needs_is_in_whatever_files_say() {
     );
 }
 
+#[test]
+fn every_star_of_an_exports_target_stands_for_the_same() {
+    let folder = TempDir::new().unwrap();
+    let manifest = r#"{"name":"x","version":"1.0.0","main":"dist/main.js","files":["dist"],
+        "exports":{".":"./dist/main.js","./*":"./lib/*/*.js","./up/*":"./up/*/../x.js"},"backstage":{"role":"backend-plugin"}}"#;
+    let files = ["dist/main.js", "lib/a/a.js", "lib/a/b.js", "lib/bc/bc.js", "lib/bc/x/bc.js", "lib/x.js", "up/a/x.js"];
+    tree(folder.path(), manifest, &files);
+    assert_eq!(our_list(folder.path()), ["dist/main.js", "lib/a/a.js", "lib/bc/bc.js", "package.json"]);
+}
+
 /// A pattern for the whole package names nothing, and what holds secrets is packed by no name.
 #[test]
 fn exports_bring_no_secrets() {

@@ -104,11 +104,13 @@ impl Source {
         folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
-    /// The files that a target of `exports` such as `./dist/*.js` can mean: its `*` stands for anything, slashes too.
-    /// None for `./*`: that all of the package may be imported says nothing about what is needed of it.
+    /// The files that a target of `exports` such as `./dist/*.js` can mean: its `*` stands for anything, slashes too, and
+    /// several of them for the same. None for `./*`: that all of the package may be imported says nothing about what is needed of it.
     pub(super) fn matching(&self, target: &str) -> Vec<String> {
         let Some(target) = super::inside(target) else { return Vec::new() };
-        let Some((before, after)) = target.split_once('*') else { return Vec::new() };
+        let parts: Vec<&str> = target.split('*').collect();
+        let [before, after @ ..] = parts.as_slice() else { return Vec::new() };
+        let stars = after.len();
         let Some((folder, _)) = before.rsplit_once('/') else { return Vec::new() };
         let is_left_out = |name: &OsStr| name == "node_modules" || NEVER.iter().any(|never| name == *never);
         let below = walkdir::WalkDir::new(self.path.join(folder)).into_iter();
@@ -116,7 +118,9 @@ impl Source {
         let files = below.filter(|entry| entry.file_type().is_file());
         let paths = files.filter_map(|entry| Some(entry.path().strip_prefix(&self.path).ok()?.to_str()?.to_owned()));
         let fits = |path: &String| {
-            path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|middle| !middle.is_empty())
+            let length = path.len().saturating_sub(target.len() - stars).checked_div(stars);
+            let star = length.and_then(|length| path.get(before.len()..before.len() + length));
+            star.is_some_and(|star| !star.is_empty() && parts.join(star) == *path)
         };
         paths.filter(fits).collect()
     }
