@@ -155,6 +155,24 @@ fn a_registry_in_trouble_ends_with_3() {
     }
 }
 
+/// Before anything is built; npm tries twice.
+#[test]
+fn an_npm_registry_that_is_not_there_is_found_out_first() {
+    let repository = Repository::new();
+    let manifest = r#"{"name":"@acme/todo-backend","version":"1.0.0","backstage":{"role":"backend-plugin"}}"#;
+    repository.write("plugins/todo/package.json", manifest).config(
+        "[plugins.todo]\npath = \"plugins/todo\"\nexport = \"prebuilt\"\nregistries = [\"npm\"]\n\
+         [channels.next]\ntags = [\"next\"]\noverwrite = true\n\
+         [registries.npm]\nnpm = \"http://127.0.0.1:1\"\n",
+    );
+    let run = rhdh_pack(repository.root()).args(["run", "--all", "--channel", "next"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("asking the npm registry `npm`") && stderr.contains("ECONNREFUSED"), "{stderr}");
+    assert!(stderr.contains("look whether the registry's URL is right"), "{stderr}");
+    assert!(!stderr.contains("dist-dynamic"), "{stderr}");
+}
+
 #[test]
 fn killed_at_any_moment_nothing_is_half_published() {
     let registry = Registry::start(Auth::Open);

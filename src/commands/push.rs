@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::session::Session;
 use super::{Error, Login, PushOptions, attach, base_image, credentials, report, tags};
 use crate::config::Registry;
@@ -208,7 +210,7 @@ pub(super) async fn log_in(
     let mut failures = Vec::new();
     let mut seen = BTreeSet::new();
     for artifact in result.artifacts().filter(|artifact| artifact.state == State::Planned) {
-        let declared = session.declared(artifact)?;
+        let (declared, package) = (session.declared(artifact)?, package(session, artifact)?);
         for (name, registry) in session.project.config.registries_for(channel, declared.registries) {
             let outcome = async {
                 match registry {
@@ -222,7 +224,12 @@ pub(super) async fn log_in(
                     Registry::GitLabPackages { .. } => {
                         registry::Forge::new(registries, registry::ForgeKind::GitLab, &name).map(drop)
                     }
-                    Registry::Npm { .. } | Registry::Dir { .. } => Ok(()),
+                    // What cannot be looked at cannot be published to.
+                    Registry::Npm { url: Some(url), .. } => match (Url::parse(&url), &package) {
+                        (Ok(url), Some((package, _))) => registry::look_at_npm(registries, &name, &url, package).await,
+                        _ => Ok(()),
+                    },
+                    Registry::Npm { url: None, .. } | Registry::Dir { .. } => Ok(()),
                 }
             };
             if seen.insert(name.clone()) {

@@ -232,13 +232,7 @@ impl NpmJob {
 
 impl From<NpmError> for Failure {
     fn from(error: NpmError) -> Self {
-        let code = match &error {
-            NpmError::Credentials(_) => "credentials",
-            NpmError::NoHost { .. } => "npm-registry",
-            NpmError::Missing { .. } => "npm-missing",
-            NpmError::Folder(_) | NpmError::Slow { .. } | NpmError::Said { .. } => "npm",
-        };
-        Self::of(code, &error)
+        Self::of(error.code(), &error)
     }
 }
 
@@ -256,31 +250,6 @@ fn usable(text: &str) -> Option<Url> {
 }
 
 fn refusal(release: &Release, error: NpmError) -> Failure {
-    let NpmError::Said { error: said, summary } = error else { return error.into() };
-    let (code, help) = match said.as_str() {
-        "E401" | "ENEEDAUTH" | "E403" => (
-            "npm-denied",
-            Some(
-                "log in (`npm login --registry=<url>`), or set `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or \
-                 `RHDH_PACK_<REGISTRY>_USERNAME` and `RHDH_PACK_<REGISTRY>_PASSWORD`",
-            ),
-        ),
-        "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
-        | "SELF_SIGNED_CERT_IN_CHAIN"
-        | "DEPTH_ZERO_SELF_SIGNED_CERT"
-        | "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
-        | "CERT_HAS_EXPIRED" => (
-            "registry-certificate",
-            Some(
-                "name the registry's certificate authority, a PEM file: `ca = \"certs/acme.pem\"` in \
-                 `[registries.<name>]`, or `RHDH_PACK_<REGISTRY>_CA` in the environment",
-            ),
-        ),
-        "ECONNREFUSED" | "ENOTFOUND" | "ETIMEDOUT" | "EAI_AGAIN" => {
-            ("npm-unreachable", Some("look whether the registry's URL is right and the registry runs"))
-        }
-        _ => ("npm", None),
-    };
-    let message = format!("publishing `{}`: {said}: {summary}", release.spec());
-    Failure { code, message, help: help.map(str::to_owned) }
+    let failure = Failure::from(error);
+    Failure { message: format!("publishing `{}`: {}", release.spec(), failure.message), ..failure }
 }

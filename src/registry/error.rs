@@ -59,6 +59,19 @@ pub enum Error {
         /// What is wrong with it.
         source: Cause,
     },
+    /// npm cannot ask an npm registry.
+    #[error("asking the npm registry `{registry}`")]
+    Npm {
+        /// Its name in the configuration.
+        registry: String,
+        /// A short name for documents.
+        code: &'static str,
+        /// What to do.
+        #[help]
+        help: Option<String>,
+        /// What npm says.
+        source: Cause,
+    },
     /// No connection could be made.
     #[error("reaching `{host}`")]
     #[diagnostic(help("{help}"))]
@@ -262,6 +275,7 @@ impl Error {
             Self::Name { .. } => "repository-name",
             Self::Credentials(_) => "credentials",
             Self::Setup { .. } | Self::Authority { .. } => "tls-setup",
+            Self::Npm { code, .. } => code,
             Self::Unreachable { .. } => "registry-unreachable",
             Self::Certificate { .. } => "registry-certificate",
             Self::Broken { .. } => "connection-broken",

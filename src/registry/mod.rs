@@ -53,7 +53,7 @@ pub use delete::Deleted;
 pub use error::{Cause, Error};
 pub use forge::{Forge, ForgeKind, Sent};
 pub use manifest::{Manifest, ManifestRef};
-pub(crate) use npm::{Npm, NpmError};
+pub(crate) use npm::{Npm, NpmError, look as look_at_npm};
 pub use probe::Existence;
 pub use referrers::{Referrer, Referrers};
 pub use repository::Repository;

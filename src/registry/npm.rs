@@ -14,7 +14,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{CredentialKind, Session, credentials};
+use super::{Cause, CredentialKind, Error, Session, credentials};
+use crate::ui::with_causes;
 
 /// An upload of some hundred megabytes, and npm's own retries.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -58,7 +59,77 @@ pub(crate) enum NpmError {
 
     /// What npm itself says.
     #[error("{}{summary}", if error.is_empty() { String::new() } else { format!("{error}: ") })]
-    Said { error: String, summary: String },
+    Said {
+        error: String,
+        summary: String,
+        #[help]
+        help: Option<&'static str>,
+    },
+}
+
+/// The codes with which npm says that it may not, that it does not trust the registry, and that it does not reach it.
+const DENIED: [&str; 3] = ["E401", "E403", "ENEEDAUTH"];
+const UNTRUSTED: [&str; 5] = [
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "DEPTH_ZERO_SELF_SIGNED_CERT",
+    "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    "CERT_HAS_EXPIRED",
+];
+const UNREACHABLE: [&str; 4] = ["ECONNREFUSED", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN"];
+
+impl NpmError {
+    /// What npm says, and what to do.
+    fn said(error: String, summary: String) -> Self {
+        let help = match error.as_str() {
+            error if DENIED.contains(&error) => Some(
+                "log in (`npm login --registry=<url>`), or set `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or \
+                 `RHDH_PACK_<REGISTRY>_USERNAME` and `RHDH_PACK_<REGISTRY>_PASSWORD`",
+            ),
+            error if UNTRUSTED.contains(&error) => Some(
+                "name the registry's certificate authority, a PEM file: `ca = \"certs/acme.pem\"` in \
+                 `[registries.<name>]`, or `RHDH_PACK_<REGISTRY>_CA` in the environment",
+            ),
+            error if UNREACHABLE.contains(&error) => {
+                Some("look whether the registry's URL is right and the registry runs")
+            }
+            _ => None,
+        };
+        Self::Said { error, summary, help }
+    }
+
+    /// A short name for documents, in kebab-case.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Credentials(_) => "credentials",
+            Self::NoHost { .. } => "npm-registry",
+            Self::Missing { .. } => "npm-missing",
+            Self::Said { error, .. } if DENIED.contains(&error.as_str()) => "npm-denied",
+            Self::Said { error, .. } if UNTRUSTED.contains(&error.as_str()) => "registry-certificate",
+            Self::Said { error, .. } if UNREACHABLE.contains(&error.as_str()) => "npm-unreachable",
+            Self::Folder(_) | Self::Slow { .. } | Self::Said { .. } => "npm",
+        }
+    }
+}
+
+/// Looks whether the npm registry `name` of the configuration, at `url`, is there and lets us read `package`, which it
+/// need not have. Whether it lets us publish, it would not say.
+///
+/// # Errors
+/// When it is not, or npm cannot be run.
+pub(crate) async fn look(session: &Session, name: &str, url: &Url, package: &str) -> Result<(), Error> {
+    let view =
+        async { Npm::new(session, name, true)?.run(url, &["view", package, "version", "--fetch-retries=1"]).await };
+    match view.await {
+        Ok(_) => Ok(()),
+        Err(NpmError::Said { error, .. }) if error == "E404" => Ok(()),
+        Err(error) => Err(Error::Npm {
+            registry: name.to_owned(),
+            code: error.code(),
+            help: error.help().map(|help| help.to_string()),
+            source: Cause(with_causes(&error)),
+        }),
+    }
 }
 
 /// npm's stdout, with `--json`, when it fails.
@@ -140,7 +211,7 @@ impl Npm {
         let Said { code, summary } =
             serde_json::from_slice::<Output>(&output.stdout).map(|output| output.error).unwrap_or_default();
         let summary = if summary.is_empty() { format!("npm ended with {}", output.status) } else { summary };
-        Err(NpmError::Said { error: code, summary })
+        Err(NpmError::said(code, summary))
     }
 
     /// npm, in its folder, without secrets.
