@@ -181,7 +181,8 @@ impl ImageJob {
     /// Brings a document and its manifest into the repository; whether the registry lists it by itself.
     async fn bring_document(&self, document: &Document, output: &Path) -> Result<(Referrer, bool), Failure> {
         let kind = document.kind();
-        let temporary = tempfile::tempdir().map_err(|error| self.not_made(kind, &error))?;
+        let temporary = tempfile::Builder::new().prefix("rhdh-pack-").tempdir();
+        let temporary = temporary.map_err(|error| self.not_made(kind, &error))?;
         let empty = file(&temporary, "empty", b"{}").map_err(|error| self.not_made(kind, &error))?;
         let blob = match document {
             Document::Sbom(sbom) => self.sbom(sbom, output)?,

@@ -105,7 +105,8 @@ impl Source {
     }
 
     /// The files that a target of `exports` such as `./dist/*.js` can mean: its `*` stands for anything, slashes too, and
-    /// several of them for the same. None for `./*`: that all of the package may be imported says nothing about what is needed of it.
+    /// each of several for the same. None for `./*`: that all of the package may be imported says nothing about what is
+    /// needed of it.
     pub(super) fn matching(&self, target: &str) -> Vec<String> {
         let Some(target) = super::inside(target) else { return Vec::new() };
         let parts: Vec<&str> = target.split('*').collect();
