@@ -186,7 +186,10 @@ fn github(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         forced: payload.get("forced").and_then(serde_json::Value::as_bool).unwrap_or_default(),
         default_branch: text("/repository/default_branch"),
     };
-    Ci { provider: Provider::GitHub, event, sha: variable("GITHUB_SHA"), branch, fork, compare }
+    // With `pull_request_target`, that is the target's commit, which nobody plans.
+    let is_of_target = variable("GITHUB_EVENT_NAME").as_deref() == Some("pull_request_target");
+    let sha = variable("GITHUB_SHA").filter(|_| !is_of_target);
+    Ci { provider: Provider::GitHub, event, sha, branch, fork, compare }
 }
 
 /// Whether a text can be the id of a commit. Nothing else is handed to git, where it might be an option.
@@ -210,7 +213,8 @@ fn gitlab(variable: &impl Fn(&str) -> Option<String>) -> Ci {
         (_, Some(number), ..) => Event::PullRequest { number },
         (_, _, Some(name), _) => Event::Tag { name },
         ("web" | "api" | "trigger" | "pipeline", ..) => Event::Manual,
-        ("push", _, _, Some(branch)) => Event::Push { branch: branch.clone() },
+        // A pipeline that another one of the same project started stands where that stands.
+        ("push" | "parent_pipeline", _, _, Some(branch)) => Event::Push { branch: branch.clone() },
         _ => Event::Other(source),
     };
     let compare = Compare {
@@ -331,6 +335,8 @@ mod tests {
         assert_eq!(event("push", "CI_COMMIT_BRANCH", "main"), Event::Push { branch: "main".into() });
         assert_eq!(event("push", "CI_COMMIT_TAG", "v2"), Event::Tag { name: "v2".into() });
         assert_eq!(event("schedule", "CI_COMMIT_BRANCH", "main"), Event::Schedule);
+        assert_eq!(event("parent_pipeline", "CI_COMMIT_BRANCH", "main"), Event::Push { branch: "main".into() });
+        assert_eq!(event("parent_pipeline", "CI_MERGE_REQUEST_IID", "4"), Event::PullRequest { number: 4 });
     }
 
     #[test]

@@ -93,6 +93,10 @@ fn github_pull_request_from_its_merge_at_any_depth() {
         let clone = checkout(&pull.repo, "refs/pull/7/merge", depth);
         let plan = clone.plan(&github("pull_request", "refs/pull/7/merge", &pull.merge, &payload(&pull), &extra));
         assert_only_other(&plan, &pull.target);
+        // It runs on the target, and its event may be older than the merge that is checked out.
+        let older = payload(&pull).replace(&pull.target, &pull.branched);
+        let plan = clone.plan(&github("pull_request_target", "refs/heads/main", &pull.target, &older, &extra));
+        assert_only_other(&plan, &pull.target);
     }
 }
 
