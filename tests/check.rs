@@ -343,6 +343,7 @@ mod channels {
         empty_template: "[channels.next]\ntags = [\"\"]";
         repeated_tag: "[channels.next]\ntags = [\"next\", \"next\"]";
         unknown_registry_of_channel: "[channels.next]\nregistries = [\"quya\"]\n[registries.quay]\noci = \"quay.io/acme\"";
+        input_glob_out_of_place: "[inputs]\nglobal = [\"../tsconfig.json\"]\nignore = [\"/src/gen\", \"!a\"]";
         bad_input_glob: "[inputs]\nglobal = [\"**/{a,b\"]\nignore = [\"**/*.md\", \"a**\"]";
         rhdh_version: "[rhdh]\nversion = \"1.9.1\"";
         rhdh_version_far_from_all: "[rhdh]\nversion = \"latest\"";

@@ -136,10 +136,18 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks every glob of the list at `key`.
+    /// Checks every glob of paths of the list at `key`.
     pub(super) fn globs(&mut self, key: &[&str], globs: &[String]) {
         for (index, glob) in globs.iter().enumerate() {
-            self.glob(&[key, &[&self.entry(key, index)]].concat(), glob);
+            let entry = self.entry(key, index);
+            let key = &[key, &[&entry]].concat();
+            if ["/", "!", "../"].iter().any(|start| glob.starts_with(start)) {
+                let help = "write a path without `/`, `!` or `..` at its start: relative to the workspace for `global`, to each \
+                            package for `ignore`";
+                self.report(key, format!("`{glob}` matches no file"), "matches nothing", help);
+            } else {
+                self.glob(key, glob);
+            }
         }
     }
 

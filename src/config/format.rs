@@ -62,7 +62,7 @@ pub(super) struct Inputs {
     #[schemars(extend("default" = ["tsconfig.json", ".yarnrc.yml", "backstage.json"]))]
     #[schemars(example = ["tsconfig.json", ".yarnrc.yml", "backstage.json", "patches/**"])]
     pub(super) global: Option<Vec<String>>,
-    /// Globs of files, relative to the folder of their package, that change nothing.
+    /// Globs of files, relative to the folder of their package, that change nothing; a path without `*` may be a folder.
     #[schemars(extend("default" = ["**/*.md", "**/*.test.*", "dev/**"]))]
     #[schemars(example = ["**/*.md", "**/*.test.*", "dev/**"])]
     pub(super) ignore: Option<Vec<String>>,

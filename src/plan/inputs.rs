@@ -92,6 +92,8 @@ impl<'a> Rules<'a> {
         let own = [output.as_str().as_bytes().to_vec(), file];
         let is_plain = |glob: &&String| !glob.contains(['*', '?', '[', ']', '{', '}', '\\']);
         let (plain, patterns): (Vec<&String>, Vec<&String>) = inputs.global.iter().partition(is_plain);
+        // A plain path may be that of a folder.
+        let folders: Vec<String> = inputs.ignore.iter().filter(is_plain).map(|path| format!("{path}/**")).collect();
         Self {
             workspaces,
             packages,
@@ -100,7 +102,7 @@ impl<'a> Rules<'a> {
             depends_on,
             first,
             of_folder,
-            ignore: glob_set(inputs.ignore.iter()),
+            ignore: glob_set(inputs.ignore.iter().chain(&folders)),
             global: (plain.into_iter().map(String::as_str).collect(), glob_set(patterns.into_iter())),
             links: Links { root: &workspaces.root, git },
             own,
