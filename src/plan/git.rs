@@ -67,9 +67,12 @@ pub enum GitError {
     NotStarted(String),
     /// git ended with an error.
     #[error("`git {command}` failed: {cause}")]
+    #[diagnostic(help("mend what git says; `git status` in the same folder should say the same"))]
     Failed {
         /// The command and its arguments.
         command: String,
+        /// Its exit code; `None` where it was killed.
+        code: Option<i32>,
         /// What git said.
         cause: String,
     },
@@ -131,7 +134,9 @@ impl Git {
                 Err(GitError::Failed { cause, .. }) if cause.contains("dubious ownership") => {
                     return Err(GitError::Untrusted { folder: folder.display().to_string() });
                 }
-                Err(GitError::Failed { .. }) => {}
+                // Where git names a repository that is none, there is something that should be one.
+                Err(GitError::Failed { cause, .. })
+                    if cause.contains("not a git repository (or any") || !git.given.is_empty() => {}
                 Err(other) => return Err(other),
             }
         }
@@ -239,7 +244,7 @@ impl Git {
         let input: Vec<u8> = paths.iter().flat_map(|path| [b"./", *path, b"\0"].concat()).collect();
         let answer = match finish(start(command, Stdio::piped())?, &ARGUMENTS, input) {
             // None is.
-            Err(GitError::Failed { cause, .. }) if cause.is_empty() => return Ok(vec![false; paths.len()]),
+            Err(GitError::Failed { code: Some(1), .. }) => return Ok(vec![false; paths.len()]),
             answer => answer?,
         };
         // `<file> <line> <pattern> <path>`, the first three empty where nothing matches, each ended by NUL. A pattern
@@ -321,12 +326,15 @@ impl Git {
         if objects.is_none() {
             self.begin_objects(&mut objects)?;
         }
-        let answer = objects.as_mut().and_then(|objects| objects.ask(name).ok());
-        if answer.is_none() {
-            // Whatever it said is lost: the next question goes to a new one.
-            *objects = None;
+        if let Some(answer) = objects.as_mut().and_then(|objects| objects.ask(name).ok()) {
+            return Ok(answer);
         }
-        answer.ok_or(GitError::Unreadable { command: "cat-file --batch" })
+        // Whatever it said is lost: the next question goes to a new one.
+        let cause = objects.take().map(Objects::last_words).unwrap_or_default();
+        match cause.is_empty() {
+            true => Err(GitError::Unreadable { command: "cat-file --batch" }),
+            false => Err(GitError::Failed { command: "cat-file --batch".to_owned(), code: None, cause }),
+        }
     }
 
     fn lock_objects(&self) -> MutexGuard<'_, Option<Objects>> {
@@ -335,7 +343,7 @@ impl Git {
 
     fn begin_objects(&self, objects: &mut Option<Objects>) -> Result<(), GitError> {
         let mut command = self.command(&["cat-file", "--batch"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         *objects = Some(Objects::begin(command)?);
         Ok(())
     }
@@ -364,5 +372,6 @@ fn finish(mut child: Child, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(GitError::Failed { command: arguments.join(" "), cause: said.trim().to_owned() })
+    let (command, code) = (arguments.join(" "), output.status.code());
+    Err(GitError::Failed { command, code, cause: said.trim().to_owned() })
 }

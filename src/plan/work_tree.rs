@@ -17,7 +17,7 @@ use sha1::{Digest as _, Sha1};
 use super::git::{Git, GitError};
 use super::index::Index;
 use super::parallel;
-use super::snapshot::{Kind, NEVER, Overlay, Snapshot};
+use super::snapshot::{File, Kind, NEVER, Overlay, Snapshot};
 use super::walk::{Found, walk};
 use crate::repo_path::RepoPath;
 
@@ -58,22 +58,27 @@ impl Snapshot {
 
     /// The files of a folder that is in no repository. What its `.gitignore` files name is left out, as git would.
     pub(super) fn of_folder(root: &Path) -> Self {
-        let walk = ignore::WalkBuilder::new(root)
-            .standard_filters(false)
-            .git_ignore(true)
-            .require_git(false)
-            .filter_entry(|entry| !NEVER.contains(&entry.file_name().as_bytes()))
-            .build();
-        let mut files = Overlay::new();
-        for entry in walk.filter_map(Result::ok) {
-            let Some(kind) = kind(entry.path()) else { continue };
-            let (Ok(path), Some(content)) = (entry.path().strip_prefix(root), content(entry.path(), kind)) else {
-                continue;
-            };
-            files.insert(path.as_os_str().as_bytes().to_vec(), Some((kind, blob_id(&content))));
-        }
-        Self::default().with(files)
+        Self::default().with(on_disk(root))
     }
+}
+
+/// The files of a folder, but for those that its `.gitignore` files name.
+fn on_disk(root: &Path) -> Overlay {
+    let walk = ignore::WalkBuilder::new(root)
+        .standard_filters(false)
+        .git_ignore(true)
+        .require_git(false)
+        .filter_entry(|entry| !NEVER.contains(&entry.file_name().as_bytes()))
+        .build();
+    let mut files = Overlay::new();
+    for entry in walk.filter_map(Result::ok) {
+        let Some(kind) = kind(entry.path()) else { continue };
+        let (Ok(path), Some(content)) = (entry.path().strip_prefix(root), content(entry.path(), kind)) else {
+            continue;
+        };
+        files.insert(path.as_os_str().as_bytes().to_vec(), Some((kind, blob_id(&content))));
+    }
+    files
 }
 
 /// The usual way; `None` where only git can tell.
@@ -108,11 +113,11 @@ fn is_usual(git: &Git) -> bool {
     let names = UNUSUAL.map(|(name, _)| name.replace('.', "\\.")).join("|");
     // `core.checkStat` is none that is true or false: git fails, also where it is `default`.
     let pattern = format!("^({names}|core\\.checkstat)$");
-    // `<name>\n<value>`; git fails without a word where there is none of them.
+    // `<name>\n<value>`; git ends with 1 where there is none of them.
     let settings = git.run(&["config", "--type=bool", "--null", "--get-regexp", &pattern]);
     let settings = match &settings {
         Ok(settings) => settings.as_slice(),
-        Err(GitError::Failed { cause, .. }) if cause.is_empty() => b"",
+        Err(GitError::Failed { code: Some(1), .. }) => b"",
         Err(_) => return false,
     };
     // The last one counts, but whoever says both is not usual either.
@@ -181,8 +186,14 @@ fn touched_by_git(git: &Git, paths: &[&[u8]]) -> Result<Vec<u8>, GitError> {
 fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overlay) -> Result<(), GitError> {
     let on_disk = |path: &[u8]| kind(&git.folder().join(OsStr::from_bytes(path)));
     // A repository in the repository, which is none of its submodules, is listed as a folder.
-    let new = records(new).filter(|path| !path.ends_with(b"/")).map(|path| (path, on_disk(path)));
-    let mut files: BTreeMap<&[u8], Option<Kind>> = new.collect();
+    let (repositories, new): (Vec<_>, Vec<_>) = records(new).partition(|path| path.ends_with(b"/"));
+    for path in repositories {
+        repository(git, prefix, path, overlay);
+    }
+    let mut files: BTreeMap<&[u8], Option<Kind>> = new.into_iter().map(|path| (path, on_disk(path))).collect();
+    if files.values().any(|kind| *kind == Some(Kind::Executable)) && !trusts_modes(git) {
+        files.values_mut().filter(|kind| **kind == Some(Kind::Executable)).for_each(|kind| *kind = Some(Kind::Regular));
+    }
     let mut in_index: HashMap<&[u8], &[u8]> = HashMap::new();
     for (change, path) in changes(touched, "diff-files")? {
         if change.is_submodule() {
@@ -190,7 +201,11 @@ fn put(git: &Git, prefix: &[u8], touched: &[u8], new: &[u8], overlay: &mut Overl
         } else {
             in_index.insert(path, change.id);
             // What is behind a link that stands where a folder was, is another file.
-            files.insert(path, if change.status == b"D" { None } else { on_disk(path) });
+            let kind = if change.status == b"D" { None } else { on_disk(path) };
+            // Of a file, git says what `git add` would make of its mode.
+            let of_git = Kind::from_mode(change.mode_after);
+            let are_files = |kind| matches!(kind, Some(Kind::Regular | Kind::Executable));
+            files.insert(path, if are_files(kind) && are_files(of_git) { of_git } else { kind });
         }
     }
     let mut to_hash: Vec<(&[u8], Kind)> = Vec::new();
@@ -248,6 +263,29 @@ fn is_lost(path: &Path, is_tracked: bool) -> bool {
         _ => std::fs::File::open(path).map(drop),
     };
     read.is_err_and(|error| !is_tracked || error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether `git add` takes the mode of a new file from the disk.
+fn trusts_modes(git: &Git) -> bool {
+    !git.run(&["config", "--type=bool", "--get", "core.filemode"]).is_ok_and(|value| value.starts_with(b"false"))
+}
+
+/// Puts the files of a repository that is no submodule over the files; `path` ends with `/`.
+fn repository(git: &Git, prefix: &[u8], path: &[u8], overlay: &mut Overlay) {
+    let (place, below) = ([prefix, path].concat(), git.below(path));
+    let read = || -> Result<Overlay, GitError> {
+        let index = Snapshot::of_listing("ls-files", &below.run(&["ls-files", "--stage", "-z"])?, 1)?;
+        let id = |file: File<'_>| String::from_utf8_lossy(file.id).into_owned();
+        let tracked = index.iter().map(|(path, file)| ([place.as_slice(), path].concat(), Some((file.kind, id(file)))));
+        let mut files: Overlay = tracked.collect();
+        differences_by_git(&below, &place, &mut files)?;
+        Ok(files)
+    };
+    overlay.extend(read().unwrap_or_else(|_| {
+        // git does not read it, as where it belongs to somebody else; compilers do.
+        let files = on_disk(&git.folder().join(OsStr::from_bytes(path)));
+        files.into_iter().map(|(path, file)| ([place.as_slice(), &path].concat(), file)).collect()
+    }));
 }
 
 /// Puts a submodule, and what differs in it, over the files.

@@ -366,7 +366,7 @@ fn repositories_in_the_repository() {
     repo.write("pretender/.git/x", "x");
     repo.write("pretender/file", "x");
     let clean = repo.agreed();
-    assert_eq!(paths(&clean), [".gitmodules", "pretender/file", "src/index.ts", "vendor"]);
+    assert_eq!(paths(&clean), [".gitmodules", "nested/index.ts", "pretender/file", "src/index.ts", "vendor"]);
     repo.write("vendor/index.ts", "2");
     repo.write("vendor/new.ts", "2");
     assert_eq!(repo.agreed().len(), clean.len() + 2);

@@ -352,6 +352,52 @@ fn what_there_is_to_explain_is_said() {
 }
 
 /// Nothing in the output folder counts as an input.
+/// As `GIT_TRACE` does, and a home folder that may not be read.
+#[test]
+fn what_git_says_beside_its_answers_is_no_failure() {
+    let repo = Repo::new();
+    repo.write("plugins/other/src/new.ts", "new");
+    let output = run(&repo, &["--format", "json"], &[]);
+    let plain = stdout(&output);
+    assert_eq!(stdout(&run(&repo, &["--format", "json"], &[("GIT_TRACE", "1")])), plain);
+}
+
+/// Without git, other files would count.
+#[test]
+fn a_repository_that_git_refuses_is_not_taken_for_none() {
+    let repo = Repo::new();
+    repo.write(".git/config", "[bad\n");
+    let output = run(&repo, &[], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("config line 1 in file .git/config"), "{stderr}");
+    assert!(stderr.contains("mend what git says"), "{stderr}");
+    // A worktree whose repository is not there.
+    std::fs::remove_dir_all(repo.root.join(".git")).unwrap();
+    repo.write(".git", "gitdir: /nowhere\n");
+    let output = run(&repo, &[], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("repository: /nowhere"), "{stderr}");
+}
+
+#[test]
+fn a_clone_that_gets_its_objects_later_and_cannot() {
+    let repo = Repo::new();
+    repo.git(&["config", "uploadpack.allowFilter", "true"]);
+    repo.write("yarn.lock", &LOCK.replace("10c0/aa", "10c0/bb"));
+    repo.commit("another lock file");
+    let clone = Repo::empty();
+    let url = format!("file://{}", repo.root.display());
+    clone.git(&["clone", "--quiet", "--filter=blob:none", &url, "clone"]);
+    let clone = Repo::at(clone.root.join("clone"));
+    drop(repo);
+    let output = run(&clone, &["--base", "HEAD~1"], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("does not appear to be a git repository"), "{stderr}");
+}
+
 #[test]
 fn no_plugin_is_in_the_output_folder() {
     let repo = Repo::new();

@@ -272,6 +272,47 @@ fn packages_behind_links() {
     assert_eq!(built(&repo.since(&base)), ["todo", "todo-backend", "both"]);
 }
 
+/// As where a job checks out another repository into a plugin: compilers do not ask whose files these are.
+#[test]
+fn a_repository_in_a_plugin_that_is_no_submodule() {
+    let repo = Repo::new();
+    repo.write("plugins/other/src/vendor/kept.ts", "1");
+    repo.write("plugins/other/src/vendor/.gitignore", "*.log\n");
+    repo.write("plugins/other/src/vendor/x.log", "1");
+    let plain = repo.keys();
+    let vendor = repo.root.join("plugins/other/src/vendor");
+    let states: [&[&str]; 3] = [&["init", "--quiet"], &["add", "--all"], &["commit", "--quiet", "--message", "1"]];
+    for state in states {
+        repo.git(&[&["-C", &vendor.to_string_lossy()], state].concat());
+        assert_eq!(repo.keys(), plain, "{state:?}");
+        assert_eq!(built(&repo.since("HEAD")), ["other"], "{state:?}");
+    }
+    repo.write("plugins/other/src/vendor/kept.ts", "2");
+    let changed = repo.keys();
+    assert_ne!(changed, plain);
+    repo.write("plugins/other/src/vendor/new.ts", "2");
+    assert_ne!(repo.keys(), changed);
+    // Where git cannot read it, its files count as they stand there.
+    let all = repo.keys();
+    repo.write("plugins/other/src/vendor/.git/index", "no index");
+    assert_eq!(repo.keys(), all);
+}
+
+/// As on file systems that have no modes.
+#[test]
+fn modes_that_git_does_not_trust() {
+    let repo = Repo::new();
+    repo.git(&["config", "core.filemode", "false"]);
+    for (path, text) in [("plugins/other/src/new.ts", "new"), ("plugins/other/src/index.ts", "changed")] {
+        repo.write(path, text);
+        std::fs::set_permissions(repo.root.join(path), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let keys = repo.keys();
+    repo.commit("as git takes them");
+    assert_eq!(repo.keys(), keys);
+    assert_eq!(repo.git(&["ls-files", "--stage", "plugins/other/src"]).matches("100755").count(), 0);
+}
+
 /// What git does not know has no state that could be compared, but its content counts.
 #[test]
 fn packages_that_git_does_not_know() {
@@ -290,10 +331,11 @@ fn packages_that_git_does_not_know() {
         let base = repo.git(&["rev-parse", "HEAD"]);
         let plan = repo.since(&base);
         assert_eq!(built(&plan), ALL, "{nested}");
-        assert!(
-            reasons(&plan, "todo").iter().any(|why| why.contains("git knows no file of plugins/todo-common")),
-            "{nested}"
-        );
+        // The files of a repository of its own are known, and not in the base.
+        let why =
+            if nested { "@acme/todo-common changed (2 files)" } else { "git knows no file of plugins/todo-common" };
+        let found = reasons(&plan, "todo");
+        assert!(found.iter().any(|reason| reason.contains(why)), "{nested}: {found:?}");
         let keys = repo.keys();
         repo.write("plugins/other/src/index.ts", "x");
         let others = repo.keys();
@@ -416,7 +458,7 @@ fn global_inputs_as_people_write_them() {
 
 #[test]
 fn ignored_inputs_as_people_write_them() {
-    for glob in ["src/made/**", "./src/made/**", "src/made/", "./s*/made/"] {
+    for glob in ["src/made/**", "./src/made/**", "src/made/", "./s*/made/", "src/made", "./src/made"] {
         let repo = Repo::new();
         repo.write("plugins/other/src/made/by.ts", "1");
         let config = repo.read("rhdh-plugins.toml");
