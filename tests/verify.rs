@@ -288,9 +288,11 @@ fn what_is_not_expected_is_not_run() {
 fn what_is_named_wrongly() {
     let bench = Bench::new();
     fs_err::create_dir(bench.root().join("empty")).unwrap();
+    bench.write("plugins/x/package.json", r#"{"name":"@acme/x","version":"1.0.0","main":"src/index.ts"}"#);
     for (what, said) in [
         ("no-such-thing", "there is no `no-such-thing`"),
         ("empty", "`empty` is neither a package nor an OCI layout"),
+        ("plugins/x", "name its `plugins/x/dist-dynamic`"),
         ("oci:nothing", "there is no `oci:nothing`"),
         ("oci:", "there is no `oci:`"),
         ("oci:empty", "`empty` is no OCI layout"),

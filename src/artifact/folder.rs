@@ -17,6 +17,10 @@ pub(super) fn package(opener: &Opener<'_>, folder: &Path) -> Result<Opened, Erro
     let manifest = fs_err::read(&manifest).map_err(Error::io(&manifest))?;
     let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
     let text = |key: &str| manifest.get(key).and_then(Value::as_str).unwrap_or_default();
+    let main = text("main");
+    if main.ends_with(".ts") || main.ends_with(".tsx") {
+        return Err(Error::Sources { folder: folder.to_owned(), main: main.to_owned() });
+    }
     let name = text("name");
     let image = name.strip_suffix("-dynamic").unwrap_or(name).trim_start_matches('@').replace('/', "-");
     let artifact = ArtifactRequest {

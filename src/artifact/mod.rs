@@ -114,6 +114,18 @@ pub enum Error {
         help("name the plugin's `dist-dynamic`, or a folder in which `oci-layout` stands")
     )]
     UnknownFolder(PathBuf),
+    /// A plugin's sources, where what was made of them is wanted.
+    #[error("`{}` holds the sources of a plugin: `main` of its `package.json` is `{main}`", folder.display())]
+    #[diagnostic(
+        code("unknown-folder"),
+        help("export the plugin (`rhdh-pack export`), and name its `{}`", folder.join("dist-dynamic").display())
+    )]
+    Sources {
+        /// What was named.
+        folder: PathBuf,
+        /// The source file.
+        main: String,
+    },
     /// An output folder without artifacts.
     #[error("the last run packaged nothing: `{}` holds neither images nor archives", .0.display())]
     #[diagnostic(
