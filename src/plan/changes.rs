@@ -1,7 +1,7 @@
 //! From two states of the repository to the content key of every plugin and bundle, and the reasons why it is not what
 //! it was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::key::{ContentKey, Records};
 use super::lock::{self, LockHead, LockView, OfPlugin};
 use super::members::{Moved, moved};
 use super::parallel;
-use super::reasons::{differences, file_changes};
+use super::reasons::{differences, file_changes, shown};
 use super::settings::{OfWorkspace, describe, level, options, unmatched};
 use super::sight::{Before, Sight};
 use super::snapshot::{File, Snapshot};
@@ -75,6 +75,7 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let workspaces = workspaces
         .map(|workspace| (&workspace.path, OfWorkspace::new(workspace, &rhdh_cli, &global, base.as_ref())))
         .collect();
+    notes.extend(leads_out(request, rules, &with_locks, &contents));
     let view = View { rules, moved, workspaces, head: after, base, contents, by_lock };
     let pairs: Vec<_> = request.plugins.iter().zip(&with_locks).collect();
     let plugins = parallel(&pairs, |(plugin, (closure, lock))| view.plugin(plugin, closure, lock));
@@ -87,6 +88,40 @@ pub(super) fn look(request: &Request<'_>, rules: &Rules<'_>, git: Option<&Git>, 
     let bundles = request.bundles.iter().map(|bundle| view.bundle(bundle, &by_id)).collect();
     let made_from = with_locks.into_iter().map(|(closure, _)| closure).collect();
     Ok(Seen { bundles, plugins, made_from, removed_plugins: removed.0, removed_bundles: removed.1, notes })
+}
+
+/// What is said of links and dependencies by path that lead to what nobody looks at.
+fn leads_out(
+    request: &Request<'_>,
+    rules: &Rules<'_>,
+    plugins: &[(Vec<usize>, OfPlugin)],
+    contents: &[Content],
+) -> Option<String> {
+    /// More are not named.
+    const MOST: usize = 3;
+    let packages: BTreeSet<usize> = plugins.iter().flat_map(|(closure, _)| closure).copied().collect();
+    let of_file = |range: &str, folder: &RepoPath| {
+        format!("`{}` in `{}`", hidden::shown(range), join(folder.as_str(), "package.json"))
+    };
+    let workspaces = request.workspaces.by_path.values();
+    let resolutions =
+        workspaces.flat_map(|workspace| workspace.resolutions_out().map(|range| of_file(range, &workspace.path)));
+    let of_packages = packages.into_iter().flat_map(|number| {
+        let (_, package) = rules.packages[number];
+        let ranges = package.ranges_out().map(|range| of_file(range, &package.path));
+        let links = contents[number].links_out.iter().map(|link| format!("the link `{}`", shown(link)));
+        ranges.chain(links)
+    });
+    let all: Vec<String> = resolutions.chain(of_packages).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let more = if all.len() > MOST { format!(", and {} more", all.len() - MOST) } else { String::new() };
+    let named = all[..all.len().min(MOST)].join(", ");
+    let file = request.config.file_name();
+    Some(format!(
+        "changes in what these lead to are not seen, because it is not below the folder of {file}: {named}{more}"
+    ))
 }
 
 /// What the lock files say, and other texts of the base; the files of the head need not be known for that.

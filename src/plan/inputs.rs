@@ -54,6 +54,8 @@ pub(super) struct Content {
     pub(super) digest: [u8; 32],
     /// What links among them name, as far as that is in the repository.
     pub(super) linked: Vec<Vec<u8>>,
+    /// The paths of the other links among them, in the repository.
+    pub(super) links_out: Vec<Vec<u8>>,
     /// Whether they are files of the snapshot. If not, they are what stands on disk, and no other state is known.
     pub(super) is_known: bool,
 }
@@ -130,13 +132,18 @@ impl<'a> Rules<'a> {
             let (_, it) = self.packages[*package];
             let folder = join(it.place.as_str(), "");
             let mut fields = Fields::default();
+            let mut links_out = Vec::new();
             let mut linked: Vec<_> = it.local.iter().map(|path| path.as_str().as_bytes().to_vec()).collect();
             let mut add = |path: &[u8], file: File<'_>| {
                 fields.add(path);
                 fields.add(file.kind.mode().as_bytes());
                 fields.add(file.id);
                 if file.kind == Kind::Link {
-                    linked.extend(self.links.target((&[folder.as_bytes(), path].concat(), file)));
+                    let link = [folder.as_bytes(), path].concat();
+                    match self.links.target((&link, file)) {
+                        Some(target) => linked.push(target),
+                        None => links_out.push(link),
+                    }
                 }
             };
             if existing[*package] {
@@ -147,7 +154,7 @@ impl<'a> Rules<'a> {
                 let counted = files.iter().filter(|(path, _)| !self.is_left_out(path, path));
                 counted.for_each(|(path, file)| add(path, file));
             }
-            Content { digest: fields.finish(), linked, is_known: existing[*package] }
+            Content { digest: fields.finish(), linked, links_out, is_known: existing[*package] }
         })
     }
 

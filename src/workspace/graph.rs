@@ -7,10 +7,13 @@ use nodejs_semver::{Range, Version};
 
 use super::glob::Patterns;
 use super::{Package, PackageJson, Workspace};
-use crate::repo_path::RepoPath;
+use crate::repo_path::{RepoPath, RepoPathError};
 
 /// What a package needs at run time, hence what its plugin is made from.
 const FIELDS: [&str; 3] = ["dependencies", "optionalDependencies", "peerDependencies"];
+
+/// The protocols of ranges that are paths, as seen from the dependant.
+const BY_PATH: [&str; 3] = ["link", "portal", "file"];
 
 impl Package {
     /// Whether it would depend on `target`, were that a package of its workspace, whose root is in `workspace`.
@@ -23,9 +26,19 @@ impl Package {
                 || by_path(workspace, &self.path, range).is_some_and(|path| path == target.path)
         })
     }
+
+    /// What its dependencies by path name, where that is not below the folder of the configuration file.
+    pub fn ranges_out(&self) -> impl Iterator<Item = &str> {
+        FIELDS.iter().flat_map(|field| ranges_out(&self.path, &self.manifest, field))
+    }
 }
 
 impl Workspace {
+    /// As [`Package::ranges_out`], of `resolutions` of the root.
+    pub fn resolutions_out(&self) -> impl Iterator<Item = &str> {
+        ranges_out(&self.path, &self.manifest, "resolutions")
+    }
+
     /// Whether patterns of a `workspaces` field of the root lead to the package in `folder`.
     #[must_use]
     pub fn is_led_to(&self, patterns: &[String], folder: &RepoPath) -> bool {
@@ -134,9 +147,19 @@ fn by_path(workspace: &RepoPath, folder: &RepoPath, range: &str) -> Option<RepoP
     let (protocol, path) = range.split_once(':')?;
     match protocol {
         "workspace" => workspace.join(path).ok(),
-        "link" | "portal" | "file" => folder.join(path).ok(),
+        protocol if BY_PATH.contains(&protocol) => folder.join(path).ok(),
         _ => None,
     }
+}
+
+/// The ranges of one field with a path that leads to nothing below the folder of the configuration file.
+fn ranges_out<'a>(folder: &RepoPath, manifest: &'a PackageJson, field: &str) -> impl Iterator<Item = &'a str> {
+    let leads_out = |range: &str| {
+        let path = range.split_once(':').filter(|(protocol, _)| BY_PATH.contains(protocol)).map(|(_, path)| path);
+        let out = |path| matches!(folder.join(path), Err(RepoPathError::Absolute(_) | RepoPathError::Outside(_)));
+        path.is_some_and(out)
+    };
+    manifest.ranges(field).map(|(_, range)| range).filter(move |range| leads_out(range))
 }
 
 #[cfg(test)]
@@ -201,6 +224,7 @@ mod tests {
         let paths = |paths: &[RepoPath]| paths.iter().map(RepoPath::to_string).collect::<Vec<_>>();
         assert_eq!(paths(&a.local), ["libs/one", "libs/two", "p/a/x.tgz"]);
         assert_eq!(paths(&a.depends_on), ["p/b", "p/c"]);
+        assert_eq!(a.ranges_out().collect::<Vec<_>>(), ["link:../../.."]);
     }
 
     #[test]

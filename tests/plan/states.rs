@@ -159,6 +159,25 @@ fn a_configuration_below_the_top_of_the_repository() {
 }
 
 #[test]
+fn what_leads_out_of_the_folder_of_the_configuration_is_said() {
+    let repo = Repo::new();
+    let notes = || repo.since("HEAD").notes;
+    assert!(notes().is_empty(), "{:?}", notes());
+    std::os::unix::fs::symlink("../../../shared", repo.root.join("plugins/other/shared")).unwrap();
+    let manifest = repo.read("plugins/todo-common/package.json");
+    let manifest = manifest.trim_end().strip_suffix('}').unwrap();
+    let dependencies = r#""optionalDependencies": {"shared": "portal:../../../shared", "own": "link:.."}"#;
+    repo.write("plugins/todo-common/package.json", &format!("{manifest}, {dependencies}}}"));
+    let why = "changes in what these lead to are not seen, because it is not below the folder of rhdh-plugins.toml: ";
+    let range = "`portal:../../../shared` in `plugins/todo-common/package.json`";
+    let link = "the link `plugins/other/shared`";
+    assert_eq!(notes(), [format!("{why}{link}, {range}")]);
+    let config = repo.read("rhdh-plugins.toml");
+    repo.write("rhdh-plugins.toml", &format!("{config}\n[inputs]\nignore = [\"shared\"]\n"));
+    assert_eq!(notes(), [format!("{why}{range}")]);
+}
+
+#[test]
 fn submodules_count_by_their_commit_and_what_is_changed_in_them() {
     let library = Repo::empty();
     library.git(&["init", "--quiet", "--initial-branch=main"]);
