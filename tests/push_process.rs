@@ -173,6 +173,20 @@ fn an_npm_registry_that_is_not_there_is_found_out_first() {
     assert!(!stderr.contains("dist-dynamic"), "{stderr}");
 }
 
+/// Before anything is published elsewhere, too.
+#[test]
+fn a_push_looks_at_all_registries_first() {
+    let repository = packaged(10);
+    let config = std::fs::read_to_string(repository.root().join("rhdh-plugins.toml")).unwrap();
+    let registries = "[registries.site]\ndir = \"public\"\n[registries.npm]\nnpm = \"http://127.0.0.1:1\"\n";
+    repository.config(format!("{}{registries}", config.replace("\"cncf\"", "\"site\", \"npm\"")));
+    let push = rhdh_pack(repository.root()).args(["push", "--atomic=false"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&push.stderr);
+    assert_eq!(push.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("ECONNREFUSED"), "{stderr}");
+    assert!(!repository.root().join("public").exists());
+}
+
 #[test]
 fn killed_at_any_moment_nothing_is_half_published() {
     let registry = Registry::start(Auth::Open);

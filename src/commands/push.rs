@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::session::Session;
-use super::{Error, Login, PushOptions, attach, base_image, credentials, report, tags};
+use super::{Error, Login, PushOptions, attach, base_image, credentials, or_stop, report, tags};
 use crate::config::Registry;
 use crate::config::channels::ChosenChannel;
 use crate::document;
@@ -45,6 +45,9 @@ pub(super) async fn command(session: &Session, channel: Option<&str>, options: &
     result.channel.clone_from(&channel.name);
     check_images(session, &result)?;
     let registries = connect_as(session, options.login.as_ref())?;
+    if !options.dry_run {
+        or_stop(&session.cancel, log_in(session, &channel, &registries, &result)).await?;
+    }
     push_unless_dry(session, &channel, &registries, options, &mut result).await?;
     session.write_result(&result)?;
     report::report(session, &result)?;
@@ -200,7 +203,7 @@ pub(super) fn connect_with(
 }
 
 /// Logs in to every registry that the run will push to, as far as that can be done without writing, so that a wrong
-/// password is found out before anything is built, not after.
+/// password is found out before anything is built or published, not after.
 pub(super) async fn log_in(
     session: &Session,
     channel: &ChosenChannel,
@@ -209,7 +212,7 @@ pub(super) async fn log_in(
 ) -> Result<(), Error> {
     let mut failures = Vec::new();
     let mut seen = BTreeSet::new();
-    for artifact in result.artifacts().filter(|artifact| artifact.state == State::Planned) {
+    for artifact in result.artifacts().filter(|artifact| artifact.state == State::Planned || goes_on(artifact)) {
         let (declared, package) = (session.declared(artifact)?, package(session, artifact)?);
         for (name, registry) in session.project.config.registries_for(channel, declared.registries) {
             let outcome = async {
@@ -240,6 +243,16 @@ pub(super) async fn log_in(
     if failures.is_empty() { Ok(()) } else { Err(push::Error::Registries { failures }.into()) }
 }
 
+fn is_made(artifact: &ArtifactResult) -> bool {
+    artifact.image.is_some() || artifact.tgz.is_some()
+}
+
+/// Whether there is something to push. What is up to date has nowhere to go, even where the output folder still holds
+/// it.
+fn goes_on(artifact: &ArtifactResult) -> bool {
+    artifact.state != State::UpToDate && (is_made(artifact) || artifact.is_copied())
+}
+
 /// Pushes every artifact of `result` that was packaged, and enters each outcome in it.
 pub(super) async fn push(
     session: &Session,
@@ -249,13 +262,9 @@ pub(super) async fn push(
     result: &mut RunResult,
 ) -> Result<(), Error> {
     let mut artifacts = Vec::new();
-    let is_made = |artifact: &ArtifactResult| artifact.image.is_some() || artifact.tgz.is_some();
     let failed = result.artifacts().filter(|artifact| artifact.state == State::Failed && !is_made(artifact));
     let mut missing: Vec<String> = failed.map(ArtifactResult::label).collect();
-    // What is up to date has nowhere to go, even where the output folder still holds it.
-    let goes_on =
-        |artifact: &&ArtifactResult| artifact.state != State::UpToDate && (is_made(artifact) || artifact.is_copied());
-    for artifact in result.artifacts().filter(goes_on) {
+    for artifact in result.artifacts().filter(|artifact| goes_on(artifact)) {
         for name in lacking(session, channel, artifact)? {
             session.ui.warn(&format!(
                 "{}: nothing that the registry `{name}` takes was packaged: plan and package it for the channel `{}`",

@@ -236,15 +236,15 @@ fn refused(what: &str, repository: &str, error: &Error) -> Finding {
 
 /// npm registries cannot be asked who may publish; whether they are there and what they hold, they say.
 async fn npm(what: &str, subject: &Subject<'_>, session: &Arc<Session>, url: &str) -> Vec<Finding> {
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        let text = format!("asking `{url}`: {}", with_causes(error));
-        let help = "look whether the URL is right and the registry runs; log in (`npm login --registry=<url>`), or set \
-                    `RHDH_PACK_<REGISTRY>_TOKEN` or `NODE_AUTH_TOKEN`, or `RHDH_PACK_<REGISTRY>_USERNAME` and `_PASSWORD`";
-        vec![HERE.failed(what, text, help)]
+    let failed = |error: &NpmError| {
+        let finding = HERE.error(what, error);
+        vec![Finding { text: format!("asking `{url}`: {}", finding.text), ..finding }]
     };
     let address = match reqwest::Url::parse(url) {
         Ok(address) => address,
-        Err(error) => return failed(&error),
+        Err(error) => {
+            return vec![HERE.failed(what, format!("`{url}` is no URL: {error}"), "mend `npm` of the registry")];
+        }
     };
     let npm = match Npm::new(session, subject.name, true) {
         Ok(npm) => npm,

@@ -82,19 +82,29 @@ impl Verdaccio {
     fn add_user(&self) -> String {
         let host = self.url.strip_prefix("http://").unwrap().trim_end_matches('/');
         let body = r#"{"name":"ann","password":"s3cret-pass"}"#;
-        let mut stream = TcpStream::connect(host).unwrap();
-        write!(
-            stream,
-            "PUT /-/user/org.couchdb.user:ann HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        let value: serde_json::Value = serde_json::from_str(body).unwrap();
-        value["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(host)?;
+            write!(
+                stream,
+                "PUT /-/user/org.couchdb.user:ann HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )?;
+            let mut answer = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut answer)?;
+            Ok(answer)
+        };
+        // On a busy machine it may cut the first connections.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = ask();
+            if let Some((_, body)) = answer.as_ref().ok().and_then(|answer| answer.split_once("\r\n\r\n")) {
+                let value: serde_json::Value = serde_json::from_str(body).unwrap();
+                return value["token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+            }
+            assert!(Instant::now() < deadline, "verdaccio answers {answer:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What `npm view` says of `spec`, as JSON.
